@@ -1,0 +1,34 @@
+"""Torch-free configuration: one model for Python, TOML recipes and the command line."""
+
+from prlhf.config.base import Config
+from prlhf.config.data import DataConfig, SplitConfig
+from prlhf.config.load import load_config
+from prlhf.config.model import Full, Lora, ModelConfig, Placement, TuningConfig
+from prlhf.config.objectives import Dpo, Ipo, ObjectiveConfig
+from prlhf.config.run import RunConfig
+from prlhf.config.sft import SftConfig
+from prlhf.config.training import TrainingConfig
+from prlhf.config.users import Cluster, Individual, LowRank, Uniform, UserModelConfig
+
+__all__ = [
+    "Cluster",
+    "Config",
+    "DataConfig",
+    "Dpo",
+    "Full",
+    "Individual",
+    "Ipo",
+    "Lora",
+    "LowRank",
+    "ModelConfig",
+    "ObjectiveConfig",
+    "Placement",
+    "RunConfig",
+    "SftConfig",
+    "SplitConfig",
+    "TrainingConfig",
+    "TuningConfig",
+    "Uniform",
+    "UserModelConfig",
+    "load_config",
+]

@@ -1,0 +1,25 @@
+"""Everything that a training run needs to know, in one model."""
+
+from pydantic import Field
+
+from prlhf.config.base import Config
+from prlhf.config.data import DataConfig
+from prlhf.config.model import ModelConfig
+from prlhf.config.objectives import Dpo, ObjectiveConfig
+from prlhf.config.training import TrainingConfig
+from prlhf.config.users import Individual, UserModelConfig
+
+__all__ = ["RunConfig"]
+
+
+class RunConfig(Config):
+    """One run of `prlhf train`: the same for Python, a TOML recipe and the command line."""
+
+    seed: int = 0
+    alpha: float = Field(0.5, ge=0, le=1)
+    """Weight of the specific branch: `alpha l(user) + (1 - alpha) l(generic user)`."""
+    data: DataConfig = DataConfig()
+    model: ModelConfig = ModelConfig()
+    user_model: UserModelConfig = Individual()
+    objective: ObjectiveConfig = Dpo()
+    training: TrainingConfig = TrainingConfig()

@@ -1,0 +1,45 @@
+"""How long, how fast, how often."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from prlhf.config.base import Config
+
+__all__ = ["TrainingConfig"]
+
+
+class TrainingConfig(Config):
+    """Options of the trainer; names follow `transformers.TrainingArguments` where it has them."""
+
+    epochs: float = Field(1.0, gt=0)
+    max_steps: int = -1
+    batch_size: int = Field(32, ge=1)
+    """Comparisons in one forward pass of one process."""
+    gradient_accumulation_steps: int = Field(1, ge=1)
+    learning_rate: float = Field(5e-5, ge=0)
+    user_learning_rate: float | None = Field(None, ge=0)
+    """Of the user model; by default ten times `learning_rate`."""
+    user_l2: float = Field(0.0, ge=0)
+    """Strength of the prior `user_l2/2 * |state|^2` per user; a user with n comparisons pays 1/n of it at each."""
+    weight_decay: float = Field(0.0, ge=0)
+    max_grad_norm: float = Field(1.0, ge=0)
+    """Norm to which the gradient of the dense parameters is clipped; 0 = not at all."""
+    warmup_steps: float = Field(0.05, ge=0)
+    """A number of steps, or below 1 a share of them."""
+    lr_scheduler_type: str = "cosine"
+    half_life_days: float | None = Field(None, gt=0)
+    """Comparisons this much older than the newest one weigh half."""
+    layout: Literal["auto", "packed", "plain"] = "auto"
+    """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
+    gradient_checkpointing: bool = False
+    bf16: bool = False
+    eval_steps: float = Field(0.25, ge=0)
+    """Every so many steps, or below 1 a share of them; 0 = only at the end."""
+    eval_comparisons: int = Field(1000, ge=1)
+    """At most so many comparisons in an evaluation while training."""
+    save_steps: float = Field(0.25, ge=0)
+    """Every so many steps, or below 1 a share of them; 0 = only at the end. What a kill loses is bounded by it."""
+    save_total_limit: int = Field(2, ge=2)
+    report_to: list[str] = Field(default_factory=list)
+    device: Literal["auto", "cpu"] = "auto"
