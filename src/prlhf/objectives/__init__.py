@@ -1,0 +1,27 @@
+"""Preference objectives: pure functions of log-probabilities, one file a method."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from torch import Tensor
+
+from prlhf.config.objectives import Dpo, ObjectiveConfig
+from prlhf.objectives.dpo import dpo_loss
+from prlhf.objectives.ipo import ipo_loss
+from prlhf.objectives.mix import mix
+from prlhf.objectives.pair import PairLogps, margin
+
+__all__ = ["Objective", "PairLogps", "dpo_loss", "ipo_loss", "make_objective", "margin", "mix"]
+
+Objective = Callable[[PairLogps, PairLogps], Tensor]
+"""(policy, reference) -> loss per comparison, in the shape that the two broadcast to."""
+
+
+def make_objective(config: ObjectiveConfig) -> Objective:
+    """The objective that `config` describes."""
+    if isinstance(config, Dpo):
+        return lambda policy, reference: dpo_loss(margin(policy, reference), config.beta)
+    if config.average:
+        return lambda policy, reference: ipo_loss(margin(policy.per_token(), reference.per_token()), config.beta)
+    return lambda policy, reference: ipo_loss(margin(policy, reference), config.beta)

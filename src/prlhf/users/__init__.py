@@ -1,0 +1,18 @@
+"""User models: which row belongs to whom (`UserIndex`), and what embedding a row gives (`UserModel`)."""
+
+from prlhf.users.base import UserModel
+from prlhf.users.index import UserIndex
+from prlhf.users.models import ClusterModel, IndividualModel, LowRankModel, UniformModel, make_user_model
+from prlhf.users.store import load_users, save_users
+
+__all__ = [
+    "ClusterModel",
+    "IndividualModel",
+    "LowRankModel",
+    "UniformModel",
+    "UserIndex",
+    "UserModel",
+    "load_users",
+    "make_user_model",
+    "save_users",
+]
