@@ -1,0 +1,76 @@
+"""Scores of a personalised LM on a log: its implicit rewards for the own row, the generic row and somebody else's."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prlhf.evaluation.metrics import derangement
+from prlhf.evaluation.scores import Scores
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs
+from prlhf.lm.logprobs import Layout
+from prlhf.types import Comparison
+
+__all__ = ["EvaluationSet", "score_policy"]
+
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+
+
+@dataclass(frozen=True)
+class EvaluationSet:
+    """Comparisons, ready to be scored again and again: token ids, rows of the table, reference log-probabilities.
+
+    `branches` `[n, 3]`: the own row, the generic row, the row of another user. `reference` `[n, 2]`.
+    """
+
+    comparisons: tuple[Comparison, ...]
+    encoded: tuple[Encoded, ...]
+    branches: np.ndarray
+    reference: np.ndarray
+    layout: Layout
+
+    @classmethod
+    def of(
+        cls,
+        lm: PersonalizedLM,
+        comparisons: Sequence[Comparison],
+        *,
+        cache: Path | None = None,
+        layout: str = "auto",
+        seed: int = 0,
+        progress: Progress = lambda batches, _: batches,
+    ) -> EvaluationSet:
+        """Encode `comparisons` for `lm` and look up their users; ids that `lm` does not know get the generic row."""
+        encoded = tuple(lm.template.comparison(c) for c in comparisons)
+        rows = np.array(lm.lookup([c.user for c in comparisons]), dtype=np.int64)
+        other = np.arange(lm.user_model.n)
+        other[1:] = derangement(other[1:], seed)
+        chosen = choose_layout(lm, encoded, layout) if encoded else "plain"
+        return cls(
+            comparisons=tuple(comparisons),
+            encoded=encoded,
+            branches=np.stack([rows, np.zeros_like(rows), other[rows]], 1),
+            reference=reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=progress),
+            layout=chosen,
+        )
+
+
+def score_policy(
+    lm: PersonalizedLM,
+    data: EvaluationSet,
+    *,
+    average: bool = False,
+    progress: Progress = lambda batches, _: batches,
+) -> Scores:
+    """Margins `h` of every comparison; `average` divides log-probabilities by response lengths (per-token IPO)."""
+    difference = pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
+    difference -= data.reference[:, None, :]
+    if average:
+        difference /= np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded], float)[:, None, :]
+    h = difference[..., 0] - difference[..., 1]
+    return Scores.of(
+        data.comparisons, seen=data.branches[:, 0] > 0, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=h[:, 2]
+    )
