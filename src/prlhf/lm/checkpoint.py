@@ -1,0 +1,149 @@
+"""The checkpoint folder (DESIGN.md 5.6): a PEFT adapter anyone can load, and the user model beside it.
+
+    README.md                          model card
+    adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
+    tokenizer files
+    user_model/                        config.json, model.safetensors, users.parquet
+    prlhf.json                         how to put them together; written last, so a folder without it is unfinished
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import peft
+import torch
+import transformers
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
+from peft import PeftModel
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from prlhf.config import ModelConfig
+from prlhf.errors import CheckpointError
+from prlhf.lm.loading import fingerprint, load_base
+from prlhf.users import load_users, save_users
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["MARKER", "is_checkpoint", "load", "replace_folder", "save"]
+
+FORMAT = 1
+MARKER = "prlhf.json"
+
+
+def is_checkpoint(folder: Path) -> bool:
+    """Whether a folder holds a finished checkpoint."""
+    return (folder / MARKER).is_file()
+
+
+def replace_folder(new: Path, folder: Path) -> None:
+    """Rename a finished folder to its place; what stood there is moved aside first and deleted after."""
+    old = folder.with_name(f".{folder.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
+    """Write `lm` aside and rename it to `folder`."""
+    if folder.exists() and not is_checkpoint(folder) and any(folder.iterdir()):
+        raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
+    aside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    if isinstance(lm.model, PeftModel):
+        lm.model.save_pretrained(str(aside), save_embedding_layers=False)
+    else:
+        lm.model.save_pretrained(str(aside))
+    lm.tokenizer.save_pretrained(str(aside))
+    save_users(aside / "user_model", lm.user_model, lm.users)
+    (aside / "README.md").write_text(_card(lm, card), encoding="utf8")
+    about = {
+        "format": FORMAT,
+        "model": lm.config.model_dump(mode="json"),
+        "base_fingerprint": lm.base_fingerprint,
+        "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
+    }
+    (aside / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
+    replace_folder(aside, folder)
+    return folder
+
+
+def load(folder: str | Path) -> PersonalizedLM:
+    """Put a checkpoint together again, bit for bit.
+
+    Raises:
+        CheckpointError: no finished checkpoint there, or its base model is not the one it was trained on.
+    """
+    from prlhf.lm.personalized import PersonalizedLM
+
+    path = _find(folder)
+    about = json.loads((path / MARKER).read_text(encoding="utf8"))
+    if about.get("format") != FORMAT:
+        raise CheckpointError(f"{path}: format {about.get('format')}, this prlhf reads {FORMAT}")
+    config = ModelConfig.model_validate(about["model"])
+    if config.tuning.type == "lora":
+        base = load_base(config)
+        if fingerprint(base) != about["base_fingerprint"]:
+            raise CheckpointError(
+                f"{path} was trained on another model than {config.base!r} now is (its weights or dtype changed); "
+                "point model.base in prlhf.json to the right one"
+            )
+        model = PeftModel.from_pretrained(base, str(path), is_trainable=True)
+    else:
+        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+    user_model, users = load_users(path / "user_model")
+    tokenizer = AutoTokenizer.from_pretrained(str(path))
+    return PersonalizedLM(model, tokenizer, user_model, users, config, about["base_fingerprint"]).eval()
+
+
+def _find(folder: str | Path) -> Path:
+    path = Path(folder).expanduser()
+    for candidate in (path, path / "model"):
+        if is_checkpoint(candidate):
+            return candidate
+    if path.exists():
+        raise CheckpointError(f"{path} holds no finished prlhf model ({MARKER} is missing); is the run complete?")
+    try:
+        return Path(snapshot_download(str(folder)))
+    except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
+        raise CheckpointError(f"no model at {folder}: neither a folder nor a model that the hub gives") from e
+
+
+def _card(lm: PersonalizedLM, extra: str) -> str:
+    kind = lm.user_model.config.type
+    how = (
+        "The folder also loads in plain PEFT (`PeftModel.from_pretrained`): that is the LoRA without user tokens."
+        if isinstance(lm.model, PeftModel)
+        else "The folder also loads in plain transformers: that is the tuned model without user tokens."
+    )
+    if lm.config.adapter:
+        how += f" Merge the adapter `{lm.config.adapter}` into the base first: this LoRA stands on top of it."
+    return f"""---
+library_name: prlhf
+base_model: {lm.config.base}
+base_model_relation: adapter
+tags: [personalized-rlhf, dpo, lora]
+---
+# A personalised language model
+
+One model that answers each of its {len(lm.users):,} users: `{kind}` user model, {lm.user_model.tokens} user tokens at
+`{lm.config.user_tokens_at}`.
+
+```python
+from prlhf import PersonalizedLM
+lm = PersonalizedLM.from_pretrained("this folder")
+lm.generate(["..."], users=["an id"])
+```
+
+{how}
+{extra}"""

@@ -1,0 +1,137 @@
+"""How comparisons become rows of a forward pass: packed (shared prompts) or plain (one row a response).
+
+A comparison is a small tree: the prompt up to its cut is the trunk; each branch (a row of the user table) continues it
+with user tokens and the rest of the prompt; both responses hang on every branch:
+
+    [trunk] ─┬─ [user tokens of row 1][rest] ─┬─ [chosen]
+             │                                └─ [rejected]
+             └─ [user tokens of row 2][rest] ─┬─ [chosen]
+                                              └─ [rejected]
+
+`packed` writes the whole tree into one row, with a 4-D mask that lets a token see its own path and position ids that
+count along the path. `plain` writes every path as a row of its own, with an ordinary padding mask.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from prlhf.lm.template import Encoded
+
+__all__ = ["Rows", "packed_rows", "plain_rows"]
+
+UserIds = Callable[[int], tuple[int, ...]]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Input of one forward pass and where its response tokens are.
+
+    `input_ids` `[r, s]`; `attention_mask` `[r, s]` or `[r, 1, s, s]`; `position_ids` `[r, s]`;
+    and, for each of m response tokens: `row` and `source` (the position that predicts it), its id `target`, and
+    `slot` = (comparison * k + branch) * 2 + (0 chosen, 1 rejected).
+    """
+
+    input_ids: Tensor
+    attention_mask: Tensor
+    position_ids: Tensor
+    row: Tensor
+    source: Tensor
+    target: Tensor
+    slot: Tensor
+    slots: int
+
+    def to(self, device: torch.device) -> Rows:
+        """The same rows on another device."""
+        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
+        return Rows(**moved)
+
+
+class _Targets:
+    """Collects, response by response, which position predicts which token."""
+
+    def __init__(self) -> None:
+        self.row: list[np.ndarray] = []
+        self.source: list[np.ndarray] = []
+        self.target: list[Sequence[int]] = []
+        self.slot: list[np.ndarray] = []
+
+    def add(self, row: int, before: int, start: int, response: Sequence[int], slot: int) -> None:
+        n = len(response)
+        source = np.arange(start - 1, start - 1 + n)
+        source[:1] = before
+        self.row.append(np.full(n, row))
+        self.source.append(source)
+        self.target.append(response)
+        self.slot.append(np.full(n, slot))
+
+    def tensors(self) -> dict[str, Tensor]:
+        def join(parts: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
+            return torch.from_numpy(np.concatenate([np.asarray(p, dtype=np.int64) for p in parts]))
+
+        return {k: join(getattr(self, k)) for k in ("row", "source", "target", "slot")}
+
+
+def _pad(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> Tensor:
+    out = np.full((len(rows), max(map(len, rows))), fill, dtype=np.int64)
+    for i, r in enumerate(rows):
+        out[i, : len(r)] = r
+    return torch.from_numpy(out)
+
+
+def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:
+    """One row a comparison. `branches[i]` are the table rows of comparison i (-1 = no user tokens).
+
+    A token sees position p of its row when p is not later, p's branch is its own or the trunk, and p's side (chosen,
+    rejected) is its own or neither.
+    """
+    targets, ids, positions, branch_of, side_of = _Targets(), [], [], [], []
+    k = len(branches[0])
+    for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
+        tokens: list[int] = list(c.prompt[: c.cut])
+        place = [np.arange(c.cut)]
+        branch, side = [np.zeros(c.cut, np.int64)], [np.zeros(c.cut, np.int64)]
+        for j, table_row in enumerate(rows):
+            head = (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
+            depth = c.cut + len(head)
+            before = len(tokens) + len(head) - 1 if head else c.cut - 1
+            tokens.extend(head)
+            place.append(np.arange(c.cut, depth))
+            for s, response in enumerate((c.chosen, c.rejected)):
+                targets.add(i, before, len(tokens), response, (i * k + j) * 2 + s)
+                tokens.extend(response)
+                place.append(np.arange(depth, depth + len(response)))
+            branch.append(np.full(len(head) + len(c.chosen) + len(c.rejected), j + 1))
+            side.append(np.repeat([0, 1, 2], [len(head), len(c.chosen), len(c.rejected)]))
+        ids.append(tokens)
+        positions.append(np.concatenate(place))
+        branch_of.append(np.concatenate(branch))
+        side_of.append(np.concatenate(side))
+    b, s = _pad(branch_of, -1), _pad(side_of, -1)
+    causal = torch.ones(b.shape[1], b.shape[1], dtype=torch.bool).tril()
+    see_branch = (b[:, None, :] == 0) | (b[:, None, :] == b[:, :, None])
+    see_side = (s[:, None, :] == 0) | (s[:, None, :] == s[:, :, None])
+    mask = causal & see_branch & see_side  # padding sees padding only: no row of the softmax is empty
+    return Rows(
+        _pad(ids, pad), mask[:, None], _pad(positions, 0), **targets.tensors(), slots=len(batch) * k * 2
+    )
+
+
+def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:
+    """One row a response and branch, padded at the right: works with every architecture."""
+    targets, ids = _Targets(), []
+    k = len(branches[0])
+    for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
+        for j, table_row in enumerate(rows):
+            head = c.prompt[: c.cut] + (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
+            for s, response in enumerate((c.chosen, c.rejected)):
+                targets.add(len(ids), len(head) - 1, len(head), response, (i * k + j) * 2 + s)
+                ids.append(head + response)
+    mask = _pad([np.ones(len(r), np.int64) for r in ids], 0)
+    positions = (mask.cumsum(1) - 1).clamp(min=0)
+    return Rows(_pad(ids, pad), mask, positions, **targets.tensors(), slots=len(batch) * k * 2)

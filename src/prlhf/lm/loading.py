@@ -1,0 +1,108 @@
+"""Base models: from a folder, the hub or the package, with the reasons why some cannot carry user tokens."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from torch import nn
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+from transformers.pytorch_utils import Conv1D
+
+from prlhf.config import Lora, ModelConfig
+from prlhf.errors import CheckpointError, UnsupportedModelError
+
+__all__ = ["BUNDLED", "add_lora", "fingerprint", "load_base", "load_tokenizer", "refuse", "resolve"]
+
+BUNDLED = {"planted": Path(__file__).parent / "bundled" / "planted"}
+"""Models inside the package, by the name that `model.base` gives them."""
+
+
+def resolve(base: str) -> str:
+    """The folder or hub id behind a `model.base`: names of bundled models become their folder."""
+    if base in BUNDLED:
+        return str(BUNDLED[base])
+    if (base.startswith((".", "/", "~")) or Path(base).exists()) and not Path(base).expanduser().is_dir():
+        raise CheckpointError(f"model.base: no folder {base}; give a folder, a hub id or one of {', '.join(BUNDLED)}")
+    return str(Path(base).expanduser()) if Path(base).expanduser().is_dir() else base
+
+
+def refuse(config: Any) -> None:
+    """Raise UnsupportedModelError, with the reason, for an architecture that user tokens cannot work with."""
+    name = config.model_type
+    if getattr(config, "is_encoder_decoder", False):
+        raise UnsupportedModelError(f"{name} is an encoder-decoder model; prlhf personalises decoder-only language models")
+    if getattr(config, "vision_config", None) is not None or getattr(config, "audio_config", None) is not None:
+        raise UnsupportedModelError(f"{name} is a multimodal model; load its text model on its own")
+    text = config.get_text_config()
+    if getattr(text, "hidden_size_per_layer_input", 0):
+        raise UnsupportedModelError(
+            f"{name} looks every token up again in each layer (per-layer embeddings), and user tokens have no entry there"
+        )
+
+
+def load_base(config: ModelConfig) -> nn.Module:
+    """The base model, with `config.adapter` (an SFT run's) merged into it: what the reference is.
+
+    Raises:
+        CheckpointError: the model or adapter is not there, or cannot be fetched.
+        UnsupportedModelError: it cannot carry user tokens.
+    """
+    source = resolve(config.base)
+    try:
+        refuse(AutoConfig.from_pretrained(source))
+        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
+        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+    except OSError as e:
+        raise CheckpointError(f"model.base: cannot load {config.base!r}: {str(e).splitlines()[0]}") from e
+    except ValueError as e:
+        if isinstance(e, UnsupportedModelError):
+            raise
+        raise UnsupportedModelError(f"model.base: {config.base!r} is no causal language model: {e}") from e
+    if config.adapter is not None:
+        try:
+            model = PeftModel.from_pretrained(model, config.adapter).merge_and_unload()
+        except (OSError, ValueError) as e:
+            raise CheckpointError(f"model.adapter: cannot load {config.adapter!r}: {str(e).splitlines()[0]}") from e
+    return model
+
+
+def load_tokenizer(config: ModelConfig) -> Any:
+    """The base model's tokenizer."""
+    try:
+        return AutoTokenizer.from_pretrained(resolve(config.base))
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {str(e).splitlines()[0]}") from e
+
+
+def add_lora(model: nn.Module, config: Lora) -> nn.Module:
+    """A fresh LoRA on `model`, through PEFT; it starts as no change at all."""
+    peft_config = LoraConfig(
+        r=config.r,
+        lora_alpha=config.alpha,
+        lora_dropout=config.dropout,
+        target_modules=config.target_modules,
+        fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),  # GPT-2 stores its matrices transposed
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, peft_config)
+    except ValueError as e:
+        raise UnsupportedModelError(f"model.tuning.target_modules: {e}") from e
+
+
+def fingerprint(model: nn.Module) -> str:
+    """A hash of a model's parameters (names, shapes, and 64 values of each): tells whether it is the same base."""
+    h = hashlib.sha256()
+    for name, p in sorted(model.named_parameters()):
+        if "lora_" in name:
+            continue
+        flat = p.detach().flatten()
+        step = max(flat.numel() // 64, 1)
+        plain_name = name.removeprefix("base_model.model.").replace(".base_layer", "")
+        h.update(f"{plain_name}{tuple(p.shape)}{p.dtype}".encode())
+        h.update(flat[::step].double().cpu().numpy().tobytes())
+    return h.hexdigest()[:16]

@@ -1,0 +1,97 @@
+"""Log-probabilities of both responses of a comparison, for any number of branches at once."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from prlhf.lm.layout import Rows, packed_rows, plain_rows
+from prlhf.lm.template import Encoded
+from prlhf.objectives import PairLogps
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["Layout", "choose_layout", "pair_logprobs"]
+
+Layout = Literal["packed", "plain"]
+logger = logging.getLogger(__name__)
+
+
+def pair_logprobs(
+    lm: PersonalizedLM, batch: Sequence[Encoded], branches: Sequence[Sequence[int]], layout: Layout = "plain"
+) -> PairLogps:
+    """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons and k branches.
+
+    Args:
+        lm: the personalised LM.
+        batch: b encoded comparisons.
+        branches: for each, its k rows of the user table (-1 = no user tokens, as the reference sees it).
+        layout: `packed` where `choose_layout` allows it, else `plain`.
+    """
+    b, k = len(batch), len(branches[0])
+    if lm.user_model.tokens == 0:  # without user tokens all branches are the same
+        branches = [[-1]] * b
+    elif not _shares_prompt(batch):  # nothing to share between branches: a row for each
+        batch = [c for c in batch for _ in range(k)]
+        branches = [[row] for rows in branches for row in rows]
+    build = packed_rows if layout == "packed" else plain_rows
+    rows = build(batch, branches, lm.user_token_ids, lm.pad_id).to(lm.device)
+    sums = _response_logprobs(lm, rows).view(b, -1, 2).expand(b, k, 2)
+    lengths = torch.tensor([[len(c.chosen), len(c.rejected)] for c in batch], device=sums.device)
+    lengths = lengths.view(b, -1, 2)[:, :1].expand(b, k, 2)
+    return PairLogps(sums[..., 0], sums[..., 1], lengths[..., 0], lengths[..., 1])
+
+
+def _shares_prompt(batch: Sequence[Encoded]) -> bool:
+    """Whether most of the prompts stand before the user tokens, so that branches can share them."""
+    return sum(c.cut for c in batch) * 2 > sum(len(c.prompt) for c in batch)
+
+
+def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
+    """Log-probabilities summed over each response: `[slots]`. Only positions that predict one are projected."""
+    inputs = {"input_ids": rows.input_ids, "attention_mask": rows.attention_mask, "position_ids": rows.position_ids}
+    if lm.splits_head:
+        hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
+        logits = lm.head(hidden[rows.row, rows.source])
+    else:
+        logits = lm.model(**inputs, use_cache=False).logits[rows.row, rows.source]
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    token_logps = -F.cross_entropy(logits, rows.target, reduction="none")
+    return torch.zeros(rows.slots, dtype=token_logps.dtype, device=token_logps.device).index_add(
+        0, rows.slot, token_logps
+    )
+
+
+@torch.no_grad()
+def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "auto") -> Layout:
+    """`packed` if the model gives the same log-probabilities packed and plain on the longest of `sample`, else `plain`.
+
+    Sliding windows, ALiBi, recurrent layers and attention code that ignores a 4-D mask show themselves here.
+    """
+    if wanted != "auto":
+        return "packed" if wanted == "packed" else "plain"
+    longest = sorted(sample, key=lambda c: c.length)[-2:] + list(sample[:2])
+    branches = [[0, lm.user_model.n - 1]] * len(longest)
+    training = lm.training
+    lm.eval()
+    try:
+        plain = pair_logprobs(lm, longest, branches, "plain")
+        packed = pair_logprobs(lm, longest, branches, "packed")
+        error = max((plain.chosen - packed.chosen).abs().max(), (plain.rejected - packed.rejected).abs().max()).item()
+        scale = max(plain.chosen.abs().max().item(), 1.0)
+    except (RuntimeError, ValueError, TypeError) as e:
+        logger.info("layout: plain, since the model does not take a 4-D mask (%s)", e)
+        return "plain"
+    finally:
+        lm.train(training)
+    eps = torch.finfo(lm.dtype).eps
+    layout: Layout = "packed" if error <= 100 * eps * scale else "plain"
+    logger.info("layout: %s (packed and plain differ by %.1e on log-probabilities up to %.0f)", layout, error, scale)
+    return layout

@@ -1,0 +1,206 @@
+"""PersonalizedLM: one causal language model, one LoRA, one small user model, any number of users."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from prlhf.config import ModelConfig, UserModelConfig
+from prlhf.errors import UnknownUserError
+from prlhf.lm.embedding import UserTokens
+from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer
+from prlhf.lm.template import Template
+from prlhf.types import Prompt
+from prlhf.users import UserIndex, UserModel, make_user_model
+
+__all__ = ["PersonalizedLM"]
+
+logger = logging.getLogger(__name__)
+
+
+class PersonalizedLM(nn.Module):
+    """A causal LM that answers each user: the only place that touches embeddings.
+
+    Args:
+        model: a causal LM of transformers, plain (full fine-tuning) or with one LoRA (PEFT).
+        tokenizer: its tokenizer.
+        user_model: rows of the user table to user embeddings `[b, t, d]`.
+        users: ids to rows; row 0 is the generic user.
+        config: how the base was loaded and how prompts are written.
+        base_fingerprint: identity of the base model, to refuse a checkpoint on another one.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tokenizer: Any,
+        user_model: UserModel,
+        users: UserIndex,
+        config: ModelConfig,
+        base_fingerprint: str,
+    ):
+        super().__init__()
+        self.model = model
+        self.user_model = user_model
+        self.tokenizer = tokenizer
+        self.users = users
+        self.config = config
+        self.base_fingerprint = base_fingerprint
+        self.template = Template(tokenizer, config)
+        self._user_tokens = UserTokens(self.embedding, user_model)
+        pad = tokenizer.pad_token_id
+        self.pad_id: int = tokenizer.eos_token_id if pad is None else pad
+        self._splits_head: bool | None = None
+
+    @classmethod
+    def create(
+        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Sequence[str] = (), seed: int = 0
+    ) -> PersonalizedLM:
+        """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table.
+
+        With the default start every user gets the generic user's tokens exactly.
+        """
+        base = load_base(config)
+        tokenizer = load_tokenizer(config)
+        identity = fingerprint(base)
+        torch.manual_seed(seed)
+        vocabulary = _vocabulary(base, len(tokenizer), seed)
+        model = add_lora(base, config.tuning) if config.tuning.type == "lora" else base
+        users = UserIndex.from_ids(user_ids)
+        table = make_user_model(user_model, len(users) + 1, vocabulary, seed)
+        return cls(model, tokenizer, table, users, config, identity)
+
+    @classmethod
+    def from_pretrained(cls, folder: str | Path) -> PersonalizedLM:
+        """Load what `save_pretrained` wrote: a model folder, a run folder (its `model/`), or a hub id of one."""
+        from prlhf.lm.checkpoint import load
+
+        return load(folder)
+
+    def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
+        """Write the checkpoint (DESIGN.md 5.6) aside, then rename it to `folder`; `card` is added to the model card."""
+        from prlhf.lm.checkpoint import save
+
+        return save(self, Path(folder), card)
+
+    @property
+    def causal_lm(self) -> Any:
+        """The model of transformers, with the LoRA's layers in it where there is one."""
+        return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
+
+    @property
+    def embedding(self) -> nn.Module:
+        """The input-embedding layer, `[v, d]`."""
+        return self.causal_lm.get_input_embeddings()
+
+    @property
+    def decoder(self) -> nn.Module:
+        """The model without its output projection."""
+        return self.causal_lm.get_decoder()
+
+    @property
+    def head(self) -> nn.Module:
+        """The output projection to the vocabulary."""
+        return self.causal_lm.get_output_embeddings()
+
+    @property
+    def splits_head(self) -> bool:
+        """Whether head(decoder(ids)) gives the model's logits, so that only response positions need projecting.
+
+        Checked numerically once: models that scale or cap their logits do not.
+        """
+        if self._splits_head is None:
+            self._splits_head = self._check_head()
+            if not self._splits_head:
+                logger.info("logits: of every position, since the model changes them after its output projection")
+        return self._splits_head
+
+    @torch.no_grad()
+    def _check_head(self) -> bool:
+        ids = torch.arange(min(8, self.vocab_rows), device=self.device)[None]
+        training, self.training = self.training, False
+        self.model.eval()
+        try:
+            logits = self.model(input_ids=ids, use_cache=False).logits
+            split = self.head(self.decoder(input_ids=ids, use_cache=False).last_hidden_state)
+            return torch.allclose(logits, split, rtol=1e-3, atol=1e-4 * float(logits.abs().max()))
+        except (AttributeError, TypeError, ValueError):
+            return False
+        finally:
+            self.train(training)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the input embeddings are."""
+        return self.embedding.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the base model's input embeddings."""
+        return self.embedding.weight.dtype
+
+    @property
+    def vocab_rows(self) -> int:
+        """v: rows of the input embedding (not the tokenizer's length). User token ids start there."""
+        return self._user_tokens.vocab_rows
+
+    @contextmanager
+    def adapter_off(self) -> Iterator[None]:
+        """Within it the LoRA is off; without a LoRA nothing changes."""
+        if isinstance(self.model, PeftModel):
+            with self.model.disable_adapter():
+                yield
+        else:
+            yield
+
+    def user_token_ids(self, row: int) -> tuple[int, ...]:
+        """The t ids that stand for a row of the user table."""
+        return self._user_tokens.ids(row)
+
+    def lookup(self, ids: Sequence[str | None], *, unknown: str = "generic") -> list[int]:
+        """Rows of user ids; `None` and unknown ids are row 0, the generic user.
+
+        `unknown="generic"` logs which ids were not known; `unknown="error"` raises UnknownUserError.
+        """
+        rows = self.users.rows(ids)
+        strangers = sorted({i for i, row in zip(ids, rows, strict=True) if i is not None and row == 0})
+        if strangers and unknown == "error":
+            raise UnknownUserError(f"not in the user table: {', '.join(map(repr, strangers[:5]))}")
+        if strangers:
+            logger.warning("unknown users get the generic row: %s", ", ".join(map(repr, strangers[:5])))
+        return [int(r) for r in rows]
+
+    def encode_prompt(self, prompt: Prompt, row: int = 0, user_text: str | None = None) -> list[int]:
+        """Ids of a prompt with the user tokens of `row` in their place: ready for `generate` of any engine.
+
+        `row=-1` leaves the user tokens out.
+        """
+        rendered = self.template.prompt(prompt, user_text)
+        user = self.user_token_ids(row) if row >= 0 else ()
+        return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :]]
+
+    def forward(self, input_ids: Tensor, **kwargs: Any) -> Any:
+        """The model's own forward; `input_ids` may hold user token ids."""
+        return self.model(input_ids=input_ids, **kwargs)
+
+    def add_users(self, ids: Sequence[str]) -> None:
+        """Append users; they start as the generic one, and every other row keeps its bits."""
+        before = len(self.users)
+        self.users = self.users.add(ids)
+        self.user_model.add(len(self.users) - before)
+
+
+@torch.no_grad()
+def _vocabulary(base: Any, tokens: int, seed: int, sample: int = 4096) -> Tensor:
+    """A sample of the embedding layer's outputs `[v', d]`, scaled as the model scales them, to start users from."""
+    embedding = base.get_input_embeddings()
+    rows = min(embedding.weight.shape[0], tokens)
+    chosen = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:sample]
+    return embedding(chosen.to(embedding.weight.device)).float().cpu()

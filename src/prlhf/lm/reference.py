@@ -1,0 +1,122 @@
+"""Reference log-probabilities: once per comparison, ever, cached on disk by content.
+
+The reference is the model that training starts from, without user tokens and without the new LoRA. The cache is keyed
+by the base model's fingerprint and the token ids, so it holds across runs, and it grows in a fixed order: a killed pass
+goes on with the same batches, and gives the same bits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
+
+from prlhf.lm.loading import fingerprint, load_base
+from prlhf.lm.logprobs import Layout, pair_logprobs
+from prlhf.lm.template import Encoded
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["ReferenceCache", "default_cache", "reference_logprobs"]
+
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+
+
+def default_cache() -> Path:
+    """`$PRLHF_CACHE`, else `$XDG_CACHE_HOME/prlhf`, else `~/.cache/prlhf`."""
+    own = os.environ.get("PRLHF_CACHE")
+    return Path(own) if own else Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser() / "prlhf"
+
+
+class ReferenceCache:
+    """Summed log-probabilities of (chosen, rejected) by content hash; one safetensors file a base model."""
+
+    def __init__(self, folder: Path, fingerprint: str):
+        self.path = folder / f"reference-{fingerprint}.safetensors"
+        self.values: dict[bytes, tuple[float, float]] = {}
+        if self.path.exists():
+            try:
+                held = load_file(str(self.path))
+                self.values = {
+                    key.tobytes(): (float(c), float(r)) for key, (c, r) in zip(held["keys"], held["values"], strict=True)
+                }
+            except (SafetensorError, KeyError, ValueError):
+                self.path.unlink(missing_ok=True)  # a cache may always be made again
+
+    def write(self) -> None:
+        """Write everything aside, then rename."""
+        if not self.values:
+            return
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        aside = self.path.with_suffix(f".{os.getpid()}.writing")
+        keys = np.frombuffer(b"".join(self.values), dtype=np.uint8).reshape(-1, 16)
+        save_file({"keys": keys, "values": np.array(list(self.values.values()), np.float64)}, str(aside))
+        os.replace(aside, self.path)
+
+
+def _key(c: Encoded) -> bytes:
+    h = hashlib.sha256()
+    for part in (c.prompt, c.chosen, c.rejected):
+        h.update(len(part).to_bytes(4, "little") + np.asarray(part, np.int64).tobytes())
+    return h.digest()[:16]
+
+
+def reference_logprobs(
+    lm: PersonalizedLM,
+    comparisons: Sequence[Encoded],
+    *,
+    layout: Layout = "plain",
+    batch_size: int = 32,
+    cache: Path | None = None,
+    flush_every: int = 50,
+    progress: Progress = lambda batches, _: batches,
+) -> np.ndarray:
+    """Summed log-probabilities `[n, 2]` (chosen, rejected) under the reference.
+
+    Args:
+        lm: the model at any moment of its training (its LoRA is off here). After full fine-tuning the base model is
+            loaded once more for what is not in the cache.
+        cache: folder of the cache; None = keep nothing.
+        flush_every: batches after which the cache is written: what a kill loses.
+    """
+    plain = [replace(c, prompt=c.reference_prompt, cut=len(c.reference_prompt)) for c in comparisons]
+    keys = [_key(c) for c in plain]
+    store = ReferenceCache(cache, lm.base_fingerprint) if cache is not None else None
+    values = store.values if store is not None else {}
+    missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
+    todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))
+    starts = range(0, len(todo), batch_size)
+    with _as_reference(lm):
+        for done, start in enumerate(progress(starts, "reference"), 1):
+            part = todo[start : start + batch_size]
+            logps = pair_logprobs(lm, [c for _, c in part], [[-1]] * len(part), layout)
+            pairs = torch.stack([logps.chosen[:, 0], logps.rejected[:, 0]], 1).double().cpu().tolist()
+            values.update((key, (c, r)) for (key, _), (c, r) in zip(part, pairs, strict=True))
+            if store is not None and (done % flush_every == 0 or start == starts[-1]):
+                store.write()
+    return np.array([values[k] for k in keys], np.float64).reshape(-1, 2)
+
+
+@contextmanager
+def _as_reference(lm: PersonalizedLM) -> Iterator[None]:
+    """`lm` is the reference for a while: LoRA off, no dropout, no gradients; or the base, loaded again."""
+    training, own = lm.training, lm.model
+    lm.eval()
+    if lm.config.tuning.type == "full" and fingerprint(own) != lm.base_fingerprint:
+        lm.model = load_base(lm.config).to(lm.device).eval()
+    try:
+        with lm.adapter_off(), torch.no_grad():
+            yield
+    finally:
+        lm.model = own
+        lm.train(training)

@@ -1,0 +1,44 @@
+"""Implicit rewards of a log: how much more than the reference the policy prefers the chosen response."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from prlhf.lm.logprobs import Layout, pair_logprobs
+from prlhf.lm.template import Encoded
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["pair_scores"]
+
+
+@torch.no_grad()
+def pair_scores(
+    lm: PersonalizedLM,
+    comparisons: Sequence[Encoded],
+    branches: np.ndarray,
+    *,
+    layout: Layout = "plain",
+    batch_size: int = 64,
+    progress: Callable[[Iterable[int], str], Iterable[int]] = lambda batches, _: batches,
+) -> np.ndarray:
+    """Summed log-probabilities `[n, k, 2]` of (chosen, rejected) under the policy.
+
+    Args:
+        branches: `[n, k]` rows of the user table for each comparison (-1 = no user tokens).
+    """
+    out = np.zeros((*branches.shape, 2))
+    order = sorted(range(len(comparisons)), key=lambda i: comparisons[i].length)
+    training = lm.training
+    lm.eval()
+    for start in progress(range(0, len(order), batch_size), "scoring"):
+        part = order[start : start + batch_size]
+        logps = pair_logprobs(lm, [comparisons[i] for i in part], branches[part].tolist(), layout)
+        out[part] = torch.stack([logps.chosen, logps.rejected], -1).double().cpu().numpy()
+    lm.train(training)
+    return out

@@ -1,0 +1,136 @@
+"""The trainer: `transformers.Trainer` with the loss of P-*PO (METHODS.md 1.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.utils.data import DataLoader
+from transformers import Trainer, TrainingArguments
+
+from prlhf.errors import TrainingError
+from prlhf.lm import PersonalizedLM, pair_logprobs
+from prlhf.lm.logprobs import Layout
+from prlhf.objectives import Objective, PairLogps, mix
+from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
+from prlhf.training.optim import make_optimizer
+
+__all__ = ["PairModel", "PreferenceTrainer"]
+
+
+class PairModel(nn.Module):
+    """What the trainer wraps: batch in, log-probabilities of both responses and the users' prior out.
+
+    Its `state_dict` holds the trained parameters only, so a training checkpoint does not repeat the base model.
+    """
+
+    def __init__(self, lm: PersonalizedLM, layout: Layout):
+        super().__init__()
+        self.lm = lm
+        self.layout = layout
+        self.register_state_dict_post_hook(_keep_trained)
+
+    def forward(self, encoded: Any, branches: list[list[int]], rows: Tensor) -> tuple[PairLogps, Tensor]:
+        """Log-probabilities `[b, k]` of k branches, and each user's penalty `[b]`."""
+        return pair_logprobs(self.lm, encoded, branches, self.layout), self.lm.user_model.penalty(rows)
+
+
+def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
+    trained = {prefix + name for name, p in module.named_parameters() if p.requires_grad}
+    for key in [key for key in state if key not in trained]:
+        del state[key]
+
+
+class PreferenceTrainer(Trainer):
+    """Trains a personalised LM on comparisons.
+
+    The loss of a global batch of N comparisons is `1/N sum_c w_c (alpha l(user) + (1-alpha) l(generic)) + prior_c`,
+    whatever the micro-batch, the accumulation and the number of processes; `alpha` 1 and 0 leave the other branch out.
+    """
+
+    def __init__(
+        self,
+        lm: PersonalizedLM,
+        args: TrainingArguments,
+        dataset: PreferenceDataset,
+        *,
+        objective: Objective,
+        alpha: float,
+        layout: Layout,
+        user_learning_rate: float,
+        user_l2: float,
+        max_grad_norm: float,
+        evaluation: Callable[[], Mapping[str, float]] | None = None,
+        **kwargs: Any,
+    ):
+        self.objective = objective
+        self.alpha = alpha
+        self.user_l2 = user_l2
+        self.evaluation = evaluation
+        trained = lm.model.named_parameters()
+        optimizer = make_optimizer(
+            lm.user_model, trained, args.learning_rate, user_learning_rate, args.weight_decay, max_grad_norm
+        )
+        super().__init__(
+            model=PairModel(lm, layout),
+            args=args,
+            train_dataset=dataset,
+            eval_dataset=dataset,  # stands for "there is something to evaluate": see `evaluate`
+            data_collator=collate,
+            optimizers=(optimizer, None),
+            **kwargs,
+        )
+        self.loss_is_scaled_for_ga = True  # compute_loss divides by the comparisons of the global batch
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Length buckets in an order that depends on seed and epoch alone, so that a resumed run sees the same."""
+        data = self.train_dataset
+        sampler = LengthBuckets([c.length for c in data.encoded], self.args.train_batch_size, self.args.seed)
+        loader = DataLoader(data, batch_size=self.args.train_batch_size, sampler=sampler, collate_fn=collate)
+        return self.accelerator.prepare(loader)
+
+    def get_batch_samples(
+        self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
+    ) -> tuple[list[Any], Tensor | int | None]:
+        """The micro-batches of one step, and how many comparisons they hold over all processes."""
+        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
+        return batches, self.accelerator.reduce(count, reduction="sum")
+
+    def compute_loss(
+        self,
+        model: nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Tensor | int | None = None,
+    ) -> Any:
+        """The alpha mix over a micro-batch, divided by the comparisons of the global batch."""
+        rows = inputs["rows"]
+        branches = [[r] if self.alpha == 1 else [0] if self.alpha == 0 else [r, 0] for r in rows.tolist()]
+        logps, penalty = model(inputs["encoded"], branches, rows)
+        reference = inputs["reference"][:, None, :].to(logps.chosen.dtype)
+        reference = PairLogps(reference[..., 0], reference[..., 1], logps.chosen_tokens, logps.rejected_tokens)
+        losses = self.objective(logps, reference)
+        loss = losses[:, 0] if self.alpha in (0, 1) else mix(losses[:, 0], losses[:, 1], self.alpha)
+        loss = loss * inputs["weight"].to(loss.dtype)
+        if self.user_l2 and self.alpha:
+            loss = loss + self.user_l2 * inputs["prior"].to(loss.dtype) * penalty
+        if not torch.isfinite(loss).all():
+            bad = [i for i, ok in zip(inputs["ids"], torch.isfinite(loss).tolist(), strict=True) if not ok]
+            raise TrainingError(
+                f"the loss is not finite at step {self.state.global_step + 1}, for the comparisons {', '.join(bad[:8])}; "
+                "lower training.learning_rate or training.user_learning_rate, or look at these rows"
+            )
+        count = len(rows) if num_items_in_batch is None else num_items_in_batch
+        total = loss.sum() / count * self.accelerator.num_processes  # data-parallel gradients are averaged
+        return (total, {"losses": losses}) if return_outputs else total
+
+    def evaluate(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> dict[str, float]:
+        """The metrics of `evaluation`, logged and given to the callbacks as the Trainer's own would be."""
+        values = self.evaluation() if self.evaluation is not None else {}
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in values.items()}
+        self.log(dict(metrics))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, metrics)
+        return metrics

@@ -1,0 +1,83 @@
+"""Pair log-probabilities: packed equals plain equals one response at a time; and TRL's numbers."""
+
+import pytest
+import torch
+
+from prlhf.config import Individual, ModelConfig, Uniform
+from prlhf.lm import PersonalizedLM, choose_layout, pair_logprobs
+from prlhf.types import Comparison
+from test_personalized import ARCHITECTURES, personalised
+
+LOG = [
+    Comparison("why is the sky blue?", "light scatters", "because"),
+    Comparison("name a colour", "red", "a very long answer that nobody asked for"),
+    Comparison("", "x", "yy", user_text="likes it short"),
+]
+
+
+def one_by_one(lm: PersonalizedLM, prompt: list[int], response: tuple[int, ...]) -> torch.Tensor:
+    ids = torch.tensor([prompt + list(response)])
+    logps = lm(ids).logits.double().log_softmax(-1)[0]
+    return sum(logps[len(prompt) - 1 + i, token] for i, token in enumerate(response))
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("place", ["start", "after_system", "before_response"])
+@pytest.mark.parametrize("layout", ["packed", "plain"])
+@torch.no_grad()
+def test_equals_one_response_at_a_time(base_folder, architecture, place, layout):
+    lm = personalised(base_folder(architecture), user_tokens_at=place)
+    batch = [lm.template.comparison(c) for c in LOG]
+    branches = [[1, 0], [2, 0], [1, 2]]
+    logps = pair_logprobs(lm, batch, branches, layout)
+    for i, (c, rows) in enumerate(zip(LOG, branches, strict=True)):
+        for j, row in enumerate(rows):
+            prompt = lm.encode_prompt(c.prompt, row, c.user_text)
+            assert logps.chosen[i, j].item() == pytest.approx(one_by_one(lm, prompt, batch[i].chosen).item(), abs=1e-3)
+            assert logps.rejected[i, j].item() == pytest.approx(one_by_one(lm, prompt, batch[i].rejected).item(), abs=1e-3)
+            assert logps.chosen_tokens[i, j] == len(batch[i].chosen)
+
+
+@pytest.mark.parametrize("place", ["start", "before_response"])
+def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, place):
+    lm = personalised(base_folder(dtype=torch.float64), user_tokens_at=place, dtype="float64").double()
+    batch = [lm.template.comparison(c) for c in LOG]
+    gradients = []
+    for layout in ("packed", "plain"):
+        lm.zero_grad()
+        logps = pair_logprobs(lm, batch, [[1, 0], [2, 0], [1, 0]], layout)
+        (logps.chosen - 0.7 * logps.rejected).square().sum().backward()
+        dense = [p.grad.clone() for n, p in lm.named_parameters() if p.grad is not None and "table" not in n]
+        gradients.append([*dense, lm.user_model.table.weight.grad.to_dense()])
+    assert len(gradients[0]) > 10
+    for a, b in zip(*gradients, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+
+
+@pytest.mark.parametrize(("architecture", "expected"), [("llama", "packed"), ("gpt2", "packed"), ("gemma3_text", "packed")])
+def test_layout_is_chosen_by_numbers(base_folder, architecture, expected):
+    lm = personalised(base_folder(architecture))
+    assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == expected
+    assert choose_layout(lm, [lm.template.comparison(LOG[0])], "plain") == "plain"
+
+
+def test_a_model_that_ignores_the_mask_is_not_packed(base_folder):
+    lm = personalised(base_folder("llama"))
+    lm.decoder.register_forward_pre_hook(
+        lambda m, args, kwargs: (args, {**kwargs, "attention_mask": None}), with_kwargs=True
+    )
+    assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == "plain"
+
+
+def test_without_user_tokens_branches_are_one(base_folder):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Uniform(), ["ann"])
+    logps = pair_logprobs(lm, [lm.template.comparison(LOG[0])], [[1, 0]], "packed")
+    assert logps.chosen.shape == (1, 2)
+    assert torch.equal(logps.chosen[:, 0], logps.chosen[:, 1])
+
+
+def test_individual_tokens_count_once(base_folder):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann"])
+    assert lm.user_token_ids(1) == (274, 275)
+    assert lm.encode_prompt("a", 1)[-2:] == [274, 275]
+    assert lm.encode_prompt("a", -1) == lm.encode_prompt("a", 1)[:-2]

@@ -1,0 +1,115 @@
+"""User tokens as ids give the logits of explicit concatenation, for every architecture and way of use."""
+
+import pytest
+import torch
+
+from prlhf.config import Individual, ModelConfig
+from prlhf.errors import UnknownUserError
+from prlhf.lm import PersonalizedLM
+
+ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
+
+
+def personalised(folder: str, **options) -> PersonalizedLM:
+    lm = PersonalizedLM.create(ModelConfig(base=folder, **options), Individual(tokens=3), ["ann", "bob"], seed=1)
+    with torch.no_grad():  # away from step 0, so that users differ and the LoRA does something
+        lm.user_model.table.weight[1:] = torch.randn(2, lm.user_model.table.weight.shape[1])
+        for name, p in lm.model.named_parameters():
+            if "lora_B" in name:
+                p.copy_(torch.randn_like(p) * 0.1)
+    return lm.eval()
+
+
+def both_ways(lm: PersonalizedLM, ids: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+    explicit = lm._user_tokens.explicit(lm.embedding, ids)
+    kwargs = {} if mask is None else {"attention_mask": mask}
+    return lm(ids, **kwargs).logits, lm.model(inputs_embeds=explicit, **kwargs).logits
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_logits_equal_those_of_concatenation(base_folder, architecture):
+    lm = personalised(base_folder(architecture))
+    ids = torch.tensor([lm.encode_prompt("a question", row) for row in (0, 1, 2)])
+    by_ids, by_embeddings = both_ways(lm, ids)
+    torch.testing.assert_close(by_ids, by_embeddings, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(by_ids[1, -1], by_ids[2, -1], atol=1e-3)  # users differ at the last position
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("side", ["left", "right"])
+def test_padding_changes_nothing(base_folder, architecture, side):
+    lm = personalised(base_folder(architecture))
+    short, long = lm.encode_prompt("hi", 1), lm.encode_prompt("a longer question", 2)
+    pad = [lm.pad_id] * (len(long) - len(short))
+    zeros = [0] * len(pad)
+    row = pad + short if side == "left" else short + pad
+    mask = zeros + [1] * len(short) if side == "left" else [1] * len(short) + zeros
+    ids, masks = torch.tensor([row, long]), torch.tensor([mask, [1] * len(long)])
+    positions = (masks.cumsum(1) - 1).clamp(min=0)
+    padded = lm(ids, attention_mask=masks, position_ids=positions).logits[0]
+    alone = lm(torch.tensor([short])).logits[0]
+    own = padded[len(pad) :] if side == "left" else padded[: len(short)]
+    torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-4)
+
+
+def test_tied_weights_stay_tied(base_folder):
+    lm = personalised(base_folder("llama"))
+    assert lm.causal_lm.get_output_embeddings().weight is lm.embedding.weight
+    assert lm.vocab_rows == lm.embedding.weight.shape[0] == 272
+
+
+def test_gradients_equal_with_and_without_checkpointing(base_folder):
+    lm = personalised(base_folder("llama")).train()
+    ids = torch.tensor([lm.encode_prompt("a question", 1)])
+
+    def gradient() -> list[torch.Tensor]:
+        lm.zero_grad()
+        lm(ids).logits.square().mean().backward()
+        dense = [p.grad.clone() for n, p in lm.named_parameters() if "lora" in n or "common" in n]
+        return [*dense, lm.user_model.table.weight.grad.coalesce().to_dense()]
+
+    plain = gradient()
+    lm.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    lm.causal_lm.enable_input_require_grads()
+    for a, b in zip(plain, gradient(), strict=True):
+        torch.testing.assert_close(a, b)
+    assert all(g.abs().sum() > 0 for g in plain)
+
+
+def test_bfloat16(base_folder):
+    lm = personalised(base_folder("llama"), dtype="bfloat16")
+    ids = torch.tensor([lm.encode_prompt("hi", row) for row in (1, 2)])
+    by_ids, by_embeddings = both_ways(lm, ids)
+    assert by_ids.dtype == torch.bfloat16
+    torch.testing.assert_close(by_ids, by_embeddings, rtol=0.02, atol=0.02)
+
+
+def test_every_user_starts_as_the_generic_one(base_folder):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=3), ["ann", "bob"])
+    logits = lm(torch.tensor([lm.encode_prompt("a question", row) for row in (0, 1, 2)])).logits
+    assert torch.equal(logits[0], logits[1])
+    assert torch.equal(logits[0], logits[2])
+
+
+def test_unknown_users_are_generic_and_visible(base_folder, caplog):
+    lm = personalised(base_folder())
+    with caplog.at_level("WARNING"):
+        assert lm.lookup(["ann", "zoe", None, "bob"]) == [1, 0, 0, 2]
+    assert "'zoe'" in caplog.text
+    with pytest.raises(UnknownUserError, match="'zoe'"):
+        lm.lookup(["ann", "zoe"], unknown="error")
+
+
+def test_adding_users_keeps_all_others(base_folder):
+    lm = personalised(base_folder())
+    before = lm(torch.tensor([lm.encode_prompt("q", row) for row in (0, 1, 2)])).logits
+    lm.add_users(["cem"])
+    after = lm(torch.tensor([lm.encode_prompt("q", row) for row in (0, 1, 2, 3)])).logits
+    assert torch.equal(before, after[:3])
+    assert torch.equal(after[0], after[3])
+    assert lm.lookup(["cem"]) == [3]
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_only_response_positions_are_projected(base_folder, architecture):
+    assert personalised(base_folder(architecture)).splits_head
