@@ -17,8 +17,10 @@ class NewModel(Config):
     """A `model_type` of transformers: llama, qwen3, gpt2, gemma3_text, …"""
     options: dict[str, Any] = Field(default_factory=dict)
     """Keys of that architecture's config class (`hidden_size`, `num_hidden_layers`, …)."""
-    vocab_size: int = Field(2048, ge=256)
+    vocab_size: int = Field(2048, ge=300)
+    """At most so many tokens, the four special ones and (`bpe`) the 256 bytes among them."""
     tokenizer: Literal["bpe", "word"] = "bpe"
+    """`bpe`: byte-level, every text can be written; `word`: whole words, those not among the texts are `<unk>`."""
 
 
 class SftConfig(Config):
@@ -26,12 +28,22 @@ class SftConfig(Config):
 
     seed: int = 0
     data: DataConfig = DataConfig()
+    """A preference log (its training side's chosen responses are learned), a file with the columns `prompt` and
+    `completion`, or `planted` (options `rows`, `seed`, `profiles`: texts of the planted world, no votes)."""
     base: str | None = None
     """A model to start from; without it `new` is made."""
     new: NewModel = NewModel()
     epochs: float = Field(1.0, gt=0)
+    max_steps: int = -1
     batch_size: int = Field(32, ge=1)
+    gradient_accumulation_steps: int = Field(1, ge=1)
     learning_rate: float = Field(1e-3, ge=0)
+    lr_scheduler_type: str = "cosine"
     warmup_steps: float = Field(0.05, ge=0)
+    """A number of steps, or below 1 a share of them."""
     weight_decay: float = Field(0.01, ge=0)
+    max_grad_norm: float = Field(1.0, ge=0)
     max_tokens: int = Field(1024, ge=8)
+    """Of prompt and completion together; a longer prompt loses tokens at its left, the completion is kept."""
+    report_to: list[str] = Field(default_factory=list)
+    device: Literal["auto", "cpu"] = "auto"

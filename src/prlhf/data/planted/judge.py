@@ -1,0 +1,76 @@
+"""The exact judge: reads the three levels from a text by rule, and says which of two texts a user prefers."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
+
+from prlhf.data.planted.grammar import SLOTS, Levels
+from prlhf.data.planted.profiles import PlantedUser
+
+__all__ = ["MAX_WORDS", "NOT_AN_ANSWER", "WinRate", "is_answer", "read_levels", "utility", "win_rate"]
+
+NOT_AN_ANSWER = -2.0
+"""Utility of a text that is no answer; the worst answer has -1, the best 1."""
+
+MAX_WORDS = 50
+"""A longer text is rambling, no answer; the longest of the grammar has 40 words."""
+
+
+@cache
+def _pattern(name: str) -> re.Pattern[str]:
+    high, low = ("|".join(re.escape(p.lower().rstrip("!.")) for p in side) for side in (SLOTS[name].high, SLOTS[name].low))
+    return re.compile(rf"\b(?:(?P<high>{high})|(?P<low>{low or '(?!)'}))\b")
+
+
+def _read(text: str) -> dict[str, bool]:
+    """Slot name -> is it high, for the slots that `text` fills; the first phrase found in a slot counts."""
+    flat = " ".join(text.lower().split())
+    found = ((name, _pattern(name).search(flat)) for name in SLOTS)
+    return {name: match["high"] is not None for name, match in found if match}
+
+
+def read_levels(text: str) -> Levels:
+    """The levels of `text` on (expertise, informativeness, style), each 0..4: its slots filled with a high phrase.
+
+    Exact for texts of the grammar. In any other text a slot is high only where one of its high phrases is found
+    (the first phrase of the slot counts, repetition adds nothing); a missing one counts as low. Whether the text is
+    an answer at all is `is_answer`'s to say.
+    """
+    levels = [0, 0, 0]
+    for name, high in _read(text).items():
+        levels[SLOTS[name].axis] += high
+    return levels[0], levels[1], levels[2]
+
+
+def is_answer(text: str) -> bool:
+    """Whether `text` is an answer: at least three of the four slots of expertise and of style filled (with either
+    pole), in at most `MAX_WORDS` words. Empty, cut off or rambling texts are none."""
+    filled = [SLOTS[name].axis for name in _read(text)]
+    return filled.count(0) >= 3 and filled.count(2) >= 3 and len(text.split()) <= MAX_WORDS
+
+
+def utility(user: PlantedUser, text: str) -> float:
+    """`sum_a weight_a (level_a - 2) / 2` in [-1, 1], or `NOT_AN_ANSWER`: worse than any answer for everybody."""
+    return user.value(read_levels(text)) if is_answer(text) else NOT_AN_ANSWER
+
+
+class WinRate(NamedTuple):
+    """How often the first text was better, equal and worse."""
+
+    wins: int
+    ties: int
+    losses: int
+
+    @property
+    def rate(self) -> float:
+        """Wins with ties as half, of all."""
+        return (self.wins + self.ties / 2) / max(sum(self), 1)
+
+
+def win_rate(user: PlantedUser, texts_a: Sequence[str], texts_b: Sequence[str]) -> WinRate:
+    """Compare `texts_a[i]` with `texts_b[i]` in the eyes of `user`; the lengths must agree."""
+    gains = [utility(user, a) - utility(user, b) for a, b in zip(texts_a, texts_b, strict=True)]
+    return WinRate(sum(g > 0 for g in gains), sum(g == 0 for g in gains), sum(g < 0 for g in gains))

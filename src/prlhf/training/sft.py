@@ -1,0 +1,151 @@
+"""Plain supervised fine-tuning: the loss is that of the completion only."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, set_seed
+
+from prlhf.config import ModelConfig, SftConfig
+from prlhf.errors import CheckpointError
+from prlhf.lm.template import Template
+from prlhf.training.new_model import new_model
+from prlhf.training.sft_card import CARD_MARK, write_card
+from prlhf.training.sft_rows import SftRow, load_rows
+from prlhf.training.tokenizer import train_tokenizer
+
+__all__ = ["Collator", "encode", "sft"]
+
+IGNORED = -100  # a label that the loss of transformers leaves out
+
+
+def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
+    """Fine-tune a model, or make a small one, and write it to the folder `output`.
+
+    The folder is complete (safetensors weights, tokenizer, README) or absent: it is written aside and renamed. An
+    `output` that an earlier `prlhf sft` wrote is replaced; any other folder with something in it is refused.
+
+    Raises:
+        CheckpointError: `output` exists and is not ours to replace.
+        ConfigError, DataError: options or rows that do not fit.
+    """
+    output = Path(output)
+    _check_output(output)
+    rows = load_rows(config.data)
+    set_seed(config.seed)
+    model, tokenizer = _model_and_tokenizer(config, rows)
+    examples = encode(rows, tokenizer, config.max_tokens)
+    with tempfile.TemporaryDirectory() as scratch:
+        trainer = Trainer(
+            model=model,
+            args=_arguments(config, scratch, progress),
+            train_dataset=examples,  # type: ignore[arg-type]  # any sequence works
+            data_collator=Collator(tokenizer.pad_token_id or 0),
+        )
+        result = trainer.train()
+    history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
+    numbers = {"rows": len(rows), "steps": result.global_step, "loss": history[-1] if history else result.training_loss}
+    return _save(model, tokenizer, config, numbers, output)
+
+
+def encode(rows: Sequence[SftRow], tokenizer: Any, max_tokens: int) -> list[dict[str, list[int]]]:
+    """Rows as `input_ids` and `labels`, tokenised as `prlhf train` does: prompt and completion apart, EOS at the end.
+
+    Over `max_tokens` the prompt loses tokens at its left (a first BOS stays); a completion that alone is too long is
+    cut at its right.
+    """
+    template = Template(tokenizer, ModelConfig(max_prompt_tokens=max_tokens, max_response_tokens=max_tokens - 1))
+    examples = []
+    for row in rows:
+        response = list(template.response(row.prompt, row.completion))
+        prompt = list(template.prompt(row.prompt).ids)
+        room = max_tokens - len(response)
+        if len(prompt) > room:
+            prompt = [prompt[0], *prompt[len(prompt) - room + 1 :]]
+        examples.append({"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response})
+    return examples
+
+
+class Collator:
+    """Pads examples at the right to `input_ids`, `attention_mask`, `labels`, each `[b, s]`."""
+
+    def __init__(self, pad: int) -> None:
+        self.pad = pad
+
+    def __call__(self, examples: Sequence[dict[str, list[int]]]) -> dict[str, torch.Tensor]:
+        longest = max(len(e["input_ids"]) for e in examples)
+
+        def padded(lists: list[list[int]], fill: int) -> torch.Tensor:
+            return torch.tensor([ids + [fill] * (longest - len(ids)) for ids in lists])
+
+        return {
+            "input_ids": padded([e["input_ids"] for e in examples], self.pad),
+            "attention_mask": padded([[1] * len(e["input_ids"]) for e in examples], 0),
+            "labels": padded([e["labels"] for e in examples], IGNORED),
+        }
+
+
+def _model_and_tokenizer(config: SftConfig, rows: Sequence[SftRow]) -> tuple[Any, Any]:
+    if config.base is None:
+        tokenizer = train_tokenizer((row.text for row in rows), config.new.vocab_size, config.new.tokenizer)
+        return new_model(config.new, tokenizer), tokenizer
+    from prlhf.lm.bundled import bundled_path
+
+    base = bundled_path(config.base) or config.base
+    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
+    return model, AutoTokenizer.from_pretrained(base)
+
+
+def _arguments(config: SftConfig, scratch: str, progress: bool) -> TrainingArguments:
+    return TrainingArguments(
+        output_dir=scratch,
+        seed=config.seed,
+        num_train_epochs=config.epochs,
+        max_steps=config.max_steps,
+        per_device_train_batch_size=config.batch_size,
+        gradient_accumulation_steps=config.gradient_accumulation_steps,
+        learning_rate=config.learning_rate,
+        lr_scheduler_type=config.lr_scheduler_type,
+        warmup_steps=config.warmup_steps,
+        weight_decay=config.weight_decay,
+        max_grad_norm=config.max_grad_norm,
+        train_sampling_strategy="group_by_length",
+        save_strategy="no",
+        logging_steps=0.05,
+        remove_unused_columns=False,
+        dataloader_pin_memory=False,
+        report_to=config.report_to or "none",
+        use_cpu=config.device == "cpu",
+        disable_tqdm=not progress,
+        log_level="warning",
+    )
+
+
+def _check_output(output: Path) -> None:
+    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
+        return
+    card = output / "README.md"
+    if not card.is_file() or CARD_MARK not in card.read_text(encoding="utf8"):
+        raise CheckpointError(f"{output} exists and was not written by prlhf sft; name another folder or remove it")
+
+
+def _save(model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float], output: Path) -> Path:
+    output.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
+    try:
+        model.save_pretrained(aside)
+        tokenizer.save_pretrained(aside)
+        write_card(aside, model, tokenizer, config, numbers)
+        aside.chmod(0o755)  # mkdtemp's folder is closed to others
+        if output.exists():
+            shutil.rmtree(output)
+        os.replace(aside, output)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return output

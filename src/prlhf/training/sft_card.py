@@ -1,0 +1,36 @@
+"""The README of a model that `prlhf sft` wrote: what it is and how to make it again."""
+
+from __future__ import annotations
+
+import json
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from prlhf.config import SftConfig
+
+__all__ = ["CARD_MARK", "write_card"]
+
+CARD_MARK = "Made by `prlhf sft`"
+
+
+def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float]) -> None:
+    """Write `README.md` and the resolved options `sft_config.json` into `folder`."""
+    (folder / "sft_config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf8")
+    start = f"a fine-tuned `{config.base}`" if config.base else f"a new `{config.new.architecture}` model"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
+    lines = [
+        "---",
+        "library_name: transformers",
+        f"base_model: {json.dumps(config.base)}" if config.base else "license: apache-2.0",
+        "---",
+        "",
+        f"{CARD_MARK}: {start} with {model.num_parameters():,} parameters and {len(tokenizer):,} tokens,",
+        f"supervised fine-tuning on `{config.data.source}` ({numbers['rows']:,} rows, {numbers['steps']:,} steps, last loss",
+        f"{numbers['loss']:.4f} per completion token). A prompt is written as plain text before the completion unless the",
+        "tokenizer has a chat template; a user's text goes before the prompt with a blank line between.",
+        "",
+        f"`sft_config.json` holds every option. Versions: {packages}.",
+        "",
+    ]
+    (folder / "README.md").write_text("\n".join(lines), encoding="utf8")
