@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
@@ -25,9 +25,6 @@ class UserModel(nn.Module, ABC):
     is None where users have no state. With `tokens = 0` there are no parameters at all.
     """
 
-    pinned: ClassVar[bool] = False
-    """Whether the generic user's state is fixed at zero (it then gets no gradient)."""
-
     def __init__(self, config: UserModelConfig, n: int, width: int) -> None:
         """Allocate, without values: use `make_user_model` or `load_users`.
 
@@ -45,6 +42,11 @@ class UserModel(nn.Module, ABC):
         empty = torch.empty(n, size, dtype=torch.float32)
         # the padding row is left out of the gradient, even of its indices: exactly a pinned generic user
         return nn.Embedding(n, size, padding_idx=0 if self.pinned else None, sparse=True, _weight=empty)
+
+    @property
+    def pinned(self) -> bool:
+        """Whether the generic user's state is fixed at zero; it then gets no gradient."""
+        return False
 
     @abstractmethod
     def state_width(self) -> int:

@@ -78,8 +78,7 @@ class UserIndex:
             CheckpointError: no file, or not a user index; also at the first lookup, where the content is checked.
         """
         index = cls(Path(path))
-        if len(index) < 0:
-            raise CheckpointError(f"{path} has no row for the generic user; write it with UserIndex.save")
+        len(index)  # reads the footer, and complains now if there is none
         return index
 
     def save(self, path: str | Path) -> None:
@@ -104,9 +103,12 @@ class UserIndex:
         if isinstance(self._source, _Columns):
             return len(self._source.ids)
         try:
-            return pq.read_metadata(self._source).num_rows - 1
+            n = pq.read_metadata(self._source).num_rows
         except (OSError, pa.ArrowException) as e:
             raise CheckpointError(f"{self._source} cannot be read as a user index (Parquet): {e}") from e
+        if n < 1:
+            raise CheckpointError(f"{self._source} has no row for the generic user; write it with UserIndex.save")
+        return n - 1
 
     def __len__(self) -> int:
         """Number of users, the generic one not counted."""

@@ -69,10 +69,13 @@ class IndividualModel(UserModel):
     config: Individual
 
     def __init__(self, config: Individual, n: int, width: int) -> None:
-        self.pinned = config.common  # type: ignore[misc]  # read while the table is made
         super().__init__(config, n, width)
         if config.tokens and config.common:
             self.common = _parameter(config.tokens, width)
+
+    @property
+    def pinned(self) -> bool:
+        return self.config.common
 
     def state_width(self) -> int:
         return self.tokens * self.width
@@ -124,13 +127,16 @@ class LowRankModel(UserModel):
     """The common part plus K directions with signed factors, so that opposite users can share a direction."""
 
     config: LowRank
-    pinned = True
 
     def __init__(self, config: LowRank, n: int, width: int) -> None:
         super().__init__(config, n, width)
         if config.tokens:
             self.common = _parameter(config.tokens, width)
             self.directions = _parameter(config.rank, config.tokens, width)
+
+    @property
+    def pinned(self) -> bool:
+        return True
 
     def state_width(self) -> int:
         return self.config.rank
