@@ -1,0 +1,116 @@
+"""`prlhf data …`: look at preference logs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from prlhf.data.inspect import Inspection
+    from prlhf.data.log import Log
+
+__all__ = ["app"]
+
+app = typer.Typer(help="Look at preference logs.", no_args_is_help=True)
+
+
+@app.callback()
+def _data() -> None:
+    """Look at preference logs."""
+
+
+@app.command("inspect")
+def inspect_command(
+    source: Annotated[
+        str, typer.Argument(metavar="FILE", help="A file, a folder of `datasets`, a source (convarg, …) or a hub id.")
+    ],
+    option: Annotated[
+        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the source, as top=10.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option("--column", "-c", metavar="OURS=THEIRS", help="A column of another name, as user_id=worker."),
+    ] = None,
+    rankings: Annotated[
+        str, typer.Option(help="judgement: a ranking weighs 1; comparison: each of its pairs does.")
+    ] = "judgement",
+    on_bad_row: Annotated[str, typer.Option(help="stop, or skip: count bad rows and list them.")] = "stop",
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers as JSON.")] = None,
+    picture: Annotated[Path | None, typer.Option("--picture", metavar="OUT.png", help="Write four plots.")] = None,
+) -> None:
+    """Users, lengths, ties and duplicates of a log; how users disagree; what personalisation can hope for."""
+    from prlhf.config import DataConfig, load_config
+    from prlhf.data import inspect_log, load_comparisons
+
+    values: dict[str, Any] = {"source": source, "rankings": rankings, "on_bad_row": on_bad_row}
+    overrides = [f"options.{text}" for text in option or ()]
+    values["columns"] = dict(_pair(text) for text in column or ())
+    log = load_comparisons(load_config(DataConfig, overrides=overrides, values=values))
+    found = inspect_log(log)
+    _print(log, found)
+    if json_path is not None:
+        import json
+
+        json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+        typer.echo(f"numbers: {json_path}")
+    if picture is not None:
+        from prlhf.data.picture import draw
+
+        draw(found, picture)
+        typer.echo(f"picture: {picture}")
+
+
+def _pair(text: str) -> tuple[str, str]:
+    from prlhf.errors import ConfigError
+
+    ours, equals, theirs = text.partition("=")
+    if not equals:
+        raise ConfigError(f"--column is written OURS=THEIRS, as in user_id=worker; found {text!r}")
+    return ours.strip(), theirs.strip()
+
+
+def _print(log: Log, found: Inspection) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    table = Table(title=log.source, show_header=False, title_justify="left")
+    for name, value in _lines(found):
+        table.add_row(name, value)
+    console.print(table)
+    console.print(log.notes.text(), highlight=False, markup=False)
+    console.print()
+    console.print(found.hope(), highlight=False, markup=False)
+    if log.attribution:
+        console.print(f"\nSource: {log.attribution}", highlight=False, markup=False, style="dim")
+
+
+def _lines(found: Inspection) -> list[tuple[str, str]]:
+    counts, a, s = found.counts, found.agreement, found.surface
+    lines = [(name.replace("_", " "), f"{value:,}") for name, value in counts.items() if value or name == "users"]
+    lines.append(("comparisons per user", _spread(found.per_user)))
+    lines.append(("users with at least", ", ".join(f"{n}: {k:,}" for n, k in found.users_with.items() if k) or "none"))
+    lines += [(f"characters, {name}", _spread(values)) for name, values in found.characters.items()]
+    lines.append(("pairs judged by several users", f"{a.pairs:,}, contested {a.contested:,}"))
+    shares = {
+        "two users disagree": a.disagreement,
+        "majority of other users is right": a.majority_of_others,
+        "majority with the vote itself": a.majority,
+        "pooled model at best, at least": found.pooled.lower,
+        "pooled model at best, at most": found.pooled.upper,
+        f"a user agrees with themselves ({a.repeats:,})": a.self_agreement,
+        "votes for the longer response": s.longer,
+        "predicted by length": s.length,
+        "by length and formatting": s.surface,
+        "by length, each user's own sign": s.length_by_user,
+    }
+    lines += [(name, f"{value:.1%}") for name, value in shares.items() if value is not None]
+    if s.coefficients:
+        lines.append(("surface weights", ", ".join(f"{name} {w:+.2f}" for name, w in s.coefficients.items())))
+    return lines
+
+
+def _spread(quantiles: dict[str, float]) -> str:
+    return ", ".join(f"{name}: {value:,.0f}" for name, value in quantiles.items()) or "none"

@@ -1,0 +1,230 @@
+"""What a preference log holds, and what personalisation can hope for in it.
+
+Three questions are answered besides the counts. How often do people who judged the same pair disagree? How far does a
+vote follow from length and formatting alone, for everybody together and for each user? And between which bounds lies
+the best accuracy of a model that answers everybody alike (`Pooled`), above which personalisation begins?
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from prlhf.data.log import Log, is_empty, testable
+from prlhf.data.surface import Predictability, predictability
+from prlhf.types import Comparison, prompt_text
+
+__all__ = ["Agreement", "Inspection", "inspect_log"]
+
+_QUANTILES = (0.0, 0.1, 0.25, 0.5, 0.75, 0.9, 1.0)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Votes of different users on the same pair (ties and equal texts left out; a user's repeated votes count once)."""
+
+    pairs: int
+    """Pairs judged by at least two users."""
+    votes: int
+    contested: int
+    """Of these pairs, those with votes on both sides."""
+    disagreement: float | None
+    """Probability that two different users of one pair disagree; each vote weighs the same."""
+    majority_of_others: float | None
+    """Accuracy of predicting a vote by the majority of the *other* users of its pair (ties of them count half)."""
+    majority: float | None
+    """The same with the vote itself among them: too high, the more so the fewer votes a pair has."""
+    repeats: int
+    """Times that the same user judged the same pair twice or more."""
+    self_agreement: float | None
+    """Of these, the share of two votes that agree: how far people agree with themselves."""
+
+
+@dataclass(frozen=True)
+class Bounds:
+    """Where the best accuracy of a model that answers everybody alike lies, on pairs that several users judged."""
+
+    lower: float | None
+    """Two users agree with probability A, and following a random other user's vote reaches A."""
+    upper: float | None
+    """(1 + sqrt(2A - 1)) / 2: no answer without the user can do better, whatever the features."""
+
+
+@dataclass(frozen=True)
+class Inspection:
+    """All that `prlhf data inspect` shows; `as_dict` is its JSON."""
+
+    source: str
+    fingerprint: str
+    counts: dict[str, int]
+    per_user: dict[str, float]
+    """Quantiles of comparisons per user."""
+    users_with: dict[str, int]
+    """Users with at least so many comparisons."""
+    characters: dict[str, dict[str, float]]
+    """Quantiles of the lengths of prompts, chosen and rejected responses."""
+    agreement: Agreement
+    pooled: Bounds
+    surface: Predictability
+    user_counts: tuple[int, ...]
+    lengths: dict[str, tuple[int, ...]]
+    """Length of each different text, for the picture."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """Everything but the raw lists that only the picture needs."""
+        data = asdict(self)
+        data["histogram_of_comparisons_per_user"] = _histogram(self.user_counts)
+        for name in ("user_counts", "lengths"):
+            del data[name]
+        del data["surface"]["longer_by_user"]
+        return data
+
+    def hope(self) -> str:
+        """In words: what personalisation can hope for here, and what this cannot tell."""
+        lines = []
+        a = self.agreement
+        if a.disagreement is None:
+            lines.append("No pair was judged by two users, so their disagreement cannot be measured here.")
+        else:
+            low, high = self.pooled.lower or 0.0, self.pooled.upper or 0.0
+            lines.append(
+                f"Two users disagree on the same pair in {a.disagreement:.1%} of cases. On such pairs the best model that "
+                f"answers everybody alike is right in {low:.1%} to {high:.1%} of the votes. The rest, {1 - high:.1%} to "
+                f"{1 - low:.1%}, is taste of the person or noise of the vote, and all that personalisation can hope for."
+            )
+            lines.append(_self_sentence(a))
+        lines.append(self.surface.sentence())
+        return "\n".join(lines)
+
+
+def _self_sentence(a: Agreement) -> str:
+    if a.self_agreement is None:
+        return "Nobody judged the same pair twice, so how much of it is noise cannot be told from this log."
+    best = individual_ceiling(a.self_agreement)
+    few = " (few cases: take it as a hint)" if a.repeats < 100 else ""
+    return (
+        f"Where the same user judged a pair again ({a.repeats:,} times), two votes agree in {a.self_agreement:.1%}{few}. "
+        f"If these are judgements and not copies, knowing the user perfectly reaches at most about {best:.1%}."
+    )
+
+
+def individual_ceiling(agreement: float) -> float:
+    """Upper bound (1 + sqrt(2A - 1)) / 2 on the best accuracy, where two votes agree with probability A.
+
+    With P(chosen) = p on a pair, A = E[p^2 + (1-p)^2] and the best accuracy is E[max(p, 1-p)]; the bound is Jensen's
+    inequality for the concave square root. At A <= 1/2 there is nothing to know.
+    """
+    return (1 + math.sqrt(max(2 * agreement - 1, 0.0))) / 2
+
+
+def inspect_log(log: Log, seed: int = 0) -> Inspection:
+    """Measure `log`; deterministic. `seed` only moves the folds of the cross-validation."""
+    comparisons = log.comparisons
+    users = Counter(c.user for c in comparisons if c.user is not None)
+    counts = tuple(sorted(users.values(), reverse=True))
+    agreement = measure_agreement(comparisons)
+    agree = None if agreement.disagreement is None else 1 - agreement.disagreement
+    lengths = {
+        "prompt": [len(prompt_text(c.prompt)) for c in comparisons],
+        "chosen": [len(c.chosen) for c in comparisons],
+        "rejected": [len(c.rejected) for c in comparisons],
+    }
+    return Inspection(
+        source=log.source,
+        fingerprint=log.fingerprint,
+        counts=_counts(log),
+        per_user=_quantiles(counts),
+        users_with={str(n): sum(count >= n for count in counts) for n in (2, 5, 10, 20, 50, 100, 200, 500)},
+        characters={name: _quantiles(values) for name, values in lengths.items()},
+        agreement=agreement,
+        pooled=Bounds(agree, None if agree is None else individual_ceiling(agree)),
+        surface=predictability(comparisons, seed),
+        user_counts=counts,
+        lengths={name: tuple(values) for name, values in lengths.items() if name != "prompt"},
+    )
+
+
+def _counts(log: Log) -> dict[str, int]:
+    comparisons = log.comparisons
+    votes = Counter((c.user, c.prompt_key, c.chosen, c.rejected, c.tie) for c in comparisons)
+    return {
+        "rows": log.notes.rows,
+        "skipped": log.notes.skipped,
+        "rankings": log.notes.rankings,
+        "comparisons": len(comparisons),
+        "users": len(log.users),
+        "without_user": sum(c.user is None for c in comparisons),
+        "with_user_text": sum(c.user_text is not None for c in comparisons),
+        "prompts": len({c.prompt_key for c in comparisons}),
+        "pairs": len({c.pair_key for c in comparisons}),
+        "responses": len({key for c in comparisons for key in c.response_keys}),
+        "ties": sum(c.tie for c in comparisons),
+        "equal": sum(c.chosen == c.rejected for c in comparisons),
+        "empty": sum(is_empty(c.chosen) or is_empty(c.rejected) for c in comparisons),
+        "duplicates": sum(count - 1 for count in votes.values()),
+    }
+
+
+def _quantiles(values: Sequence[int]) -> dict[str, float]:
+    if not values:
+        return {}
+    return {f"{q:.0%}": float(v) for q, v in zip(_QUANTILES, np.quantile(np.asarray(values), _QUANTILES), strict=True)}
+
+
+def _histogram(counts: Sequence[int]) -> dict[str, int]:
+    """Users by number of comparisons, in classes that double."""
+    bins = Counter(int(math.log2(count)) for count in counts)
+    return {f"{2**k}-{2 ** (k + 1) - 1}": bins[k] for k in sorted(bins)}
+
+
+def measure_agreement(comparisons: Sequence[Comparison]) -> Agreement:
+    """How users who judged the same pair agree with one another, and with themselves."""
+    by_pair: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
+    for c in comparisons:
+        if testable(c) and c.user is not None:
+            by_pair[c.pair_key][c.user].append(c.chosen < c.rejected)
+    again = [v for votes in by_pair.values() for v in votes.values() if len(v) > 1]
+    sums = [_ballots([sum(v) / len(v) for v in votes.values()]) for votes in by_pair.values()]
+    sums = [s for s in sums if s[0]]
+    votes = sum(s[0] for s in sums)
+
+    def mean(k: int) -> float | None:
+        return float(sum(s[k] for s in sums) / votes) if votes else None
+
+    return Agreement(
+        pairs=len(sums),
+        votes=int(votes),
+        contested=int(sum(s[4] for s in sums)),
+        disagreement=mean(1),
+        majority_of_others=mean(2),
+        majority=mean(3),
+        repeats=len(again),
+        self_agreement=float(np.mean([_agree(v) for v in again])) if again else None,
+    )
+
+
+def _agree(votes: Sequence[bool]) -> float:
+    """Share of two votes out of these that agree."""
+    n, k = len(votes), sum(votes)
+    return (k * (k - 1) + (n - k) * (n - k - 1)) / (n * (n - 1))
+
+
+def _ballots(means: Sequence[float]) -> tuple[int, float, float, float, bool]:
+    """Of one pair: users, and summed over them disagreement, hits by the others' majority, hits by everybody's
+    majority; whether contested. A user who voted both ways equally often has no vote here."""
+    side = [m > 0.5 for m in means if m != 0.5]
+    n, k = len(side), sum(side)
+    if n < 2:
+        return 0, 0.0, 0.0, 0.0, False
+    disagree = n * 2 * k * (n - k) / (n * (n - 1))
+    others = k * _win(k - 1, n - k) + (n - k) * _win(n - k - 1, k)
+    return n, disagree, others, float(max(k, n - k)), 0 < k < n
+
+
+def _win(mine: int, theirs: int) -> float:
+    return 1.0 if mine > theirs else 0.5 if mine == theirs else 0.0

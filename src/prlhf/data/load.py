@@ -1,0 +1,61 @@
+"""`load_comparisons`: the one door through which comparisons come in."""
+
+from __future__ import annotations
+
+import difflib
+import re
+from pathlib import Path
+from typing import Any
+
+from prlhf.config.data import DataConfig
+from prlhf.data.hub import open_folder, open_hub
+from prlhf.data.log import Log
+from prlhf.data.readers import FORMATS, Table, open_table
+from prlhf.data.rows import convert, wanted_columns
+from prlhf.data.sources import SOURCES, call_source
+from prlhf.errors import ConfigError, DataError
+
+__all__ = ["load_comparisons"]
+
+_READING = ("columns", "rankings", "on_bad_row")
+
+
+def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
+    """Read a preference log.
+
+    Args:
+        config: what to read and how; a text or path is short for `DataConfig(source=…)`.
+        options: options of the source (`top=10` of `convarg`, `split="train"` of a hub data set), and `columns`,
+            `rankings` and `on_bad_row` as in `DataConfig`.
+
+    Raises:
+        DataError: the source does not exist, or a row of it cannot be read (file, row, field, found, expected).
+        ConfigError: an option that the source does not have.
+    """
+    if not isinstance(config, DataConfig):
+        config = DataConfig(source=str(config))
+    reading = {name: options.pop(name) for name in _READING if name in options}
+    config = DataConfig.model_validate({**config.model_dump(), **reading, "options": {**config.options, **options}})
+    if config.source in SOURCES:
+        if config.columns:
+            raise ConfigError(f"option columns: the source {config.source!r} has its own columns; it is for files")
+        return call_source(config.source, config.options)
+    comparisons, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
+    return Log(comparisons, config.source, notes=notes)
+
+
+def _open(config: DataConfig) -> Table:
+    wanted = wanted_columns(config.columns)
+    path = Path(config.source).expanduser()
+    if path.is_dir():
+        return open_folder(path, config.options, wanted)
+    if path.is_file():
+        if config.options:
+            raise ConfigError(f"data.options: a file has no option {', '.join(sorted(config.options))}")
+        return open_table(path, wanted)
+    if path.suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+/[\w.-]+", config.source):
+        near = difflib.get_close_matches(config.source, SOURCES, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        expected = f"a file, a folder, a source ({', '.join(SOURCES)}) or a hub data set (owner/name)"
+        raise DataError(f"no file at {config.source}{hint}; expected {expected}")
+    return open_hub(config.source, config.options, wanted)

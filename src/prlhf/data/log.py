@@ -1,0 +1,125 @@
+"""A preference log in memory: its comparisons, where they came from, and what was counted on the way in."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from prlhf.types import Comparison, prompt_text
+
+if TYPE_CHECKING:
+    from prlhf.data.splits import Split
+
+__all__ = ["Log", "Notes", "testable", "trainable"]
+
+
+def is_empty(text: str) -> bool:
+    """Whether a response has nothing in it but white space."""
+    return not text.strip()
+
+
+def testable(comparison: Comparison) -> bool:
+    """Whether the comparison has an answer that a model can get right: no tie, and two different texts."""
+    return not comparison.tie and comparison.chosen != comparison.rejected
+
+
+def trainable(comparison: Comparison) -> bool:
+    """Whether the comparison is trained on: it has an answer, and neither response is empty."""
+    return testable(comparison) and not is_empty(comparison.chosen) and not is_empty(comparison.rejected)
+
+
+@dataclass(frozen=True)
+class Notes:
+    """What was counted while a log was read. A comparison can be in several of the last four counts."""
+
+    rows: int = 0
+    """Rows of the source."""
+    rankings: int = 0
+    """Rows that were rankings of several responses."""
+    skipped: int = 0
+    """Bad rows that were left out (`on_bad_row = "skip"`)."""
+    bad_rows: tuple[str, ...] = ()
+    """The messages of the first of them (at most 100)."""
+    comparisons: int = 0
+    ties: int = 0
+    equal: int = 0
+    """Comparisons whose two responses are the same text."""
+    empty: int = 0
+    """Comparisons with at least one empty response."""
+    without_user: int = 0
+    """Comparisons of the generic user."""
+    remarks: tuple[str, ...] = ()
+    """Other things to know, one sentence each."""
+
+    @classmethod
+    def of(
+        cls, comparisons: tuple[Comparison, ...], *, rows: int | None = None, remarks: tuple[str, ...] = ()
+    ) -> Notes:
+        """Count `comparisons` that come from a source without bad rows."""
+        return cls(
+            rows=len(comparisons) if rows is None else rows,
+            comparisons=len(comparisons),
+            ties=sum(c.tie for c in comparisons),
+            equal=sum(c.chosen == c.rejected for c in comparisons),
+            empty=sum(is_empty(c.chosen) or is_empty(c.rejected) for c in comparisons),
+            without_user=sum(c.user is None for c in comparisons),
+            remarks=remarks,
+        )
+
+    def text(self) -> str:
+        """One short paragraph for a person."""
+        parts = [f"{self.comparisons:,} comparisons from {self.rows:,} rows"]
+        if self.rankings:
+            parts.append(f"{self.rankings:,} of the rows are rankings")
+        if self.without_user:
+            parts.append(f"{self.without_user:,} without a user (they belong to the generic user)")
+        left_out = {"ties": self.ties, "with equal responses": self.equal, "with an empty response": self.empty}
+        named = [f"{count:,} {name}" for name, count in left_out.items() if count]
+        if named:
+            parts.append(f"not trained on: {', '.join(named)}")
+        lines = ["; ".join(parts) + "."]
+        if self.skipped:
+            lines.append(f"{self.skipped:,} bad rows were skipped:")
+            lines += [f"  {message}" for message in self.bad_rows[:5]]
+            lines += [f"  and {self.skipped - 5:,} more"] if self.skipped > 5 else []
+        return "\n".join([*lines, *self.remarks])
+
+
+@dataclass(frozen=True)
+class Log:
+    """The comparisons of one source, in the order of its rows."""
+
+    comparisons: tuple[Comparison, ...]
+    source: str
+    """The name or path that was read."""
+    attribution: str = ""
+    notes: Notes = field(default_factory=Notes)
+    fixed_split: Split | None = None
+    """Sides that the source itself defines; `split` returns them unchanged."""
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Content hash (16 hex digits) over all comparisons in order, without their row ids: the same votes in
+        another file format have the same fingerprint."""
+        digest = hashlib.sha256()
+        for c in self.comparisons:
+            digest.update(content(c))
+        return digest.hexdigest()[:16]
+
+    @cached_property
+    def users(self) -> tuple[str, ...]:
+        """The ids of all users, sorted; the generic user is not among them."""
+        return tuple(sorted({c.user for c in self.comparisons if c.user is not None}))
+
+
+def content(c: Comparison) -> bytes:
+    """Everything of a comparison but its row id, as bytes to be hashed (`repr` keeps the parts apart)."""
+    when = c.timestamp.isoformat() if c.timestamp else None
+    prompt = prompt_text(c.prompt), isinstance(c.prompt, str)
+    parts = (*prompt, c.chosen, c.rejected, c.user, c.user_text, float(c.weight), when, c.tie, c.first_shown, c.group)
+    return repr(parts).encode("utf8", "backslashreplace")

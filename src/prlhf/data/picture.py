@@ -1,0 +1,104 @@
+"""The picture of `prlhf data inspect`: four panels from an `Inspection`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+if TYPE_CHECKING:
+    from prlhf.data.inspect import Inspection
+
+__all__ = ["draw"]
+
+_BLUE, _ORANGE, _GREY = "#3b6ea8", "#d9822b", "#9aa3ad"
+
+
+def draw(found: Inspection, path: str | Path) -> None:
+    """Write the picture to `path`; the suffix gives the format (png, svg, pdf)."""
+    from matplotlib.figure import Figure  # without pyplot: no window system, no global state
+
+    figure = Figure(figsize=(10, 7), layout="constrained")
+    panels = figure.subplots(2, 2)
+    _users(panels[0, 0], found)
+    _lengths(panels[0, 1], found)
+    _taste(panels[1, 0], found)
+    _accuracies(panels[1, 1], found)
+    for panel in panels.flat:
+        panel.spines[["top", "right"]].set_visible(False)
+    counts = found.counts
+    figure.suptitle(f"{found.source}: {counts['comparisons']:,} comparisons of {counts['users']:,} users")
+    figure.savefig(path, dpi=130)
+
+
+def _nothing(panel: Any, why: str) -> None:
+    panel.text(0.5, 0.5, why, ha="center", va="center", color=_GREY, transform=panel.transAxes)
+    panel.set(xticks=[], yticks=[])
+
+
+def _users(panel: Any, found: Inspection) -> None:
+    panel.set_title("Comparisons per user")
+    if not found.user_counts:
+        _nothing(panel, "no user ids")
+        return
+    rank = np.arange(1, len(found.user_counts) + 1)
+    panel.plot(rank, found.user_counts, color=_BLUE, lw=2, marker="." if len(rank) < 50 else None)
+    panel.fill_between(rank, 0.8, found.user_counts, color=_BLUE, alpha=0.15, lw=0)
+    panel.set(xlabel="users, the busiest first", ylabel="comparisons", xscale="log", yscale="log", ylim=(0.8, None))
+
+
+def _lengths(panel: Any, found: Inspection) -> None:
+    panel.set_title("Length of responses")
+    both = [np.asarray(found.lengths[name]) for name in ("chosen", "rejected")]
+    top = max(float(np.quantile(np.concatenate(both), 0.99)), 1.0)
+    bins = np.linspace(0, top, 41).tolist()
+    for values, name, colour in zip(both, ("chosen", "rejected"), (_BLUE, _ORANGE), strict=True):
+        panel.hist(
+            values, bins=bins, histtype="step", lw=2, color=colour, label=f"{name}, median {np.median(values):.0f}"
+        )
+    panel.set(xlabel="characters (the longest 1 % not shown)", ylabel="comparisons")
+    panel.legend(frameon=False)
+
+
+def _taste(panel: Any, found: Inspection) -> None:
+    shares = found.surface.longer_by_user
+    panel.set_title("How often each user prefers the longer response")
+    if not shares:
+        _nothing(panel, "no user with 10 votes")
+        return
+    panel.hist(shares, bins=np.linspace(0, 1, 21).tolist(), color=_BLUE, alpha=0.8)
+    panel.axvline(0.5, color=_GREY, ls=":", lw=1)
+    if found.surface.longer is not None:
+        panel.axvline(found.surface.longer, color=_ORANGE, lw=2, label=f"all votes: {found.surface.longer:.0%}")
+        panel.legend(frameon=False)
+    panel.set(
+        xlabel="share of votes for the longer one", ylabel=f"users with 10 votes or more ({len(shares):,})", xlim=(0, 1)
+    )
+
+
+def _accuracies(panel: Any, found: Inspection) -> None:
+    panel.set_title("How predictable is a vote?")
+    s, a, b = found.surface, found.agreement, found.pooled
+    named = [
+        ("length", s.length, _GREY),
+        ("length and formatting", s.surface, _GREY),
+        ("length, sign of each user", s.length_by_user, _GREY),
+        ("another user's vote", b.lower, _ORANGE),
+        ("majority of other users", a.majority_of_others, _ORANGE),
+        ("no model without the user\ncan be above", b.upper, _ORANGE),
+        ("the same user again", a.self_agreement, _BLUE),
+    ]
+    bars = [(name, value, colour) for name, value, colour in named if value is not None]
+    if not bars:
+        _nothing(panel, "too few votes")
+        return
+    names, values, colours = zip(*bars, strict=True)
+    panel.barh(range(len(bars)), values, color=colours, height=0.65)
+    for y, value in enumerate(values):
+        panel.text(value + 0.01, y, f"{value:.0%}", va="center")
+    panel.axvline(0.5, color="black", ls=":", lw=1)
+    panel.set(
+        yticks=range(len(bars)), yticklabels=names, xlim=(0, 1.08), xlabel="share of votes predicted (chance: 50 %)"
+    )
+    panel.invert_yaxis()

@@ -1,0 +1,203 @@
+"""Files to raw rows: JSONL, JSON, CSV and Parquet. What a row means is the business of `prlhf.data.rows`."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from prlhf.errors import DataError
+
+__all__ = ["FORMATS", "RawRow", "Table", "open_table"]
+
+RawRow = tuple[int, dict[str, Any] | str]
+"""Row number (from 1) and the row's values, or what is wrong where it cannot be parsed."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows as the file has them, read as they are asked for."""
+
+    name: str
+    rows: Iterator[RawRow]
+    columns: tuple[str, ...] | None = None
+    """The columns, where the format declares them (CSV, Parquet, `datasets`)."""
+    cells: bool = False
+    """Whether every value is a text cell that still has to be parsed (CSV)."""
+
+
+def open_table(path: Path, wanted: Collection[str] | None = None) -> Table:
+    """Open a data file by its suffix; `wanted` lets columnar formats leave other columns unread.
+
+    Raises:
+        DataError: no such file, an unknown suffix, or a file that is not what its suffix says.
+    """
+    if not path.is_file():
+        raise DataError(f"no file at {path}")
+    reader = FORMATS.get(path.suffix.lower())
+    if reader is None:
+        raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(FORMATS)}")
+    return reader(path, wanted)
+
+
+def _jsonl(path: Path, wanted: Collection[str] | None) -> Table:
+    return Table(str(path), _jsonl_rows(path))
+
+
+def _jsonl_rows(path: Path) -> Iterator[RawRow]:
+    """Rows by line; the row number is the line number, and blank lines are passed over."""
+    with path.open("rb") as file:  # bytes, so that only "\n" ends a line and a bad byte is one line's fault
+        for number, line in enumerate(file, 1):
+            if number == 1:
+                line = line.removeprefix(b"\xef\xbb\xbf")
+            if line.strip():
+                yield number, _parse_line(line)
+
+
+def _parse_line(line: bytes) -> dict[str, Any] | str:
+    try:
+        value = json.loads(line)
+    except UnicodeDecodeError as e:
+        return f"found a byte that is not UTF-8 ({e.reason} at byte {e.start + 1} of the line), expected UTF-8 text"
+    except (json.JSONDecodeError, RecursionError) as e:
+        return f"found no JSON ({e}), expected one JSON object on the line"
+    if not isinstance(value, dict):
+        return f"found a JSON {_kind(value)}, expected a JSON object"
+    return value
+
+
+def _json(path: Path, wanted: Collection[str] | None) -> Table:
+    """A JSON list of objects; a file of JSON lines that is only called .json is read as such."""
+    with path.open("rb") as file:
+        start = file.read(4096).removeprefix(b"\xef\xbb\xbf").lstrip()
+    if start.startswith(b"{"):
+        return Table(str(path), _jsonl_rows(path))
+    return Table(str(path), _json_rows(path))
+
+
+def _json_rows(path: Path) -> Iterator[RawRow]:
+    """One element of the list at a time, so that only the text and one row are in memory."""
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as e:
+        line = e.object.count(b"\n", 0, e.start) + 1
+        raise DataError(f"{path}, line {line}: found a byte that is not UTF-8, expected UTF-8 text") from e
+    decoder, number = json.JSONDecoder(), 0
+    at = _next(text, 0)
+    if text[at : at + 1] != "[":
+        raise DataError(
+            f"{path}, line {_line(text, at)}: found {text[at : at + 20]!r}, expected a list of objects: [{{…}}, …]"
+        )
+    at = _next(text, at + 1)
+    while text[at : at + 1] != "]":
+        try:
+            value, at = decoder.raw_decode(text, at)
+        except json.JSONDecodeError as e:
+            raise DataError(
+                f"{path}, line {e.lineno}, column {e.colno}: not JSON ({e.msg}), after {number} good rows"
+            ) from e
+        number += 1
+        yield number, value if isinstance(value, dict) else f"found a JSON {_kind(value)}, expected a JSON object"
+        at = _next(text, at)
+        if text[at : at + 1] == ",":
+            at = _next(text, at + 1)
+        elif text[at : at + 1] != "]":
+            found = repr(text[at : at + 20]) if at < len(text) else "the end of the file"
+            raise DataError(f"{path}, line {_line(text, at)}: found {found} after row {number}, expected a comma or ]")
+    end = _next(text, at + 1)
+    if end < len(text):
+        raise DataError(
+            f"{path}, line {_line(text, end)}: found {text[end : end + 20]!r} after the list, expected its end"
+        )
+
+
+def _next(text: str, at: int) -> int:
+    """The first position from `at` on that is not JSON white space."""
+    while at < len(text) and text[at] in " \t\r\n":
+        at += 1
+    return at
+
+
+def _line(text: str, at: int) -> int:
+    return text.count("\n", 0, at) + 1
+
+
+def _kind(value: Any) -> str:
+    kinds = {"list": "list", "str": "string", "int": "number", "float": "number", "bool": "boolean", "NoneType": "null"}
+    return kinds.get(type(value).__name__, type(value).__name__)
+
+
+def _csv(path: Path, wanted: Collection[str] | None) -> Table:
+    delimiter = "\t" if path.suffix.lower() == ".tsv" else ","
+    rows = _csv_records(path, delimiter)
+    header = next(rows, None)
+    if header is None:
+        raise DataError(f"{path}: empty, expected a header line with the names of the columns")
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise DataError(f"{path}: the header names a column twice: {', '.join(twice)}")
+    return Table(str(path), _csv_rows(header, rows), columns=tuple(header), cells=True)
+
+
+def _csv_records(path: Path, delimiter: str) -> Iterator[list[str]]:
+    # The limit is one for the whole process; its default refuses responses of more than 131,072 characters.
+    csv.field_size_limit(max(csv.field_size_limit(), 2**31 - 1))
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        reader = csv.reader(file, delimiter=delimiter, strict=True)
+        while True:
+            try:
+                record = next(reader)
+            except StopIteration:
+                return
+            except (csv.Error, UnicodeDecodeError) as e:
+                raise DataError(f"{path}, after line {reader.line_num}: not CSV in UTF-8 ({e})") from e
+            if record:
+                yield record
+
+
+def _csv_rows(header: list[str], records: Iterator[list[str]]) -> Iterator[RawRow]:
+    """Rows numbered from 1 after the header (a row with line breaks in its cells is one row)."""
+    for number, record in enumerate(records, 1):
+        if len(record) == len(header):
+            yield number, dict(zip(header, record, strict=True))
+        else:
+            yield number, f"found {len(record)} cells, expected {len(header)} as in the header"
+
+
+def _parquet(path: Path, wanted: Collection[str] | None) -> Table:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        file = pq.ParquetFile(path)
+    except (pa.ArrowException, OSError) as e:
+        raise DataError(f"{path}: not a Parquet file ({e})") from e
+    columns = tuple(file.schema_arrow.names)
+    read = [name for name in columns if wanted is None or name in wanted]
+
+    def rows() -> Iterator[RawRow]:
+        number = 0
+        try:
+            for batch in file.iter_batches(batch_size=1024, columns=read):
+                for values in batch.to_pylist():
+                    number += 1
+                    yield number, values
+        except (pa.ArrowException, OSError) as e:
+            raise DataError(f"{path}, after row {number}: broken Parquet ({e})") from e
+
+    return Table(str(path), rows(), columns=columns)
+
+
+FORMATS: dict[str, Callable[[Path, Collection[str] | None], Table]] = {
+    ".jsonl": _jsonl,
+    ".ndjson": _jsonl,
+    ".json": _json,
+    ".csv": _csv,
+    ".tsv": _csv,
+    ".parquet": _parquet,
+    ".pq": _parquet,
+}
+"""Suffix -> reader."""

@@ -1,0 +1,315 @@
+"""Raw rows to comparisons: TRL's preference columns, the user columns, and rankings (`docs/data.md`)."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from prlhf.data import fields
+from prlhf.data.fields import BadField, Interner, parse_cell, show
+from prlhf.data.log import Notes
+from prlhf.data.readers import Table
+from prlhf.errors import ConfigError, DataError
+from prlhf.types import Comparison, Message, Prompt
+
+__all__ = ["COLUMNS", "convert", "wanted_columns"]
+
+USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
+COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
+"""Every column that is read. `id` only where `columns` names it: many files have an `id` that is not one per row."""
+
+_OTHER_NAMES = {  # only for hints: what the same thing is often called
+    "user_id": (
+        "user",
+        "userid",
+        "worker",
+        "worker_id",
+        "annotator",
+        "annotator_id",
+        "rater",
+        "labeler",
+        "participant",
+    ),
+    "prompt": ("question", "instruction", "query", "input", "user_input", "context"),
+    "chosen": ("preferred", "winner", "accepted", "completion_a", "better"),
+    "rejected": ("dispreferred", "loser", "completion_b", "worse"),
+    "responses": ("completions", "candidates", "answers", "ranking"),
+}
+_LISTED = 100
+
+
+def wanted_columns(columns: Mapping[str, str]) -> set[str]:
+    """The file's names of all columns that are read; checks the names that the option `columns` uses."""
+    for ours in columns:
+        if ours not in COLUMNS:
+            near = difflib.get_close_matches(ours, COLUMNS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            names = ", ".join(COLUMNS)
+            raise ConfigError(
+                f"option columns: {ours!r} is not one of our names{hint}. It maps our name to the file's; ours: {names}"
+            )
+    return {columns.get(name, name) for name in COLUMNS if name != "id" or "id" in columns}
+
+
+def convert(
+    table: Table, columns: Mapping[str, str] | None = None, rankings: str = "judgement", on_bad_row: str = "stop"
+) -> tuple[tuple[Comparison, ...], Notes]:
+    """Read all rows of `table`.
+
+    Args:
+        columns: our column name -> the file's.
+        rankings: `judgement`: the comparisons of one ranking share the weight of the row; `comparison`: each has it.
+        on_bad_row: `stop` raises at the first bad row; `skip` counts and lists it in the notes.
+
+    Raises:
+        DataError: a bad row (file, row, field, found, expected), a missing column, or no usable row at all.
+        ConfigError: `columns` renames something that is no column of ours.
+    """
+    reader = _Rows(table, dict(columns or {}), rankings)
+    wanted_columns(reader.columns)
+    if table.columns is not None:
+        reader.check_columns(table.columns)
+    for number, values in table.rows:
+        reader.rows += 1
+        try:
+            problem = values if isinstance(values, str) else reader.add(number, values)
+        except BadField as e:
+            problem = str(e)
+        if problem:
+            message = f"{table.name}, row {number}: {problem}"
+            if on_bad_row == "stop":
+                raise DataError(message)
+            reader.bad.append(message)
+    return reader.finish()
+
+
+@dataclass
+class _Rows:
+    """The conversion of one table, with what it counts."""
+
+    table: Table
+    columns: dict[str, str]
+    rankings: str
+    found: list[Comparison] = field(default_factory=list)
+    bad: list[str] = field(default_factory=list)
+    rows: int = 0
+    ranked: int = 0
+    seen: set[str] = field(default_factory=set)
+    """The file's column names met so far, in files that do not declare them."""
+    ids: set[str] = field(default_factory=set)
+    interner: Interner = field(default_factory=Interner)
+
+    def check_columns(self, found: Iterable[str]) -> None:
+        """Stop early where the table declares its columns and one that is needed or named is not among them."""
+        names = list(found)
+        have = {ours for ours in COLUMNS if self.columns.get(ours, ours) in names}
+        for ours, theirs in self.columns.items():
+            if theirs not in names:
+                raise DataError(f"{self.table.name}: {self._absent(ours, names)}")
+        if "responses" not in have or "chosen" in have:
+            for ours in ("chosen", "rejected"):
+                if ours not in have:
+                    raise DataError(f"{self.table.name}: {self._absent(ours, names)}")
+
+    def _absent(self, ours: str, names: Iterable[str]) -> str:
+        names = sorted(names)
+        theirs = self.columns.get(ours, ours)
+        if {"completion", "label"} <= set(names) and ours in ("chosen", "rejected"):
+            return "unpaired rows (completion, label) cannot be read; expected chosen and rejected, or responses"
+        near = difflib.get_close_matches(theirs, names, n=1) or [
+            n for n in names if n.lower() in _OTHER_NAMES.get(ours, ())
+        ]
+        hint = f'; if {near[0]!r} is meant, say so with the option columns: {{{ours} = "{near[0]}"}}' if near else (
+            f'; a column of another name is given with the option columns: {{{ours} = "…"}}')  # fmt: skip
+        return f"no column {theirs!r}; found the columns {', '.join(names) or '(none)'}{hint}"
+
+    def add(self, number: int, raw: dict[str, Any]) -> None:
+        """The comparisons of one row, or BadField (and then none of them)."""
+        self.seen.update(raw)
+        row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
+        if self.table.cells:
+            row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
+        name = self._id(number, row)
+        if row["chosen"] is None and row["rejected"] is None and row["responses"] is not None:
+            made = self._ranking(name, row)
+            self.ranked += 1
+        else:
+            made = [self._pair(name, row, raw)]
+        self.ids.add(name)
+        self.found += made
+
+    def _id(self, number: int, row: dict[str, Any]) -> str:
+        if "id" not in self.columns:
+            return str(number)
+        name = self.interner.name("id", row["id"])
+        if name is None or name in self.ids:
+            raise BadField(
+                "id", show(name) if name is None else f"{name!r} a second time", "an id of its own for each row"
+            )
+        return name
+
+    def _user_columns(self, row: dict[str, Any]) -> dict[str, Any]:
+        texts = self.interner
+        return {
+            "user": texts.name("user_id", row["user_id"]),
+            "user_text": texts.optional_text("user_text", row["user_text"]) or None,
+            "weight": fields.weight("weight", row["weight"]),
+            "timestamp": fields.moment("timestamp", row["timestamp"]),
+            "group": texts.name("group", row["group"]),
+        }
+
+    def _pair(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> Comparison:
+        for ours in ("chosen", "rejected"):
+            if row[ours] is None:
+                if self.columns.get(ours, ours) not in raw:
+                    raise BadField(ours, self._absent(ours, raw), "text, or a list of messages")
+                raise BadField(ours, "nothing", "text, or a list of messages")
+        prompt, chosen, rejected = _parts(self.interner, row)
+        tie = fields.flag("tie", row["tie"])
+        shown = fields.shown("first_shown", row["first_shown"])
+        return Comparison(prompt, chosen, rejected, tie=tie, first_shown=shown, id=name, **self._user_columns(row))
+
+    def _ranking(self, name: str, row: dict[str, Any]) -> list[Comparison]:
+        """All pairs of a ranking; equal scores are ties, and count among the pairs that share the weight."""
+        prompt, responses = _ranked(self.interner, row)
+        scores = _scores(row["scores"], len(responses))
+        for column in ("tie", "first_shown"):
+            if row[column] not in (None, False):
+                raise BadField(column, show(row[column]), "nothing in a ranking")
+        common = self._user_columns(row)
+        pairs = [(i, j) for i in range(len(responses)) for j in range(i + 1, len(responses))]
+        if self.rankings == "judgement":
+            common["weight"] /= len(pairs)
+        made = []
+        for i, j in pairs:
+            better, worse = (j, i) if scores[j] > scores[i] else (i, j)
+            tie = scores[i] == scores[j]
+            pair = responses[better], responses[worse]
+            made.append(Comparison(prompt, *pair, tie=tie, id=f"{name}:{better + 1}>{worse + 1}", **common))
+        return made
+
+    def finish(self) -> tuple[tuple[Comparison, ...], Notes]:
+        """Everything that was read, counted; an error where that is nothing."""
+        where = self.table.name
+        if not self.rows:
+            raise DataError(f"{where}: no rows; expected at least one comparison")
+        if not self.found:
+            raise DataError(f"{where}: none of {self.rows} rows could be used; the first: {self.bad[0]}")
+        names = set(self.table.columns or self.seen)
+        for ours, theirs in self.columns.items():
+            if theirs not in names:
+                raise DataError(f"{where}: {self._absent(ours, names)}")
+        comparisons = tuple(self.found)
+        notes = Notes.of(comparisons, rows=self.rows, remarks=self._remarks(names))
+        counted = {"rankings": self.ranked, "skipped": len(self.bad), "bad_rows": tuple(self.bad[:_LISTED])}
+        return comparisons, Notes(**{**vars(notes), **counted})
+
+    def _remarks(self, names: set[str]) -> tuple[str, ...]:
+        if self.columns.get("user_id", "user_id") in names:
+            return ()
+        return (f"No user is named anywhere, so there is nobody to personalise for: {self._absent('user_id', names)}.",)
+
+
+def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
+    """Prompt, chosen and rejected of a standard or conversational row, with an explicit or implicit prompt."""
+    prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
+    if isinstance(chosen, str) != isinstance(rejected, str):
+        raise BadField(
+            "rejected", show(rejected), f"the same form as chosen ({'text' if isinstance(chosen, str) else 'messages'})"
+        )
+    if not isinstance(chosen, str):
+        return _conversations(texts, prompt, texts.messages("chosen", chosen), texts.messages("rejected", rejected))
+    chosen, rejected = texts.text("chosen", chosen), texts.text("rejected", rejected)
+    if prompt is None:
+        cut = _shared_words(chosen, rejected)
+        if not cut:
+            raise BadField(
+                "prompt", "nothing, and no beginning that chosen and rejected share", "text, or a list of messages"
+            )
+        return (
+            texts.text("prompt", chosen[:cut]),
+            texts.text("chosen", chosen[cut:]),
+            texts.text("rejected", rejected[cut:]),
+        )
+    return _prompt(texts, prompt), chosen, rejected
+
+
+def _shared_words(a: str, b: str) -> int:
+    """Length of the common beginning of two texts, cut before the last white space so that no word is split."""
+    cut = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
+    while cut and not (cut < len(a) and a[cut].isspace() and not a[cut - 1].isspace()):
+        cut -= 1
+    return cut
+
+
+def _prompt(texts: Interner, value: Any) -> Prompt:
+    """An explicit prompt: text, or messages that end where an answer is due."""
+    if isinstance(value, str):
+        return texts.text("prompt", value, empty=False)
+    return _due(texts.messages("prompt", value))
+
+
+def _due(messages: tuple[Message, ...]) -> tuple[Message, ...]:
+    if not messages or messages[-1].role not in ("user", "tool"):
+        found = (
+            f"messages that end with the role {messages[-1].role!r}" if messages else "no message before the responses"
+        )
+        raise BadField("prompt", found, "a last message from the user")
+    return messages
+
+
+def _conversations(
+    texts: Interner, prompt: Any, chosen: tuple[Message, ...], rejected: tuple[Message, ...]
+) -> tuple[Prompt, str, str]:
+    """The messages that both begin with belong to the prompt; one assistant message must remain on each side."""
+    before: tuple[Message, ...] = ()
+    shared = 0
+    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
+        shared += 1
+    if isinstance(prompt, str):
+        if not shared:  # otherwise the conversations repeat the prompt, often with a system message before it
+            before = (Message("user", texts.text("prompt", prompt, empty=False)),)
+    elif prompt is not None:
+        before = texts.messages("prompt", prompt)
+        if chosen[: len(before)] == before and shared >= len(before):
+            before = ()
+    answers = []
+    for field_name, side in (("chosen", chosen), ("rejected", rejected)):
+        rest = side[shared:]
+        if len(rest) != 1 or rest[0].role != "assistant":
+            found = f"{len(rest)} messages ({', '.join(m.role for m in rest)}) after what both sides share"
+            raise BadField(field_name, found, "one message, from the assistant")
+        answers.append(rest[0].content)
+    return _due(before + chosen[:shared]), answers[0], answers[1]
+
+
+def _ranked(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, list[str]]:
+    """Prompt and responses of a ranking; a response is text, one assistant message, or a list with one."""
+    responses = row["responses"]
+    if not isinstance(responses, list) or len(responses) < 2:
+        raise BadField("responses", show(responses), "a list of at least two responses")
+    if row["prompt"] is None:
+        raise BadField("prompt", "nothing", "text, or a list of messages")
+    return _prompt(texts, row["prompt"]), [_response(texts, f"responses[{i}]", r) for i, r in enumerate(responses)]
+
+
+def _response(texts: Interner, name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return texts.text(name, value)
+    messages = texts.messages(name, [value] if isinstance(value, dict) else value)
+    if len(messages) != 1 or messages[0].role != "assistant":
+        raise BadField(
+            name, f"messages of {', '.join(m.role for m in messages)}", "text, or one message from the assistant"
+        )
+    return messages[0].content
+
+
+def _scores(value: Any, n: int) -> list[float]:
+    """One score a response, higher is better; without scores the order is the ranking."""
+    if value is None:
+        return [float(-i) for i in range(n)]
+    if not isinstance(value, list) or len(value) != n:
+        raise BadField("scores", show(value), f"a list of {n} numbers, one for each response")
+    return [fields.number(f"scores[{i}]", score) for i, score in enumerate(value)]

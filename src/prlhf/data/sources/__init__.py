@@ -1,0 +1,35 @@
+"""Named sources of comparisons: functions from their options to a `Log`. A new one is a line in `SOURCES`."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from prlhf.data.log import Log
+from prlhf.data.sources.convarg import convarg
+from prlhf.data.sources.planted import planted
+from prlhf.data.sources.polis import polis
+from prlhf.errors import ConfigError
+
+__all__ = ["SOURCES", "call_source"]
+
+SOURCES: dict[str, Callable[..., Log]] = {"planted": planted, "convarg": convarg, "polis": polis}
+
+
+def call_source(name: str, options: Mapping[str, Any]) -> Log:
+    """Run a source with options from a config.
+
+    Raises:
+        ConfigError: an option that it does not have (the message names the nearest), or a value that does not fit.
+    """
+    source = SOURCES[name]
+    known = inspect.signature(source).parameters
+    open_ended = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in known.values())
+    for option in options:
+        if option not in known and not open_ended:
+            near = difflib.get_close_matches(option, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else f"; it has {', '.join(known) or 'none'}"
+            raise ConfigError(f"data.options: the source {name!r} has no option {option!r}{hint}")
+    return source(**options)

@@ -1,0 +1,18 @@
+"""The Parquet files inside the package."""
+
+from __future__ import annotations
+
+from importlib import resources
+from pathlib import Path
+
+from prlhf.data.readers import open_table
+from prlhf.data.rows import COLUMNS, convert
+from prlhf.types import Comparison
+
+__all__ = ["bundled"]
+
+
+def bundled(name: str) -> tuple[Comparison, ...]:
+    """All rows of a bundled file, with their row numbers as ids."""
+    with resources.as_file(resources.files("prlhf.data").joinpath("bundled", f"{name}.parquet")) as path:
+        return convert(open_table(Path(path), COLUMNS))[0]
