@@ -165,9 +165,9 @@ def _user_axis(axes: Axes, places: Any, groups: Sequence[str | None], names: Seq
         axes.set_xticks([])
     for group in dict.fromkeys(groups):
         inside = [place for place, g in zip(places, groups, strict=True) if g == group]
-        label = (
-            f"{_short(group or 'no group')} ({len(inside)} users)" if len(inside) != 1 else _short(group or "no group")
-        )
+        size = f"{len(inside)} user{'s' if len(inside) > 1 else ''}"
+        without = size if set(groups) == {None} else f"no group ({size})"
+        label = without if group is None else f"{_short(group)} ({size})"
         axes.text(float(np.mean(inside)), 1.0, label, ha="center", va="bottom", transform=axes.get_xaxis_transform())
 
 
