@@ -6,7 +6,7 @@ import time
 import pytest
 import torch
 from torch import nn
-from transformers import get_scheduler
+from transformers import Trainer, TrainingArguments, get_scheduler
 
 from prlhf.config import Cluster, Individual, LowRank, Uniform
 from prlhf.errors import CheckpointError, TrainingError
@@ -225,6 +225,60 @@ def test_step_hooks_run_once():
     optimizer.register_step_post_hook(lambda *_: calls.append("after"))
     train(net, users, optimizer, 1)
     assert calls == ["before", "after"]
+
+
+def test_sparse_gradients_wait_in_the_optimiser():
+    users = table()
+    optimizer = rowwise(users)
+    give(users, [2], [[1.0, 1.0]])
+    assert users.weight.grad is None
+    optimizer.zero_grad()  # forgotten
+    optimizer.step()
+    assert torch.equal(users.weight, table().weight)
+    give(users, [2], [[1.0, 1.0]])
+    optimizer.step()
+    moved = users.weight.detach().clone()
+    optimizer.step()  # used up
+    assert torch.equal(users.weight, moved) and not torch.equal(moved, table().weight)
+
+
+def test_the_newest_optimiser_of_a_table_gets_its_gradients():
+    users = table()
+    old, new = rowwise(users), rowwise(users)
+    give(users, [2], [[1.0, 1.0]])
+    old.step()
+    assert torch.equal(users.weight, table().weight)
+    new.step()
+    assert users.weight[2].tolist() == pytest.approx([0.9, 0.9])
+
+
+class Regression(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.net, self.users, self.optimizer = model_and_optimizer()
+
+    def forward(self, rows, target):
+        return {"loss": (self.net(self.users(rows)).mean((1, 2)) - target).square().mean()}
+
+
+def test_the_transformers_trainer_can_use_and_resume_it(tmp_path):
+    data = [{"rows": torch.tensor(i % 9), "target": torch.tensor(float(i % 3))} for i in range(32)]
+
+    def run(resume=None):
+        model = Regression()
+        args = TrainingArguments(
+            str(tmp_path), max_steps=4, per_device_train_batch_size=2, gradient_accumulation_steps=2, save_steps=2,
+            max_grad_norm=0, logging_steps=1, report_to=[], disable_tqdm=True, use_cpu=True,
+            remove_unused_columns=False, dataloader_pin_memory=False,
+        )  # fmt: skip
+        trainer = Trainer(model, args, train_dataset=data, optimizers=(model.optimizer, None))
+        trainer.train(resume_from_checkpoint=resume)
+        assert all(entry["grad_norm"] > 0 for entry in trainer.state.log_history if "grad_norm" in entry)
+        return weights(model.net, model.users)
+
+    whole = run()
+    assert not same(whole, weights(*model_and_optimizer()[:2]))
+    assert same(run(str(tmp_path / "checkpoint-2")), whole)
 
 
 def test_closure():

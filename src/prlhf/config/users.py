@@ -1,4 +1,4 @@
-"""The user models (METHODS.md 1.2): a union on `type`."""
+"""The user models (P-RLHF, arXiv 2402.05133; `low_rank` is ours): a union on `type`."""
 
 from typing import Annotated, Literal
 
@@ -47,7 +47,7 @@ class LowRank(_UserModel):
     type: Literal["low_rank"] = "low_rank"
     rank: int = Field(8, ge=1)
     start: Start = "generic"
-    """`generic`: factors zero, directions random; `vocabulary`: directions from the vocabulary, factors from N(0, 1)."""
+    """`generic`: factors zero, directions random; `vocabulary`: directions from the vocabulary, factors N(0, 1)."""
 
 
 UserModelConfig = Annotated[Uniform | Individual | Cluster | LowRank, Field(discriminator="type")]

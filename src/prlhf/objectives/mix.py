@@ -1,4 +1,4 @@
-"""The alpha mix of P-RLHF: each comparison teaches its user and the generic user (arXiv 2402.05133, section 4)."""
+"""The alpha mix of P-RLHF: each comparison teaches its user and the generic user (arXiv 2402.05133)."""
 
 from __future__ import annotations
 

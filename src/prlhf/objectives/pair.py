@@ -30,7 +30,7 @@ class PairLogps:
 
 
 def margin(policy: PairLogps, reference: PairLogps) -> Float[Tensor, "*b"]:
-    """`h = [log pi(y+) - log ref(y+)] - [log pi(y-) - log ref(y-)]`, METHODS: arXiv 2402.05133, eq. of section 4.
+    """`h = [log pi(y+) - log ref(y+)] - [log pi(y-) - log ref(y-)]` (arXiv 2402.05133).
 
     The implicit reward of the pair is `beta * h`; `h > 0` ranks it as the user did. Shapes of the two broadcast.
     """

@@ -26,12 +26,19 @@ if TYPE_CHECKING:
 
 __all__ = ["UserAdamW", "make_optimizer"]
 
+_WATCHER = "prlhf_row_gradients"
+"""Attribute of a table's weight: the handle of the hook that sets its gradients aside."""
+
 
 class UserAdamW(torch.optim.Optimizer):
     """AdamW, and for groups with `rowwise=True` (sparse gradients) the rule above.
 
     `max_grad_norm` clips the common gradient norm of all dense parameters before each step; `grad_norm` then holds what
     it was. Row-wise updates need no clipping: `v` of a new row is its own gradient's.
+
+    From here on `backward` leaves no sparse gradient in `grad` of a row-wise parameter: it waits in the optimiser for
+    the next `step`, out of sight of whatever walks over all gradients (`transformers.Trainer` measures their norm even
+    when told not to clip, and sparse ones have none).
     """
 
     def __init__(
@@ -60,6 +67,28 @@ class UserAdamW(torch.optim.Optimizer):
         dense = [group for group in self.param_groups if not group["rowwise"]]
         self._dense = torch.optim.AdamW(dense) if dense else None
         self._share()
+        self._aside: dict[Tensor, Tensor] = {}
+        for group in self.param_groups:
+            for p in group["params"] if group["rowwise"] else []:
+                self._watch(p)
+
+    def _watch(self, p: Tensor) -> None:
+        """Have `p`'s sparse gradients set aside; of several optimisers for one table, the newest gets them."""
+        earlier = getattr(p, _WATCHER, None)
+        if earlier is not None:
+            earlier.remove()
+        setattr(p, _WATCHER, p.register_post_accumulate_grad_hook(self._set_aside))
+
+    def _set_aside(self, p: Tensor) -> None:
+        """Move a sparse gradient out of `p.grad`: the Trainer's norm over all gradients can take dense ones only."""
+        if p.grad is not None and p.grad.is_sparse:
+            self._aside[p] = self._aside[p] + p.grad if p in self._aside else p.grad
+            p.grad = None
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Forget all gradients, also those set aside."""
+        super().zero_grad(set_to_none)
+        self._aside.clear()
 
     def _share(self) -> None:
         """Let the inner AdamW work on this optimiser's own groups and state: schedulers and checkpoints see it all."""
@@ -86,15 +115,15 @@ class UserAdamW(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["rowwise"]:
                 for p in group["params"]:
-                    if p.grad is not None:
-                        self._step_rows(p, group)
+                    gradient = self._aside.pop(p, p.grad)
+                    if gradient is not None:
+                        self._step_rows(p, gradient, group)
         return loss
 
-    def _step_rows(self, p: Tensor, group: dict[str, Any]) -> None:
-        assert p.grad is not None
-        if not p.grad.is_sparse:
+    def _step_rows(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
+        if not gradient.is_sparse:
             raise TrainingError("a row-wise group needs sparse gradients; use nn.Embedding(..., sparse=True)")
-        gradient = p.grad.coalesce()  # a user may be in the batch several times
+        gradient = gradient.coalesce()  # a user may be in the batch several times
         rows, g = gradient.indices()[0], gradient.values()
         state = self.state[p]
         if not state:  # of the parameter's own type, to which Optimizer.load_state_dict casts

@@ -1,4 +1,4 @@
-"""The user models of P-RLHF (METHODS: arXiv 2402.05133, section 3) and `low_rank`, which is ours.
+"""The user models of P-RLHF (arXiv 2402.05133) and `low_rank`, which is ours.
 
     uniform      e_i = e_0
     individual   e_i = e_0 + o_i, with o_0 = 0          without the common part: e_i = o_i
