@@ -1,12 +1,14 @@
 import json
 import math
 import time
+from dataclasses import fields
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from prlhf.errors import DataError
-from prlhf.evaluation.metrics import derangement, per_user, summarise
+from prlhf.evaluation.metrics import Figures, PerUser, derangement, per_user, summarise
 from prlhf.evaluation.scores import Scores
 
 
@@ -260,3 +262,8 @@ def test_a_large_log_takes_seconds():
     metrics = summarise(scores, 0.1, 1000)
     assert time.perf_counter() - start < 20  # about half a second on an idle core
     assert metrics.overall.accuracy_seen.value == pytest.approx(0.841, abs=0.01)
+
+
+def test_every_figure_is_defined_in_the_docs():
+    page = (Path(__file__).parents[2] / "docs" / "evaluation.md").read_text("utf8")
+    assert [f.name for f in fields(Figures) + fields(PerUser) if f"`{f.name}`" not in page] == []
