@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub.errors import StrictDataclassError
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from prlhf.config.sft import NewModel
@@ -33,5 +34,6 @@ def new_model(config: NewModel, tokenizer: Any) -> Any:
     try:
         full = AutoConfig.for_model(config.architecture, **config.options, vocab_size=len(tokenizer), **ids)
         return AutoModelForCausalLM.from_config(full, dtype=torch.float32)
-    except (ValueError, TypeError, RuntimeError, AssertionError, ZeroDivisionError) as e:
-        raise ConfigError(f"new.options do not make a {config.architecture} model: {e}") from e
+    except (ValueError, TypeError, RuntimeError, StrictDataclassError) as e:
+        reason = e.__cause__ if isinstance(e, StrictDataclassError) and e.__cause__ else e
+        raise ConfigError(f"new.options do not make a {config.architecture} model: {reason}") from e

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer, Trainer, TrainingArguments, set_seed
+from transformers import Trainer, TrainingArguments, set_seed
 
 from prlhf.config import ModelConfig, SftConfig
 from prlhf.errors import CheckpointError
+from prlhf.lm.loading import load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.new_model import new_model
 from prlhf.training.sft_card import CARD_MARK, write_card
@@ -63,8 +64,8 @@ def encode(rows: Sequence[SftRow], tokenizer: Any, max_tokens: int) -> list[dict
     template = Template(tokenizer, ModelConfig(max_prompt_tokens=max_tokens, max_response_tokens=max_tokens - 1))
     examples = []
     for row in rows:
-        response = list(template.response(row.prompt, row.completion))
-        prompt = list(template.prompt(row.prompt).ids)
+        response = list(template.response(row.prompt, row.completion, row.user_text))
+        prompt = list(template.prompt(row.prompt, row.user_text).ids)
         room = max_tokens - len(response)
         if len(prompt) > room:
             prompt = [prompt[0], *prompt[len(prompt) - room + 1 :]]
@@ -95,11 +96,8 @@ def _model_and_tokenizer(config: SftConfig, rows: Sequence[SftRow]) -> tuple[Any
     if config.base is None:
         tokenizer = train_tokenizer((row.text for row in rows), config.new.vocab_size, config.new.tokenizer)
         return new_model(config.new, tokenizer), tokenizer
-    from prlhf.lm.bundled import bundled_path
-
-    base = bundled_path(config.base) or config.base
-    model = AutoModelForCausalLM.from_pretrained(base, dtype=torch.float32)
-    return model, AutoTokenizer.from_pretrained(base)
+    base = ModelConfig(base=config.base, dtype="float32")
+    return load_base(base), load_tokenizer(base)
 
 
 def _arguments(config: SftConfig, scratch: str, progress: bool) -> TrainingArguments:

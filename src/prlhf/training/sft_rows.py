@@ -2,119 +2,104 @@
 
 from __future__ import annotations
 
-import csv
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 from prlhf.config.data import DataConfig
+from prlhf.data.fields import BadField, Interner, parse_cell
+from prlhf.data.readers import FORMATS, RawRow, open_table
 from prlhf.errors import ConfigError, DataError
-from prlhf.types import Message, Prompt, prompt_text
+from prlhf.types import Prompt, prompt_text
 
 __all__ = ["SftRow", "load_rows"]
+
+_FIELDS = ("prompt", "completion")
 
 
 @dataclass(frozen=True, slots=True)
 class SftRow:
-    """A prompt and the completion to learn."""
+    """A prompt, the completion to learn, and the text about the user where the prompt has one."""
 
     prompt: Prompt
     completion: str
+    user_text: str | None = None
 
     @property
     def text(self) -> str:
-        """Both as one text, for the tokenizer's training."""
-        return f"{prompt_text(self.prompt)}\n\n{self.completion}"
+        """All of it as one text, for the tokenizer's training."""
+        return "\n\n".join(filter(None, (self.user_text, prompt_text(self.prompt), self.completion)))
 
 
 def load_rows(config: DataConfig) -> list[SftRow]:
     """The rows of `config`, at most `max_comparisons` of them (the first).
 
     Raises:
-        DataError: a row without prompt or completion (named by file and row), or no rows at all.
+        ConfigError: an option that the source does not have.
+        DataError: a row that cannot be read (named by file, row and field), or no rows at all.
     """
-    file = Path(config.source)
-    if config.source == "planted":
-        rows = _planted(config.options)
-    elif file.is_file() and "completion" in _columns(file, config):
-        rows = list(_file(file, config))
-    else:
-        rows = _chosen(config)
+    rows = list(_rows(config))[: config.max_comparisons]
     if not rows:
         raise DataError(f"{config.source}: no rows to learn from")
-    return rows[: config.max_comparisons]
+    return rows
 
 
-def _planted(options: dict[str, Any]) -> list[SftRow]:
+def _rows(config: DataConfig) -> Iterator[SftRow]:
+    if config.source == "planted":
+        yield from _planted(config.options)
+        return
+    file = Path(config.source).expanduser()
+    if file.is_file() and file.suffix.lower() in FORMATS:
+        table = open_table(file)
+        first = next(table.rows, None)
+        if first and isinstance(first[1], dict) and config.columns.get("completion", "completion") in first[1]:
+            yield from _completions(chain([first], table.rows), table.name, table.cells, config)
+            return
+    yield from _chosen(config)
+
+
+def _planted(options: dict[str, Any]) -> Iterator[SftRow]:
     from prlhf.data.planted import sft_rows
 
-    try:
-        return [SftRow(**row) for row in sft_rows(**options)]
-    except TypeError as e:
-        raise ConfigError(f"data.options of planted texts are rows, seed and profiles; found {options}") from e
+    unknown = [name for name in options if name not in ("rows", "seed", "profiles")]
+    if unknown:
+        raise ConfigError(f"data.options: the planted texts have rows, seed and profiles; found {unknown[0]!r}")
+    return (SftRow(**row) for row in sft_rows(**options))
 
 
-def _chosen(config: DataConfig) -> list[SftRow]:
-    """Chosen responses of the training side: what is held out from the votes is held out here."""
+def _chosen(config: DataConfig) -> Iterator[SftRow]:
+    """Chosen responses of the training side (what is held out from the votes is held out here), each one once."""
     from prlhf.data import load_comparisons, split
 
     log = load_comparisons(config)
-    rows = []
-    for index in split(log, config.split).train:
-        c = log.comparisons[index]
-        prompt = f"{c.user_text}\n\n{c.prompt}" if c.user_text and isinstance(c.prompt, str) else c.prompt
-        rows.append(SftRow(prompt, c.chosen))
-    return list(dict.fromkeys(rows))  # several users may have chosen the same response
+    train = (log.comparisons[i] for i in split(log, config.split).train)
+    return iter(dict.fromkeys(SftRow(c.prompt, c.chosen, c.user_text) for c in train))
 
 
-def _records(file: Path) -> Iterator[dict[str, Any]]:
-    if file.suffix == ".parquet":
-        import pyarrow.parquet as pq
-
-        yield from pq.read_table(file).to_pylist()
-        return
-    with file.open(encoding="utf8", newline="") as stream:
-        if file.suffix == ".csv":
-            yield from csv.DictReader(stream)
-        elif file.suffix == ".json":
-            yield from json.load(stream)
-        else:
-            yield from (json.loads(line) for line in stream if line.strip())
-
-
-def _columns(file: Path, config: DataConfig) -> set[str]:
-    """Our names of the first row's columns."""
-    theirs = {name: ours for ours, name in config.columns.items()}
-    try:
-        first = next(_records(file), {})
-    except (ValueError, OSError) as e:
-        raise DataError(f"{file}, row 1: cannot be read as {file.suffix or 'JSONL'}: {e}") from e
-    return {theirs.get(name, name) for name in first} if isinstance(first, dict) else set()
+def _completions(rows: Iterator[RawRow], name: str, cells: bool, config: DataConfig) -> Iterator[SftRow]:
+    unknown = [ours for ours in config.columns if ours not in _FIELDS]
+    if unknown:
+        raise ConfigError(f"data.columns: of prompt/completion rows only these have names; found {unknown[0]!r}")
+    texts = Interner()
+    for number, raw in rows:
+        try:
+            if isinstance(raw, str):
+                raise DataError(f"{name}, row {number}: {raw}")
+            try:
+                prompt, completion = (_value(raw.get(config.columns.get(f, f)), f, cells, texts) for f in _FIELDS)
+            except BadField as e:
+                raise DataError(f"{name}, row {number}, {e}") from e
+        except DataError:
+            if config.on_bad_row == "stop":
+                raise
+            continue
+        yield SftRow(prompt, completion if isinstance(completion, str) else completion[-1].content)
 
 
-def _file(file: Path, config: DataConfig) -> Iterator[SftRow]:
-    names = [config.columns.get(name, name) for name in ("prompt", "completion")]
-    number = 0
-    try:
-        for number, record in enumerate(_records(file), start=1):
-            prompt, completion = (_value(record, name, file, number) for name in names)
-            yield SftRow(_prompt(prompt), _completion(completion))
-    except json.JSONDecodeError as e:
-        raise DataError(f"{file}, row {number + 1}: not JSON: {e}") from e
-
-
-def _value(record: dict[str, Any], name: str, file: Path, number: int) -> Any:
-    value = record.get(name)
-    if isinstance(value, str) or (isinstance(value, list) and value and all(isinstance(m, dict) for m in value)):
-        return value
-    raise DataError(f"{file}, row {number}, field {name}: found {value!r}, expected a text or a list of messages")
-
-
-def _prompt(value: str | list[dict[str, str]]) -> Prompt:
-    return value if isinstance(value, str) else tuple(Message(m["role"], m["content"]) for m in value)
-
-
-def _completion(value: str | list[dict[str, str]]) -> str:
-    return value if isinstance(value, str) else value[-1]["content"]
+def _value(value: Any, field: str, cells: bool, texts: Interner) -> Prompt:
+    """A text, or messages (of a completion the last one counts)."""
+    if cells and isinstance(value, str):
+        value = parse_cell("prompt", value)
+    return texts.text(field, value, empty=field == "prompt") if isinstance(value, str) else texts.messages(field, value)

@@ -67,7 +67,15 @@ def profile_text(user: PlantedUser) -> str:
     for axis in sorted(range(len(AXES)), key=lambda a: -abs(user.percents[a])):
         percent = abs(user.percents[axis])
         if percent:
-            how = "only" if percent == 100 else "strongly" if percent >= 50 else "clearly" if percent >= 30 else "slightly"
+            how = (
+                "only"
+                if percent == 100
+                else "strongly"
+                if percent >= 50
+                else "clearly"
+                if percent >= 30
+                else "slightly"
+            )
             wishes.append(f"{how} want {_POLES[axis][user.percents[axis] > 0]}")
     return f"I {' and '.join(wishes)}."
 

@@ -76,13 +76,14 @@ class World:
 
     def log(self) -> Log:
         """Votes and tests of everybody as one log that brings its own split."""
-        from prlhf.data.log import Log
+        from prlhf.data.log import Log, Notes
         from prlhf.data.splits import Split
 
         train = [vote for user in self.users for vote in self.votes_of(user)]
         test = [vote for user in self.users for vote in self.tests_of(user)]
         sides = Split(train=tuple(range(len(train))), test=tuple(range(len(train), len(train) + len(test))))
-        return Log(tuple(train + test), source="planted", attribution=_ATTRIBUTION, fixed_split=sides)
+        votes = tuple(train + test)
+        return Log(votes, "planted", attribution=_ATTRIBUTION, notes=Notes.of(votes), fixed_split=sides)
 
     def _comparisons(
         self, user: PlantedUser, side: Literal["train", "test"], count: int, flipped: set[int]

@@ -1,0 +1,39 @@
+"""`prlhf sft`: plain supervised fine-tuning."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+__all__ = ["sft"]
+
+
+def sft(
+    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model.")],
+    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe, as recipes/planted_sft.toml.")] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="FILE", help="A preference log, or a file with the columns prompt and completion."),
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(help="A folder, hub id or `planted` to start from; without it a new small model.")
+    ] = None,
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options, as learning_rate=1e-3.")
+    ] = None,
+) -> None:
+    """Fine-tune a language model on chosen responses or on prompt/completion rows, or make a small one from them.
+
+    Needs no network unless the model or the data do.
+    """
+    from prlhf.config import SftConfig, load_config
+
+    given: dict[str, Any] = {"data.source": data, "base": model}
+    values = {name: value for name, value in given.items() if value is not None}
+    config = load_config(SftConfig, recipe, overrides or (), values)
+
+    from prlhf.training.sft import sft as run
+
+    typer.echo(f"model: {run(config, output)}")

@@ -1,0 +1,133 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+
+from prlhf.data.planted import TEST_TOPICS, World, questions, read_levels, utility
+from prlhf.errors import ConfigError
+
+WORLD = World()
+LOG = WORLD.log()
+TOPIC = {q.text: q.topic for q in questions()}
+TRAIN = [LOG.comparisons[i] for i in LOG.fixed_split.train]
+TEST = [LOG.comparisons[i] for i in LOG.fixed_split.test]
+
+
+def gain(c):
+    user = WORLD.user(c.user)
+    return utility(user, c.chosen) - utility(user, c.rejected)
+
+
+def test_the_world_is_fixed():
+    # Numbers that are published refer to this log; a change of it has to be meant.
+    assert LOG.fingerprint == "eae9b55d2898b853"
+
+
+def test_votes_and_tests_per_user():
+    assert set(Counter(c.user for c in TRAIN).values()) == {100}
+    assert set(Counter(c.user for c in TEST).values()) == {40}
+    assert len(WORLD.users) == 60
+
+
+def test_no_topic_is_voted_on_and_tested():
+    assert {TOPIC[c.prompt] for c in TEST} == set(TEST_TOPICS) == {TOPIC[p] for p in WORLD.test_prompts}
+    assert not {TOPIC[c.prompt] for c in TRAIN} & set(TEST_TOPICS)
+    assert not set(WORLD.train_prompts) & set(WORLD.test_prompts)
+
+
+def test_one_vote_in_ten_is_flipped_for_every_user():
+    wrong = Counter(c.user for c in TRAIN if gain(c) < 0)
+    assert set(wrong.values()) == {10}
+    assert len(wrong) == 60
+
+
+def test_the_truth_has_no_noise():
+    assert all(gain(c) > 0 for c in TEST)
+
+
+def test_only_pairs_of_equal_utility_are_missing():
+    assert all(gain(c) for c in TRAIN)
+    # A single-axis user's pairs may be equal on the other axes, and as close as one level on their own.
+    differences = Counter()
+    for c in TRAIN:
+        user = WORLD.user(c.user)
+        if user.name == "P1A":
+            a, b = read_levels(c.chosen), read_levels(c.rejected)
+            differences[abs(a[0] - b[0])] += 1
+            differences["same informativeness"] += a[1] == b[1]
+    # Of the 20 ordered unequal pairs of levels 8, 6, 4 and 2 differ by 1, 2, 3 and 4.
+    shares = [differences[d] / 700 for d in (1, 2, 3, 4)]
+    assert shares == pytest.approx([0.4, 0.3, 0.2, 0.1], abs=0.05)
+    assert differences["same informativeness"] / 700 == pytest.approx(0.2, abs=0.05)
+
+
+def test_the_two_answers_are_independent_and_uniform_on_free_axes():
+    # On the axes that a single-axis user does not care about nothing is dropped: uniform and uncorrelated.
+    levels = []
+    for c in (*TRAIN, *TEST):
+        user = WORLD.user(c.user)
+        if user.kind == "single":
+            free = [a for a in range(3) if not user.percents[a]]
+            levels += [(read_levels(c.chosen)[a], read_levels(c.rejected)[a]) for a in free]
+    found = np.array(levels)
+    shares = np.bincount(found.ravel(), minlength=5) / found.size
+    assert shares == pytest.approx([0.2] * 5, abs=0.015)
+    assert abs(np.corrcoef(found.T)[0, 1]) < 0.03
+    assert abs(found[:, 0].mean() - found[:, 1].mean()) < 0.06  # the vote tells nothing about them
+
+
+def test_both_answers_belong_to_the_question():
+    things = {q.text: q.thing for q in questions()}
+    for c in TRAIN[:500]:
+        assert f"your {things[c.prompt]}" in c.chosen
+        assert f"your {things[c.prompt]}" in c.rejected
+
+
+def test_votes_carry_no_profile():
+    assert all(c.user_text is None and c.group in ("majority", "minority") for c in LOG.comparisons)
+    assert len({c.id for c in LOG.comparisons}) == len(LOG.comparisons)
+
+
+def test_the_votes_determine_the_profile():
+    # The best any method can do: logistic regression on the true levels, per user, from the noisy votes.
+    def differences(comparisons):
+        pairs = ((read_levels(c.chosen), read_levels(c.rejected)) for c in comparisons)
+        return np.array([np.subtract(a, b) for a, b in pairs]) / 2
+
+    hits = {"single": [], "mixture": []}
+    for user in WORLD.users[:20]:
+        x, y = differences(WORLD.votes_of(user)), differences(WORLD.tests_of(user))
+        weights = np.zeros(3)
+        for _ in range(200):
+            weights += 0.05 * (x.T @ (1 / (1 + np.exp(x @ weights))) - 0.5 * weights)
+        hits[user.kind].append(np.mean(y @ weights > 0))
+    assert np.mean(hits["single"]) > 0.95
+    assert np.mean(hits["mixture"]) > 0.92
+
+
+def test_deterministic_and_seeded():
+    assert World(users=12, votes=5).log().comparisons == World(users=12, votes=5).log().comparisons
+    assert World(users=12, votes=5, seed=1).log().comparisons != World(users=12, votes=5).log().comparisons
+
+
+def test_more_votes_keep_the_first_ones():
+    few, many = World(votes=5, noise=0).votes_of, World(votes=9, noise=0).votes_of
+    user = WORLD.users[0]
+    assert many(user)[:5] == few(user)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.25, 1.0])
+def test_noise_is_the_share_asked_for(noise):
+    world = World(users=6, votes=20, noise=noise)
+    wrong = sum(
+        utility(world.user(c.user), c.chosen) < utility(world.user(c.user), c.rejected)
+        for user in world.users
+        for c in world.votes_of(user)
+    )
+    assert wrong == noise * 120
+
+
+@pytest.mark.parametrize("options", [{"users": 5}, {"votes": 0}, {"noise": 1.5}, {"test_pairs": -1}])
+def test_impossible_worlds_are_refused(options):
+    with pytest.raises(ConfigError, match=next(iter(options))):
+        World(**options)

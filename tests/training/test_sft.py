@@ -1,0 +1,208 @@
+import json
+
+import pytest
+import torch
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from prlhf.config import SftConfig
+from prlhf.data.planted import sft_rows
+from prlhf.errors import CheckpointError, ConfigError, DataError
+from prlhf.lm.loading import BUNDLED
+from prlhf.training.new_model import new_model
+from prlhf.training.sft import IGNORED, Collator, encode, sft
+from prlhf.training.sft_rows import SftRow, load_rows
+from prlhf.types import Message
+
+TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 1, "num_attention_heads": 2}
+
+
+def config(data=None, **options):
+    values = {
+        "data": data or {"source": "planted", "options": {"rows": 320}},
+        "new": {"vocab_size": 600, "options": {**TINY, "tie_word_embeddings": True}},
+        "batch_size": 16,
+        "learning_rate": 1e-2,
+        "device": "cpu",
+    }
+    return SftConfig.model_validate({**values, **options})
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    return sft(config(), tmp_path_factory.mktemp("sft") / "model", progress=False)
+
+
+def loss(folder, rows):
+    """Mean negative log-probability per completion token, by hand."""
+    model, tokenizer = AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
+    total, count = 0.0, 0
+    for example in encode(rows, tokenizer, 1024):
+        ids = torch.tensor([example["input_ids"]])
+        with torch.no_grad():
+            logps = model(ids).logits[0, :-1].log_softmax(-1)
+        for position, label in enumerate(example["labels"][1:]):
+            if label != IGNORED:
+                total, count = total - logps[position, label].item(), count + 1
+    return total / count
+
+
+def test_learns(trained):
+    rows = [SftRow(**row) for row in sft_rows(20, seed=9)]
+    fresh = torch.log(torch.tensor(float(len(AutoTokenizer.from_pretrained(trained))))).item()
+    assert loss(trained, rows) < 0.7 * fresh
+
+
+def test_folder_is_complete(trained):
+    names = {file.name for file in trained.iterdir()}
+    assert {"model.safetensors", "config.json", "tokenizer.json", "README.md", "sft_config.json"} <= names
+    assert not list(trained.parent.glob(".*"))
+    assert SftConfig.model_validate(json.loads((trained / "sft_config.json").read_text())) == config()
+    assert "320 rows, 20 steps" in (trained / "README.md").read_text()
+
+
+def test_same_seed_same_weights(trained, tmp_path):
+    again = sft(config(), tmp_path / "again", progress=False)
+    assert (again / "model.safetensors").read_bytes() == (trained / "model.safetensors").read_bytes()
+
+
+def test_continues_a_model_on_completion_rows(trained, tmp_path):
+    file = tmp_path / "rows.jsonl"
+    rows = [SftRow("How do I season my soup?", "With salt and pepper.")]
+    file.write_text(json.dumps({"prompt": rows[0].prompt, "completion": rows[0].completion}) + "\n")
+    options = config({"source": str(file)}, base=str(trained), epochs=30)
+    folder = sft(options, tmp_path / "model", progress=False)
+    assert loss(folder, rows) < 0.5 < loss(trained, rows)
+    tokenizers = [AutoTokenizer.from_pretrained(f) for f in (folder, trained)]
+    assert tokenizers[0].get_vocab() == tokenizers[1].get_vocab()
+
+
+def test_own_output_is_replaced_and_others_are_not(trained, tmp_path):
+    folder = tmp_path / "model"
+    quick = config(max_steps=1)
+    sft(quick, folder, progress=False)
+    sft(quick, folder, progress=False)
+    other = tmp_path / "precious"
+    other.mkdir()
+    (other / "README.md").write_text("mine")
+    with pytest.raises(CheckpointError, match="precious"):
+        sft(quick, other, progress=False)
+    assert (other / "README.md").read_text() == "mine"
+
+
+def test_a_failed_save_leaves_nothing(tmp_path, monkeypatch):
+    def broken(*args):
+        raise OSError("disk full")
+
+    monkeypatch.setattr("prlhf.training.sft.write_card", broken)
+    with pytest.raises(OSError, match="disk full"):
+        sft(config(max_steps=1), tmp_path / "model", progress=False)
+    assert not list(tmp_path.iterdir())
+
+
+def test_encoding_by_hand(base_folder):
+    tokenizer = AutoTokenizer.from_pretrained(base_folder())  # one token a byte
+    [example] = encode([SftRow("ab", "cd", "u")], tokenizer, 64)
+    a, b, c, d, u = (tokenizer.convert_tokens_to_ids(x) for x in "abcdu")
+    newline = tokenizer("\n", add_special_tokens=False)["input_ids"]
+    assert example["input_ids"] == [1, u, *newline, *newline, a, b, c, d, 2]
+    assert example["labels"] == [IGNORED] * 6 + [c, d, 2]
+
+
+def test_long_prompts_lose_their_left_and_keep_the_completion(base_folder):
+    tokenizer = AutoTokenizer.from_pretrained(base_folder())
+    [example] = encode([SftRow("x" * 50 + "end", "answer")], tokenizer, 12)
+    assert tokenizer.decode(example["input_ids"]) == "<s>xendanswer</s>"
+    assert example["labels"].count(IGNORED) == 5
+    [example] = encode([SftRow("question", "y" * 50)], tokenizer, 12)
+    assert tokenizer.decode(example["input_ids"]) == "<s>" + "y" * 11
+
+
+def test_conversations_use_the_chat_template(base_folder):
+    tokenizer = AutoTokenizer.from_pretrained(base_folder(chat=True))
+    row = SftRow((Message("user", "hi"),), "yes")
+    [example] = encode([row], tokenizer, 64)
+    learned = [label for label in example["labels"] if label != IGNORED]
+    assert tokenizer.decode(learned).startswith("yes</s>")
+    assert "<|im_start|>assistant" in tokenizer.decode(example["input_ids"])
+
+
+def test_collator_pads_at_the_right():
+    batch = Collator(pad=9)(
+        [{"input_ids": [1, 5, 2], "labels": [-100, 5, 2]}, {"input_ids": [1, 2], "labels": [-100, 2]}]
+    )
+    assert batch["input_ids"].tolist() == [[1, 5, 2], [1, 2, 9]]
+    assert batch["attention_mask"].tolist() == [[1, 1, 1], [1, 1, 0]]
+    assert batch["labels"].tolist() == [[-100, 5, 2], [-100, 2, -100]]
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "json", "csv", "parquet"])
+def test_completion_rows_from_every_format(tmp_path, suffix):
+    rows = [{"prompt": "a\nb", "completion": "c, d"}, {"prompt": "e", "completion": "f"}]
+    file = tmp_path / f"rows.{suffix}"
+    if suffix == "parquet":
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        pq.write_table(pa.Table.from_pylist(rows), file)
+    elif suffix == "csv":
+        file.write_text('prompt,completion\n"a\nb","c, d"\ne,f\n')
+    else:
+        text = json.dumps(rows) if suffix == "json" else "\n".join(map(json.dumps, rows))
+        file.write_text(text)
+    assert load_rows(config({"source": str(file)}).data) == [SftRow("a\nb", "c, d"), SftRow("e", "f")]
+
+
+def test_renamed_columns_and_messages(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    row = {"question": [{"role": "user", "content": "q"}], "completion": [{"role": "assistant", "content": "a"}]}
+    file.write_text(json.dumps(row))
+    found = load_rows(config({"source": str(file), "columns": {"prompt": "question"}}).data)
+    assert found == [SftRow((Message("user", "q"),), "a")]
+
+
+def test_a_bad_row_is_named(tmp_path):
+    file = tmp_path / "rows.jsonl"
+    file.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": 3}\n')
+    with pytest.raises(DataError, match=r"rows.jsonl, row 2, field 'completion'.*3"):
+        load_rows(config({"source": str(file)}).data)
+    assert len(load_rows(config({"source": str(file), "on_bad_row": "skip"}).data)) == 1
+
+
+def test_chosen_responses_of_the_training_side_only(tmp_path):
+    file = tmp_path / "votes.jsonl"
+    votes = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": "no", "user_id": "u"} for i in range(20)]
+    file.write_text("\n".join(map(json.dumps, [*votes, votes[0]])))
+    everything = {"source": str(file), "split": {"test": 0.0}}
+    assert {row.completion for row in load_rows(config(everything).data)} == {f"yes {i}" for i in range(20)}
+    assert len(load_rows(config(everything).data)) == 20  # the repeated vote counts once
+    assert len(load_rows(config({"source": str(file), "split": {"test": 0.5}}).data)) < 13
+
+
+def test_unknown_options_are_refused(trained):
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    for new, match in (
+        ({"architecture": "lama"}, "new.architecture"),
+        ({"options": {"hiden_size": 32}}, "hiden_size"),
+        ({"options": {"hidden_size": 30, "num_attention_heads": 4}}, "llama"),
+    ):
+        with pytest.raises(ConfigError, match=match):
+            new_model(config(new=new).new, tokenizer)
+    with pytest.raises(ConfigError, match="votes"):
+        load_rows(config({"source": "planted", "options": {"votes": 3}}).data)
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2"])
+def test_new_models_fit_their_tokenizer(trained, architecture):
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    options = {"n_embd": 32, "n_layer": 1, "n_head": 2} if architecture == "gpt2" else TINY
+    model = new_model(config(new={"architecture": architecture, "options": options}).new, tokenizer)
+    assert model.get_input_embeddings().weight.shape == (len(tokenizer), 32)
+    assert model.config.eos_token_id == tokenizer.eos_token_id
+    assert model.dtype == torch.float32
+
+
+def test_the_bundled_model_is_small_and_whole():
+    folder = BUNDLED["planted"]
+    assert sum(file.stat().st_size for file in folder.rglob("*")) < 8 * 2**20
+    rows = [SftRow(**row) for row in sft_rows(20, seed=9)]
+    assert loss(folder, rows) < 0.6
