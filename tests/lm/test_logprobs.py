@@ -39,8 +39,10 @@ def test_equals_one_response_at_a_time(base_folder, architecture, place, layout)
 
 
 @pytest.mark.parametrize("place", ["start", "before_response"])
-def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, place):
-    lm = personalised(base_folder(dtype=torch.float64), user_tokens_at=place, dtype="float64").double()
+@pytest.mark.parametrize(("architecture", "tolerance"), [("gpt2", 1e-9), ("llama", 1e-4)])  # Llama's norms are in fp32
+def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, architecture, tolerance, place):
+    folder = base_folder(architecture, dtype=torch.float64)
+    lm = personalised(folder, user_tokens_at=place, dtype="float64").double()
     batch = [lm.template.comparison(c) for c in LOG]
     gradients = []
     for layout in ("packed", "plain"):
@@ -51,7 +53,7 @@ def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, place):
         gradients.append([*dense, lm.user_model.table.weight.grad.to_dense()])
     assert len(gradients[0]) > 10
     for a, b in zip(*gradients, strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
 @pytest.mark.parametrize(("architecture", "expected"), [("llama", "packed"), ("gpt2", "packed"), ("gemma3_text", "packed")])

@@ -69,7 +69,7 @@ def test_gradients_equal_with_and_without_checkpointing(base_folder):
         return [*dense, lm.user_model.table.weight.grad.coalesce().to_dense()]
 
     plain = gradient()
-    lm.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+    lm.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
     lm.causal_lm.enable_input_require_grads()
     for a, b in zip(plain, gradient(), strict=True):
         torch.testing.assert_close(a, b)

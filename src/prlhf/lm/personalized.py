@@ -192,9 +192,8 @@ class PersonalizedLM(nn.Module):
 
     def add_users(self, ids: Sequence[str]) -> None:
         """Append users; they start as the generic one, and every other row keeps its bits."""
-        before = len(self.users)
-        self.users = self.users.add(ids)
-        self.user_model.add(len(self.users) - before)
+        self.users, rows = self.users.add(ids)
+        self.user_model.add(len(rows))
 
 
 @torch.no_grad()

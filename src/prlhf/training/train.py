@@ -7,7 +7,7 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from transformers import TrainingArguments
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
 from prlhf.errors import ConfigError, DataError
-from prlhf.evaluation import EvaluationSet, Metrics, score_policy, summarise
+from prlhf.evaluation.by_user import per_user
+from prlhf.evaluation.metrics import Metrics, summarise
+from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.lm import PersonalizedLM, choose_layout, default_cache, is_checkpoint, reference_logprobs
 from prlhf.objectives import make_objective
 from prlhf.training.callbacks import MarkComplete, MetricsFile, last_checkpoint
@@ -30,6 +32,16 @@ from prlhf.training.trainer import PreferenceTrainer
 __all__ = ["TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
+CURVES = (
+    "accuracy_seen",
+    "accuracy_per_user",
+    "accuracy_worst_tenth",
+    "accuracy_generic",
+    "accuracy_permuted",
+    "margin_seen",
+    "log_loss_seen",
+)
+"""What is logged while training; the whole table is written at the end."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +92,7 @@ def train(
 def _sides(log: Log, config: RunConfig) -> Split:
     sides = split(log, config.data.split)
     limit = config.data.max_comparisons
-    return sides if limit is None else sides.with_train(subsample(sides.train, limit, config.seed))
+    return sides if limit is None else replace(sides, train=tuple(subsample(sides.train, limit, config.seed)))
 
 
 def _users(training: Sequence[Any]) -> list[str]:
@@ -146,7 +158,8 @@ def _evaluation(
 
     def evaluate() -> dict[str, float]:
         metrics = summarise(_score(lm, data, config), beta=config.objective.beta, bootstrap=0)
-        return metrics.headline()
+        groups = {f"accuracy_{name}": figures.accuracy_seen.value for name, figures in metrics.groups.items()}
+        return {name: value for name, value in metrics.values().items() if name in CURVES} | groups
 
     return evaluate
 
@@ -188,7 +201,7 @@ def _trainer(
 ) -> PreferenceTrainer:
     t = config.training
     if t.gradient_checkpointing:
-        lm.causal_lm.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        lm.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         lm.causal_lm.enable_input_require_grads()
     return PreferenceTrainer(
         lm,
@@ -228,7 +241,7 @@ def finish(
         scores = _score(lm, data, config, progress=bar)
         metrics = summarise(scores, beta=config.objective.beta)
         scores.save(run.folder / "scores.parquet")
-        metrics.save_per_user(run.folder / "per_user.parquet")
+        per_user(scores, config.objective.beta).save(run.folder / "per_user.parquet")
         run.write_json("evaluation.json", metrics.as_dict())
         card = _card(lm, data)
     lm.save_pretrained(run.model, card)
