@@ -69,7 +69,7 @@ def test_continues_a_model_on_completion_rows(trained, tmp_path):
     file = tmp_path / "rows.jsonl"
     rows = [SftRow("How do I season my soup?", "With salt and pepper.")]
     file.write_text(json.dumps({"prompt": rows[0].prompt, "completion": rows[0].completion}) + "\n")
-    options = config({"source": str(file)}, base=str(trained), epochs=30)
+    options = config({"source": str(file)}, base=str(trained), epochs=60)
     folder = sft(options, tmp_path / "model", progress=False)
     assert loss(folder, rows) < 0.5 < loss(trained, rows)
     tokenizers = [AutoTokenizer.from_pretrained(f) for f in (folder, trained)]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import Trainer, TrainingArguments, set_seed
+from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from prlhf.config import ModelConfig, SftConfig
 from prlhf.errors import CheckpointError
@@ -49,6 +49,8 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
             train_dataset=examples,  # type: ignore[arg-type]  # any sequence works
             data_collator=Collator(tokenizer.pad_token_id or 0),
         )
+        if not progress:
+            trainer.remove_callback(PrinterCallback)
         result = trainer.train()
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     numbers = {"rows": len(rows), "steps": result.global_step, "loss": history[-1] if history else result.training_loss}

@@ -19,6 +19,7 @@ def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numb
     (folder / "sft_config.json").write_text(config.model_dump_json(indent=2) + "\n", encoding="utf8")
     start = f"a fine-tuned `{config.base}`" if config.base else f"a new `{config.new.architecture}` model"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "transformers", "tokenizers"))
+    source, rows, steps = config.data.source, numbers["rows"], numbers["steps"]
     lines = [
         "---",
         "library_name: transformers",
@@ -26,9 +27,9 @@ def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numb
         "---",
         "",
         f"{CARD_MARK}: {start} with {model.num_parameters():,} parameters and {len(tokenizer):,} tokens,",
-        f"supervised fine-tuning on `{config.data.source}` ({numbers['rows']:,} rows, {numbers['steps']:,} steps, last loss",
-        f"{numbers['loss']:.4f} per completion token). A prompt is written as plain text before the completion unless the",
-        "tokenizer has a chat template; a user's text goes before the prompt with a blank line between.",
+        f"supervised fine-tuning on `{source}` ({rows:,} rows, {steps:,} steps, last loss {numbers['loss']:.4f} per",
+        "completion token). A prompt is written as plain text before the completion unless the tokenizer has a chat",
+        "template; a user's text goes before the prompt with a blank line between.",
         "",
         f"`sft_config.json` holds every option. Versions: {packages}.",
         "",

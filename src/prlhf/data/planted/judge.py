@@ -21,9 +21,8 @@ MAX_WORDS = 50
 
 @cache
 def _pattern(name: str) -> re.Pattern[str]:
-    high, low = (
-        "|".join(re.escape(p.lower().rstrip("!.")) for p in side) for side in (SLOTS[name].high, SLOTS[name].low)
-    )
+    sides = SLOTS[name].high, SLOTS[name].low
+    high, low = ("|".join(re.escape(phrase.lower().rstrip("!.")) for phrase in side) for side in sides)
     return re.compile(rf"\b(?:(?P<high>{high})|(?P<low>{low or '(?!)'}))\b")
 
 

@@ -63,21 +63,15 @@ class PlantedUser:
 
 def profile_text(user: PlantedUser) -> str:
     """The profile in words, heaviest axis first: `I strongly want short answers and slightly want a rude tone.`"""
-    wishes = []
-    for axis in sorted(range(len(AXES)), key=lambda a: -abs(user.percents[a])):
-        percent = abs(user.percents[axis])
-        if percent:
-            how = (
-                "only"
-                if percent == 100
-                else "strongly"
-                if percent >= 50
-                else "clearly"
-                if percent >= 30
-                else "slightly"
-            )
-            wishes.append(f"{how} want {_POLES[axis][user.percents[axis] > 0]}")
+    axes = sorted((a for a in range(len(AXES)) if user.percents[a]), key=lambda a: -abs(user.percents[a]))
+    wishes = (f"{_how_much(abs(user.percents[a]))} want {_POLES[a][user.percents[a] > 0]}" for a in axes)
     return f"I {' and '.join(wishes)}."
+
+
+def _how_much(percent: int) -> str:
+    if percent == 100:
+        return "only"
+    return "strongly" if percent >= 50 else "clearly" if percent >= 30 else "slightly"
 
 
 def mixture_weights(draw: Draw) -> tuple[int, int, int]:
