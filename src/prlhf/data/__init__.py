@@ -6,6 +6,7 @@ from typing import Any
 _PUBLIC = {
     "Log": "prlhf.data.log",
     "Notes": "prlhf.data.log",
+    "decided": "prlhf.data.log",
     "SOURCES": "prlhf.data.sources",
     "Split": "prlhf.data.splits",
     "inspect_log": "prlhf.data.inspect",
@@ -13,7 +14,6 @@ _PUBLIC = {
     "recency_weights": "prlhf.data.recency",
     "split": "prlhf.data.splits",
     "subsample": "prlhf.data.splits",
-    "testable": "prlhf.data.log",
     "trainable": "prlhf.data.log",
 }
 

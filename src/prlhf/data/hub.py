@@ -41,10 +41,8 @@ def open_hub(name: str, options: Mapping[str, Any], wanted: Collection[str] | No
     """
     import datasets
 
-    keywords = dict(options)
-    split = keywords.pop("split", None)
     try:
-        data = datasets.load_dataset(name, split=split, **keywords)
+        data = datasets.load_dataset(name, **options)
     except Exception as e:  # the library and the hub client raise many kinds; each means: it could not be read
         hint = "Is there a network, and is the name right? A file would need a path that exists."
         raise DataError(

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from prlhf.data.log import Log, is_empty, testable
+from prlhf.data.log import Log, decided, is_empty
 from prlhf.data.surface import Predictability, predictability
 from prlhf.types import Comparison, prompt_text
 
@@ -35,10 +35,14 @@ class Agreement:
     """Of these pairs, those with votes on both sides."""
     disagreement: float | None
     """Probability that two different users of one pair disagree; each vote weighs the same."""
+    disagreement_error: float | None
+    """Its standard error, over pairs."""
     majority_of_others: float | None
     """Accuracy of predicting a vote by the majority of the *other* users of its pair (ties of them count half)."""
     majority: float | None
     """The same with the vote itself among them: too high, the more so the fewer votes a pair has."""
+    same_user: float
+    """Chance that two random votes on such pairs are the same user's: large where few users vote much."""
     repeats: int
     """Times that the same user judged the same pair twice or more."""
     self_agreement: float | None
@@ -47,12 +51,17 @@ class Agreement:
 
 @dataclass(frozen=True)
 class Bounds:
-    """Where the best accuracy of a model that answers everybody alike lies, on pairs that several users judged."""
+    """Where the best accuracy of a model that answers everybody alike lies, on pairs that several users judged.
+
+    Estimates from a sample: both are widened by two standard errors, without which a tight bound would be passed by
+    chance in every second log.
+    """
 
     lower: float | None
     """Two users agree with probability A, and following a random other user's vote reaches A."""
     upper: float | None
-    """(1 + sqrt(2A - 1)) / 2: no answer without the user can do better, whatever the features."""
+    """(1 + sqrt(2B - 1)) / 2: no answer without the user can do better, whatever the features. B is the chance that
+    two votes drawn with replacement agree: A, or the same user's vote twice."""
 
 
 @dataclass(frozen=True)
@@ -93,9 +102,10 @@ class Inspection:
         else:
             low, high = self.pooled.lower or 0.0, self.pooled.upper or 0.0
             lines.append(
-                f"Two users disagree on the same pair in {a.disagreement:.1%} of cases. On such pairs the best model that "
-                f"answers everybody alike is right in {low:.1%} to {high:.1%} of the votes. The rest, {1 - high:.1%} to "
-                f"{1 - low:.1%}, is taste of the person or noise of the vote, and all that personalisation can hope for."
+                f"Two users disagree on the same pair in {a.disagreement:.1%} of cases. On such pairs the best model "
+                f"that answers everybody alike is right in {low:.1%} to {high:.1%} of the votes. The rest, "
+                f"{1 - high:.1%} to {1 - low:.1%}, is taste of the person or noise of the vote, and all that "
+                "personalisation can hope for."
             )
             lines.append(_self_sentence(a))
         lines.append(self.surface.sentence())
@@ -105,15 +115,34 @@ class Inspection:
 def _self_sentence(a: Agreement) -> str:
     if a.self_agreement is None:
         return "Nobody judged the same pair twice, so how much of it is noise cannot be told from this log."
-    best = individual_ceiling(a.self_agreement)
+    best = accuracy_ceiling(a.self_agreement)
     few = " (few cases: take it as a hint)" if a.repeats < 100 else ""
     return (
-        f"Where the same user judged a pair again ({a.repeats:,} times), two votes agree in {a.self_agreement:.1%}{few}. "
-        f"If these are judgements and not copies, knowing the user perfectly reaches at most about {best:.1%}."
+        f"Where the same user judged a pair again ({a.repeats:,} times), two votes agree in {a.self_agreement:.1%}"
+        f"{few}. If these are judgements and not copies, knowing the user perfectly reaches at most about {best:.1%}."
     )
 
 
-def individual_ceiling(agreement: float) -> float:
+def pooled_bounds(a: Agreement) -> Bounds:
+    """Bounds on the best accuracy without the user, from how far different users agree."""
+    if a.disagreement is None:
+        return Bounds(None, None)
+    agree, margin = 1 - a.disagreement, 2 * (a.disagreement_error or 0.0)
+    with_replacement = a.same_user + (1 - a.same_user) * min(agree + margin, 1.0)
+    return Bounds(max(agree - margin, 0.0), accuracy_ceiling(with_replacement))
+
+
+def _ratio_error(sums: Sequence[tuple[int, float, float, float, bool]]) -> float | None:
+    """Standard error of disagreements per vote, with whole pairs as the sample; None for a single pair."""
+    if len(sums) < 2:
+        return None
+    votes, disagree = np.array([s[0] for s in sums], float), np.array([s[1] for s in sums])
+    rest = disagree - votes * disagree.sum() / votes.sum()
+    n = len(sums)
+    return float(math.sqrt(n / (n - 1) * (rest**2).sum()) / votes.sum())
+
+
+def accuracy_ceiling(agreement: float) -> float:
     """Upper bound (1 + sqrt(2A - 1)) / 2 on the best accuracy, where two votes agree with probability A.
 
     With P(chosen) = p on a pair, A = E[p^2 + (1-p)^2] and the best accuracy is E[max(p, 1-p)]; the bound is Jensen's
@@ -128,7 +157,6 @@ def inspect_log(log: Log, seed: int = 0) -> Inspection:
     users = Counter(c.user for c in comparisons if c.user is not None)
     counts = tuple(sorted(users.values(), reverse=True))
     agreement = measure_agreement(comparisons)
-    agree = None if agreement.disagreement is None else 1 - agreement.disagreement
     lengths = {
         "prompt": [len(prompt_text(c.prompt)) for c in comparisons],
         "chosen": [len(c.chosen) for c in comparisons],
@@ -142,7 +170,7 @@ def inspect_log(log: Log, seed: int = 0) -> Inspection:
         users_with={str(n): sum(count >= n for count in counts) for n in (2, 5, 10, 20, 50, 100, 200, 500)},
         characters={name: _quantiles(values) for name, values in lengths.items()},
         agreement=agreement,
-        pooled=Bounds(agree, None if agree is None else individual_ceiling(agree)),
+        pooled=pooled_bounds(agreement),
         surface=predictability(comparisons, seed),
         user_counts=counts,
         lengths={name: tuple(values) for name, values in lengths.items() if name != "prompt"},
@@ -186,8 +214,9 @@ def measure_agreement(comparisons: Sequence[Comparison]) -> Agreement:
     """How users who judged the same pair agree with one another, and with themselves."""
     by_pair: dict[str, dict[str, list[bool]]] = defaultdict(lambda: defaultdict(list))
     for c in comparisons:
-        if testable(c) and c.user is not None:
+        if decided(c) and c.user is not None:
             by_pair[c.pair_key][c.user].append(c.chosen < c.rejected)
+    voters = Counter(user for votes in by_pair.values() if len(votes) > 1 for user in votes)
     again = [v for votes in by_pair.values() for v in votes.values() if len(v) > 1]
     sums = [_ballots([sum(v) / len(v) for v in votes.values()]) for votes in by_pair.values()]
     sums = [s for s in sums if s[0]]
@@ -201,8 +230,10 @@ def measure_agreement(comparisons: Sequence[Comparison]) -> Agreement:
         votes=int(votes),
         contested=int(sum(s[4] for s in sums)),
         disagreement=mean(1),
+        disagreement_error=_ratio_error(sums),
         majority_of_others=mean(2),
         majority=mean(3),
+        same_user=sum((n / voters.total()) ** 2 for n in voters.values()),
         repeats=len(again),
         self_agreement=float(np.mean([_agree(v) for v in again])) if again else None,
     )

@@ -12,7 +12,7 @@ from prlhf.types import Comparison, prompt_text
 if TYPE_CHECKING:
     from prlhf.data.splits import Split
 
-__all__ = ["Log", "Notes", "testable", "trainable"]
+__all__ = ["Log", "Notes", "content", "decided", "is_empty", "trainable"]
 
 
 def is_empty(text: str) -> bool:
@@ -20,14 +20,14 @@ def is_empty(text: str) -> bool:
     return not text.strip()
 
 
-def testable(comparison: Comparison) -> bool:
+def decided(comparison: Comparison) -> bool:
     """Whether the comparison has an answer that a model can get right: no tie, and two different texts."""
     return not comparison.tie and comparison.chosen != comparison.rejected
 
 
 def trainable(comparison: Comparison) -> bool:
     """Whether the comparison is trained on: it has an answer, and neither response is empty."""
-    return testable(comparison) and not is_empty(comparison.chosen) and not is_empty(comparison.rejected)
+    return decided(comparison) and not is_empty(comparison.chosen) and not is_empty(comparison.rejected)
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,10 @@ def draw(found: Inspection, path: str | Path) -> None:
     from matplotlib.figure import Figure  # without pyplot: no window system, no global state
 
     figure = Figure(figsize=(10, 7), layout="constrained")
-    panels = figure.subplots(2, 2)
-    _users(panels[0, 0], found)
-    _lengths(panels[0, 1], found)
-    _taste(panels[1, 0], found)
-    _accuracies(panels[1, 1], found)
-    for panel in panels.flat:
+    rows = np.ravel(np.asarray(figure.subfigures(2, 1)))  # laid out apart, since the bars have long names
+    panels = [panel for row in rows for panel in row.subplots(1, 2)]
+    for fill, panel in zip((_users, _lengths, _taste, _accuracies), panels, strict=True):
+        fill(panel, found)
         panel.spines[["top", "right"]].set_visible(False)
     counts = found.counts
     figure.suptitle(f"{found.source}: {counts['comparisons']:,} comparisons of {counts['users']:,} users")
@@ -86,7 +84,7 @@ def _accuracies(panel: Any, found: Inspection) -> None:
         ("length, sign of each user", s.length_by_user, _GREY),
         ("another user's vote", b.lower, _ORANGE),
         ("majority of other users", a.majority_of_others, _ORANGE),
-        ("no model without the user\ncan be above", b.upper, _ORANGE),
+        ("bound for any model\nwithout the user", b.upper, _ORANGE),
         ("the same user again", a.self_agreement, _BLUE),
     ]
     bars = [(name, value, colour) for name, value, colour in named if value is not None]

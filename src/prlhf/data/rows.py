@@ -73,10 +73,7 @@ def convert(
         reader.check_columns(table.columns)
     for number, values in table.rows:
         reader.rows += 1
-        try:
-            problem = values if isinstance(values, str) else reader.add(number, values)
-        except BadField as e:
-            problem = str(e)
+        problem = reader.add(number, values)
         if problem:
             message = f"{table.name}, row {number}: {problem}"
             if on_bad_row == "stop":
@@ -125,8 +122,17 @@ class _Rows:
             f'; a column of another name is given with the option columns: {{{ours} = "…"}}')  # fmt: skip
         return f"no column {theirs!r}; found the columns {', '.join(names) or '(none)'}{hint}"
 
-    def add(self, number: int, raw: dict[str, Any]) -> None:
-        """The comparisons of one row, or BadField (and then none of them)."""
+    def add(self, number: int, raw: dict[str, Any] | str) -> str | None:
+        """Take in the comparisons of one row, all or none; returns what is wrong with it."""
+        if isinstance(raw, str):
+            return raw
+        try:
+            self._add(number, raw)
+        except BadField as e:
+            return str(e)
+        return None
+
+    def _add(self, number: int, raw: dict[str, Any]) -> None:
         self.seen.update(raw)
         row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
         if self.table.cells:

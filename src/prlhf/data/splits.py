@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from prlhf.config.data import SplitConfig
-from prlhf.data.log import content, testable, trainable
+from prlhf.data.log import content, decided, trainable
 from prlhf.errors import DataError
 from prlhf.types import Comparison
 
@@ -135,7 +135,7 @@ def split(log: Log, config: SplitConfig | None = None) -> Split:
     found: dict[str, list[int]] = {side: [] for side in SIDES}
     for i, c in enumerate(log.comparisons):
         side = sides[groups[i]]
-        if not testable(c):
+        if not decided(c):
             continue
         if c.user in held_out:
             found["unseen" if side == "test" or not config.test else "context"].append(i)

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from prlhf.data.log import testable
+from prlhf.data.log import decided
 from prlhf.types import Comparison
 
 __all__ = ["FEATURES", "Predictability", "predictability", "surface_features"]
@@ -72,7 +72,7 @@ def surface_features(text: str) -> tuple[float, ...]:
 
 def predictability(comparisons: Sequence[Comparison], seed: int = 0) -> Predictability:
     """Measure how far votes follow from surface features; ties and equal texts are left out."""
-    votes = [c for c in comparisons if testable(c)]
+    votes = [c for c in comparisons if decided(c)]
     sign = np.array([np.sign(len(c.chosen) - len(c.rejected)) for c in votes], dtype=np.float64)
     folds = np.array([_fold(c.pair_key, seed) for c in votes], dtype=np.int64)
     by_user: dict[str, list[int]] = defaultdict(list)

@@ -17,7 +17,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from prlhf.data.log import Log, Notes, testable
+from prlhf.data.log import Log, Notes, decided
 from prlhf.data.sources.bundled import bundled
 from prlhf.errors import ConfigError
 from prlhf.types import Comparison
@@ -47,23 +47,25 @@ def convarg(top: int | None = None, preference: Preference = "votes") -> Log:
     """
     if preference not in get_args(Preference):
         raise ConfigError(f"option preference: found {preference!r}, expected one of {', '.join(get_args(Preference))}")
+    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or top < 1):
+        raise ConfigError(f"option top: found {top!r}, expected a number of workers from 1 on")
     everything = bundled("convarg")
     workers = rank_workers(everything)
-    if top is not None and (isinstance(top, bool) or not isinstance(top, int) or not 0 < top <= len(workers)):
-        raise ConfigError(f"option top: found {top!r}, expected a number of workers from 1 to {len(workers)}")
+    if top is not None and top > len(workers):
+        raise ConfigError(f"option top: found {top}, expected at most {len(workers)}, the number of workers")
     kept = set(workers[:top])
     comparisons = tuple(c for c in everything if top is None or c.user in kept)
     if preference != "votes":
         groups = length_groups(workers)
         better = _longer(groups) if preference == "length" else _nearer(length_targets(everything, workers, groups))
-        comparisons = tuple(_vote(c, groups, better) for c in comparisons if testable(c))
+        comparisons = tuple(_vote(c, groups, better) for c in comparisons if decided(c))
     remark = "" if preference == "votes" else f"The votes are simulated: {preference}."
     return Log(comparisons, "convarg", ATTRIBUTION, Notes.of(comparisons, remarks=(remark,) if remark else ()))
 
 
 def rank_workers(comparisons: tuple[Comparison, ...]) -> list[str]:
     """Workers with a usable vote, the busiest first; equals in the order of their ids."""
-    counts = Counter(c.user for c in comparisons if c.user is not None and testable(c))
+    counts = Counter(c.user for c in comparisons if c.user is not None and decided(c))
     return sorted(counts, key=lambda worker: (-counts[worker], worker))
 
 

@@ -1,0 +1,50 @@
+"""`prlhf data inspect` as a person runs it."""
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from prlhf.cli.data import app
+from prlhf.errors import ConfigError, DataError
+
+ROW = {"prompt": "p", "chosen": "a longer text", "rejected": "b", "worker": "w1"}
+
+
+@pytest.fixture
+def run(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "200")
+    runner = CliRunner()
+    return lambda *words: runner.invoke(app, list(words))
+
+
+@pytest.fixture
+def votes(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    path.write_text(
+        "\n".join(json.dumps({**ROW, "prompt": f"p{i}", "worker": f"w{i % 3}"}) for i in range(30)) + "\noops"
+    )
+    return str(path)
+
+
+def test_table_json_and_picture(run, votes, tmp_path):
+    numbers, picture = tmp_path / "n.json", tmp_path / "n.png"
+    words = ["inspect", votes, "--column", "user_id=worker", "--on-bad-row", "skip"]
+    done = run(*words, "--json", str(numbers), "--picture", str(picture))
+    assert done.exit_code == 0, done.output
+    assert "1 bad rows were skipped" in done.output and "comparisons per user" in done.output
+    data = json.loads(numbers.read_text())
+    assert (data["counts"]["users"], data["counts"]["comparisons"], data["counts"]["skipped"]) == (3, 30, 1)
+    assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_source_with_options(run):
+    done = run("inspect", "convarg", "-o", "top=2", "-o", "preference=length")
+    assert done.exit_code == 0, done.output
+    assert "4,527" in done.output and "The votes are simulated: length." in done.output
+
+
+def test_errors_reach_the_main_command(run, votes):
+    assert isinstance(run("inspect", votes).exception, DataError)
+    assert isinstance(run("inspect", votes, "--column", "worker").exception, ConfigError)
+    assert isinstance(run("inspect", votes, "--on-bad-row", "ignore").exception, ConfigError)

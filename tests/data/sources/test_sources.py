@@ -1,0 +1,50 @@
+"""The registry, and the small sources."""
+
+import sys
+from types import ModuleType
+
+import pytest
+
+from prlhf.config import DataConfig
+from prlhf.data import SOURCES, Log, load_comparisons
+from prlhf.errors import ConfigError
+from prlhf.types import Comparison
+
+
+def test_names():
+    assert list(SOURCES) == ["planted", "convarg", "polis"]
+
+
+def test_polis():
+    log = load_comparisons("polis")
+    assert len(log) == 33_700 and len(log.users) == 1_095
+    assert len({text for c in log.comparisons for text in (c.chosen, c.rejected)}) == 607
+    assert len({c.prompt for c in log.comparisons}) == 1
+    assert "Computational Democracy Project" in log.attribution and "CC BY 4.0" in log.attribution
+
+
+def test_options_are_checked():
+    with pytest.raises(ConfigError, match="the source 'polis' has no option 'top'; it has none"):
+        load_comparisons("polis", top=3)
+    with pytest.raises(ConfigError, match="has its own columns"):
+        load_comparisons(DataConfig(source="polis", columns={"user_id": "worker"}))
+
+
+@pytest.fixture
+def world(monkeypatch):
+    class World:
+        def __init__(self, users: int = 2, seed: int = 0):
+            self.users = users
+
+        def log(self):
+            return Log(tuple(Comparison("p", "a", "b", user=str(i)) for i in range(self.users)), "planted")
+
+    module = ModuleType("prlhf.data.planted")
+    module.World = World
+    monkeypatch.setitem(sys.modules, "prlhf.data.planted", module)
+
+
+def test_planted_passes_its_options_on(world):
+    assert len(load_comparisons("planted", users=5)) == 5
+    with pytest.raises(ConfigError, match="the source 'planted' has no option 'user'; did you mean users"):
+        load_comparisons("planted", user=5)
