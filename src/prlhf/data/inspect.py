@@ -2,7 +2,7 @@
 
 Three questions are answered besides the counts. How often do people who judged the same pair disagree? How far does a
 vote follow from length and formatting alone, for everybody together and for each user? And between which bounds lies
-the best accuracy of a model that answers everybody alike (`Pooled`), above which personalisation begins?
+the best accuracy of a model that answers everybody alike (`Bounds`), above which personalisation begins?
 """
 
 from __future__ import annotations

@@ -82,7 +82,7 @@ def _accuracies(panel: Any, found: Inspection) -> None:
         ("length", s.length, _GREY),
         ("length and formatting", s.surface, _GREY),
         ("length, sign of each user", s.length_by_user, _GREY),
-        ("another user's vote", b.lower, _ORANGE),
+        ("another user's vote", None if a.disagreement is None else 1 - a.disagreement, _ORANGE),
         ("majority of other users", a.majority_of_others, _ORANGE),
         ("bound for any model\nwithout the user", b.upper, _ORANGE),
         ("the same user again", a.self_agreement, _BLUE),
