@@ -12,93 +12,105 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from prlhf.config.base import Config
+from prlhf.config.options import Options
 from prlhf.errors import ConfigError
 
-__all__ = ["load_config", "option_names"]
+__all__ = ["load_config"]
 
 C = TypeVar("C", bound=Config)
 
 
 def load_config(
-    kind: type[C], recipe: str | Path | None = None, overrides: Iterable[str] = (), values: Mapping[str, Any] | None = None
+    kind: type[C],
+    recipe: str | Path | None = None,
+    overrides: Iterable[str] = (),
+    values: Mapping[str, Any] | None = None,
 ) -> C:
-    """Build a `kind` from a TOML `recipe`, then `values` (dotted keys), then `overrides` (`"objective.beta=0.5"`).
+    """Build a `kind` from a `recipe`, then `values` (dotted keys), then `overrides` (`"objective.beta=0.5"`).
+
+    A recipe is TOML, or the `config.json` of an earlier run. An override is a TOML value, `null`, or a bare string. One
+    that changes a `type` keeps of the recipe's options those that the new variant has too.
 
     Raises:
         ConfigError: a file that is not TOML, an unknown option (the message names the nearest), or a value that does
             not fit.
     """
-    tree: dict[str, Any] = {}
-    if recipe is not None:
-        try:
-            tree = tomllib.loads(Path(recipe).read_text(encoding="utf8"))
-        except FileNotFoundError as e:
-            raise ConfigError(f"no recipe at {recipe}") from e
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError, OSError) as e:
-            raise ConfigError(f"{recipe} is not a TOML recipe: {e}") from e
+    options = Options(kind)
+    tree = {} if recipe is None else _read(Path(recipe))
     for key, value in (values or {}).items():
-        _put(tree, key, value)
+        _put(tree, key, value, options)
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"an override is written key=value, as in objective.beta=0.5; found {text!r}")
-        _put(tree, key.strip(), _parse(value.strip()))
+        _put(tree, key.strip(), _parse(value.strip()), options)
     try:
         return kind.model_validate(tree)
     except ValidationError as e:
-        raise ConfigError("\n".join(_explain(kind, error) for error in e.errors())) from e
+        where = "" if recipe is None else f"{recipe}: "
+        raise ConfigError("\n".join(where + _explain(options, error) for error in e.errors())) from e
+
+
+def _read(recipe: Path) -> dict[str, Any]:
+    try:
+        text = recipe.read_text(encoding="utf8")
+        tree = json.loads(text) if recipe.suffix == ".json" else tomllib.loads(text)
+    except FileNotFoundError as e:
+        raise ConfigError(f"no recipe at {recipe}") from e
+    except (ValueError, OSError) as e:  # TOMLDecodeError, JSONDecodeError and UnicodeDecodeError are ValueErrors
+        kind = "JSON" if recipe.suffix == ".json" else "TOML"
+        raise ConfigError(f"{recipe} is not a {kind} recipe: {e}") from e
+    if not isinstance(tree, dict):
+        raise ConfigError(f"{recipe}: found {type(tree).__name__}, expected a table of options")
+    return tree
 
 
 def _parse(value: str) -> Any:
-    """A TOML value where it is one, else the bare string (so that paths and names need no quotes)."""
+    """A TOML value where it is one, None for `null`, else the bare string (so that paths and names need no quotes)."""
+    if value == "null":
+        return None
     try:
-        return tomllib.loads(f"x = {value}")["x"]
+        parsed = tomllib.loads(f"x = {value}")
     except tomllib.TOMLDecodeError:
         return value
+    return parsed["x"] if set(parsed) == {"x"} else value
 
 
-def _put(tree: dict[str, Any], key: str, value: Any) -> None:
+def _put(tree: dict[str, Any], key: str, value: Any, options: Options) -> None:
     *path, last = key.split(".")
     for part in path:
-        tree = tree.setdefault(part, {})
+        if tree.get(part) is None:
+            tree[part] = {}
+        tree = tree[part]
         if not isinstance(tree, dict):
             raise ConfigError(f"{key}: {part} is a value, not a table")
-    if last == "type" and tree.get("type") not in (None, value):
-        tree.clear()  # another variant: the recipe's options of the old one do not apply to it
+    if last == "type" and tree.get("type") != value:
+        shared = options.of_variant(".".join(path), value)
+        for name in [name for name in tree if name not in shared]:
+            del tree[name]
     tree[last] = value
 
 
-def option_names(kind: type[Config]) -> list[str]:
-    """Every dotted option of a configuration, over all variants of its unions."""
-    names: set[str] = set()
-
-    def walk(schema: dict[str, Any], prefix: str) -> None:
-        if "$ref" in schema:
-            schema = definitions[schema["$ref"].rsplit("/", 1)[1]]
-        for variant in schema.get("oneOf", []) + schema.get("anyOf", []):
-            walk(variant, prefix)
-        for key, sub in schema.get("properties", {}).items():
-            names.add(f"{prefix}{key}")
-            walk(sub, f"{prefix}{key}.")
-
-    top = kind.model_json_schema()
-    definitions = top.get("$defs", {})
-    walk(top, "")
-    return sorted(names)
-
-
-def _explain(kind: type[Config], error: Any) -> str:
-    variants = {"uniform", "individual", "cluster", "low_rank", "dpo", "ipo", "lora", "full"}
-    place = ".".join(str(part) for part in error["loc"] if part not in variants)
+def _explain(options: Options, error: Any) -> str:
+    """One line of pydantic's complaints in our words: place, found, expected, and the nearest name."""
+    place = ".".join(str(part) for part in error["loc"] if part not in options.variants)
     if error["type"] == "extra_forbidden":
-        names = option_names(kind)
-        last = place.rsplit(".", 1)[-1]
-        tails = [name.rsplit(".", 1)[-1] for name in names]
-        nearest = [name for name, tail in zip(names, tails, strict=True) if tail == last][:1]  # right word, wrong table
-        nearest = nearest or difflib.get_close_matches(place, names, n=1, cutoff=0.6)
-        near_tail = difflib.get_close_matches(last, tails, n=1, cutoff=0.6)
-        nearest = nearest or [name for name, tail in zip(names, tails, strict=True) if [tail] == near_tail][:1]
-        hint = f"; did you mean {nearest[0]}?" if nearest else ""
-        return f"unknown option {place}{hint}"
+        return f"unknown option {place}{_did_you_mean(options.nearest(place))}"
+    if error["type"] == "union_tag_invalid":
+        found, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"].replace("'", "")
+        nearest = difflib.get_close_matches(found, expected.split(", "), n=1)
+        return f"option {place}.type: found {found!r}, expected {expected}{_did_you_mean(nearest)}"
     found = json.dumps(error["input"], default=str)
+    if error["type"] == "literal_error":
+        expected = error["ctx"]["expected"]
+        names = expected.replace("'", "").replace(" or ", ", ").split(", ")
+        return f"option {place}: found {found}, expected {expected}" + _did_you_mean(
+            difflib.get_close_matches(str(error["input"]), names, n=1)
+        )
+    if error["type"] == "model_type" or error["type"].startswith("model_attributes"):
+        return f"option {place}: found {found}, expected a table of options"
     return f"option {place}: {error['msg'][0].lower()}{error['msg'][1:]}; found {found}"
+
+
+def _did_you_mean(names: list[str]) -> str:
+    return f"; did you mean {names[0]}?" if names else ""

@@ -1,0 +1,41 @@
+"""What reaches the terminal: our own log lines, and little from the libraries below."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+
+__all__ = ["calm", "no_loading_bars"]
+
+QUIET = {
+    "TRANSFORMERS_VERBOSITY": "error",
+    "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
+    "DATASETS_VERBOSITY": "error",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+"""Read by the libraries when they are imported, which is later; what the caller has set stays."""
+
+
+def calm() -> None:
+    """Show `prlhf`'s log lines on standard error and silence the libraries; `PRLHF_DEBUG=1` lets everything through."""
+    logger = logging.getLogger("prlhf")
+    debug = bool(os.environ.get("PRLHF_DEBUG"))
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    if not debug:
+        for name, value in QUIET.items():
+            os.environ.setdefault(name, value)
+        warnings.filterwarnings("ignore", category=FutureWarning)
+        warnings.filterwarnings("ignore", category=UserWarning, module="torch")
+    if not logger.handlers:
+        from rich.console import Console
+        from rich.logging import RichHandler
+
+        logger.addHandler(RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False))
+
+
+def no_loading_bars() -> None:
+    """No bar for reading weights from disk; bars of downloads stay. Imports transformers: call it inside a command."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()

@@ -1,0 +1,90 @@
+"""`prlhf train`: from a preference log to a run folder."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlhf.cli.console import no_loading_bars
+from prlhf.cli.errors import interruptible
+
+if TYPE_CHECKING:
+    from prlhf.config import RunConfig
+    from prlhf.training.train import TrainResult
+
+__all__ = ["train"]
+
+
+def train(
+    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run folder to make.")],
+    recipe: Annotated[
+        Path | None, typer.Option("--recipe", "-r", metavar="FILE", help="A TOML recipe, or the config.json of a run.")
+    ] = None,
+    data: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
+    ] = None,
+    model: Annotated[
+        str | None,
+        typer.Option(metavar="MODEL", help="A folder, a hub id, or planted: the small model in the package."),
+    ] = None,
+    adapter: Annotated[
+        str | None, typer.Option(metavar="ADAPTER", help="A PEFT adapter that belongs to the model (an SFT run).")
+    ] = None,
+    seed: Annotated[int | None, typer.Option(help="Of everything that is drawn.")] = None,
+    alpha: Annotated[
+        float | None, typer.Option(help="Weight of the user's own branch; the generic user's has 1 - alpha.")
+    ] = None,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint in FOLDER, with the options stored there.")
+    ] = False,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option, as objective.beta=0.5; may be repeated."),
+    ] = None,
+) -> None:
+    """Train one language model that answers each user of a preference log.
+
+    Options come from the recipe, then from the flags, then from --set; all of them are listed in docs/training.md.
+    """
+    given = {"data.source": data, "model.base": model, "model.adapter": adapter, "seed": seed, "alpha": alpha}
+    values = {name: value for name, value in given.items() if value is not None}
+    config = _config(output, recipe, resume, overrides or [], values)
+    with interruptible(f"go on with: prlhf train --output {shlex.quote(str(output))} --resume"):
+        from prlhf.training.train import train as run
+
+        no_loading_bars()
+        _tell(run(config, output, resume=resume))
+
+
+def _config(output: Path, recipe: Path | None, resume: bool, overrides: list[str], values: dict[str, Any]) -> RunConfig:
+    from prlhf.config import RunConfig, load_config
+    from prlhf.errors import CheckpointError
+
+    if resume and recipe is None:
+        recipe = output / "config.json"
+        if not recipe.exists():
+            raise CheckpointError(f"nothing to resume in {output} (no config.json); start without --resume")
+    return load_config(RunConfig, recipe, overrides, values)
+
+
+def _tell(result: TrainResult) -> None:
+    from rich.console import Console
+
+    from prlhf.cli.tables import metrics_table
+
+    console = Console()
+    if result.metrics is None:
+        console.print("no comparison was held out, so nothing was measured (see the options data.split.*)")
+    else:
+        console.print(metrics_table(result.metrics))
+    folder = shlex.quote(str(result.folder))
+    user = shlex.quote(result.lm.users.ids([1])[0]) if len(result.lm.users) else ""
+    as_user = f" --user {user}" if user else ""
+    typer.echo(f"\nrun: {folder}\nnext:")
+    typer.echo(f"  prlhf evaluate {folder}")
+    typer.echo(f'  prlhf generate {folder}{as_user} "…"')
+    typer.echo(f"  prlhf chat {folder}{as_user}")
