@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from prlhf.cli.tree import with_tree
-from prlhf.config import RunConfig, SftConfig
+from prlhf.config import Config, RunConfig, SftConfig
 from prlhf.config.options import Option, Options
 
 __all__ = ["cli_page", "main", "options_table", "other_typer", "pages", "stale", "training_page"]
@@ -29,7 +29,7 @@ Made from `--help` by `python -m prlhf.cli.docs` (typer {typer}); do not edit.
 Every command exits with 0 when it did what was asked, 2 when something in the options, data or files has to be changed
 (one message says what), and 130 after Ctrl-C. `PRLHF_DEBUG=1` shows tracebacks and all log lines.
 """
-KINDS = {"train": RunConfig, "sft": SftConfig}
+KINDS: dict[str, type[Config]] = {"train": RunConfig, "sft": SftConfig}
 
 
 def cli_page() -> str:

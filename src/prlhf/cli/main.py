@@ -61,13 +61,13 @@ def load(name: str) -> Any:
 class LazyGroup(TyperGroup):
     """Lists its commands by their summaries; puts the real command in place when one is called."""
 
-    def resolve_command(self, ctx: typer.Context, args: list[str]) -> Any:
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
         """The command that `args` names, imported now; an unknown one suggests the nearest."""
         if args[0] in COMMANDS:
             self.add_command(load(args[0]), args[0])
         return super().resolve_command(ctx, args)
 
-    def invoke(self, ctx: typer.Context) -> Any:
+    def invoke(self, ctx: Any) -> Any:
         """Run; an error made for the user is told in one message."""
         with clear_errors():
             return super().invoke(ctx)

@@ -82,8 +82,8 @@ def _tell(result: TrainResult) -> None:
     else:
         console.print(metrics_table(result.metrics))
     folder = shlex.quote(str(result.folder))
-    user = shlex.quote(result.lm.users.ids([1])[0]) if len(result.lm.users) else ""
-    as_user = f" --user {user}" if user else ""
+    first = result.lm.users.ids([1])[0] if len(result.lm.users) else None
+    as_user = "" if first is None else f" --user {shlex.quote(first)}"
     typer.echo(f"\nrun: {folder}\nnext:")
     typer.echo(f"  prlhf evaluate {folder}")
     typer.echo(f'  prlhf generate {folder}{as_user} "…"')

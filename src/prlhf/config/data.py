@@ -21,6 +21,7 @@ class SplitConfig(Config):
     users: float = Field(0.0, ge=0, lt=1)
     """Share of the users held out altogether (side `unseen`)."""
     seed: int = 0
+    """Of the split: the same seed and the same data give the same sides."""
 
 
 class DataConfig(Config):
@@ -30,12 +31,13 @@ class DataConfig(Config):
     """A file (JSONL, JSON, CSV, Parquet), a folder saved by `datasets`, a named source (`planted`, `convarg`, `polis`)
     or a Hugging Face data-set id."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of a named source (for example `top = 10` of `convarg`) or of `datasets.load_dataset` (`name`, `split`)."""
+    """Options of a named source (as `top = 10` of `convarg`) or of `datasets.load_dataset` (`name`, `split`)."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our name -> the file's name, for columns that are called otherwise: `{user_id = "worker"}`."""
     rankings: Literal["judgement", "comparison"] = "judgement"
     """`judgement`: the comparisons of one ranking share the weight 1; `comparison`: each has weight 1."""
     on_bad_row: Literal["stop", "skip"] = "stop"
+    """`stop`: an error that names the row; `skip`: bad rows are counted and listed."""
     max_comparisons: int | None = Field(None, gt=0)
     """Keep at most so many training comparisons (a seeded sample)."""
     split: SplitConfig = SplitConfig()

@@ -16,9 +16,13 @@ class Lora(Config):
 
     type: Literal["lora"] = "lora"
     r: int = Field(8, ge=1)
+    """Rank of the adapters."""
     alpha: int = Field(16, ge=1)
+    """Their scale is `alpha / r`."""
     dropout: float = Field(0.0, ge=0, lt=1)
+    """On the input of the adapters."""
     target_modules: str | list[str] = "all-linear"
+    """As in PEFT: names of modules, or `all-linear`."""
 
 
 class Full(Config):
@@ -38,7 +42,9 @@ class ModelConfig(Config):
     adapter: str | None = None
     """A PEFT adapter that belongs to the base (an SFT run); the reference is base + adapter."""
     dtype: Literal["auto", "float32", "bfloat16", "float16", "float64"] = "auto"
+    """Of the weights; `auto`: as they are stored."""
     tuning: TuningConfig = Lora()
+    """What of the model is trained: LoRA adapters, or every weight (`full`)."""
     user_tokens_at: Placement = "before_response"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)

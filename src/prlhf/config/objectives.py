@@ -14,6 +14,7 @@ class Dpo(Config):
 
     type: Literal["dpo"] = "dpo"
     beta: float = Field(0.1, gt=0)
+    """How strongly the model is held to the reference; smaller = more freedom."""
 
 
 class Ipo(Config):
@@ -21,6 +22,7 @@ class Ipo(Config):
 
     type: Literal["ipo"] = "ipo"
     beta: float = Field(0.1, gt=0)
+    """How strongly the model is held to the reference; smaller = more freedom."""
     average: bool = False
     """False: log-probabilities summed over the response, as in the paper; True: their mean per token, as in TRL."""
 

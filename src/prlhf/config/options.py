@@ -120,7 +120,8 @@ def _values(field: dict[str, Any]) -> str:
 
 
 def _default(field: dict[str, Any]) -> str:
-    made = {"array": [], "object": {}}.get(str(field.get("type")))  # a schema does not tell what a factory makes
+    empty: dict[str, Any] = {"array": [], "object": {}}
+    made = empty.get(str(field.get("type")))  # a schema does not tell what a factory makes
     default = field.get("default", made)
     return default if isinstance(default, str) else json.dumps(default)
 

@@ -16,10 +16,13 @@ class RunConfig(Config):
     """One run of `prlhf train`: the same for Python, a TOML recipe and the command line."""
 
     seed: int = 0
+    """Of everything that is drawn; the split has its own."""
     alpha: float = Field(0.5, ge=0, le=1)
     """Weight of the specific branch: `alpha l(user) + (1 - alpha) l(generic user)`."""
     data: DataConfig = DataConfig()
     model: ModelConfig = ModelConfig()
     user_model: UserModelConfig = Individual()
+    """How a user becomes user tokens."""
     objective: ObjectiveConfig = Dpo()
+    """The loss of a comparison."""
     training: TrainingConfig = TrainingConfig()

@@ -27,6 +27,7 @@ class SftConfig(Config):
     """Supervised fine-tuning of a model, or of a new small one, on chosen responses or prompt/completion rows."""
 
     seed: int = 0
+    """Of everything that is drawn."""
     data: DataConfig = DataConfig()
     """A preference log (its training side's chosen responses are learned), a file with the columns `prompt` and
     `completion`, or `planted` (options `rows`, `seed`, `profiles`: texts of the planted world, no votes)."""
@@ -34,16 +35,26 @@ class SftConfig(Config):
     """A model to start from; without it `new` is made."""
     new: NewModel = NewModel()
     epochs: float = Field(1.0, gt=0)
+    """Passes over the training side."""
     max_steps: int = -1
+    """Stop after so many steps; -1 = when the epochs are over."""
     batch_size: int = Field(32, ge=1)
+    """Texts in one forward pass."""
     gradient_accumulation_steps: int = Field(1, ge=1)
+    """Forward passes before each step."""
     learning_rate: float = Field(1e-3, ge=0)
+    """The highest one, after the warm-up."""
     lr_scheduler_type: str = "cosine"
+    """A scheduler of transformers."""
     warmup_steps: float = Field(0.05, ge=0)
     """A number of steps, or below 1 a share of them."""
     weight_decay: float = Field(0.01, ge=0)
+    """Of AdamW."""
     max_grad_norm: float = Field(1.0, ge=0)
+    """Norm to which the gradient is clipped; 0 = not at all."""
     max_tokens: int = Field(1024, ge=8)
     """Of prompt and completion together; a longer prompt loses tokens at its left, the completion is kept."""
     report_to: list[str] = Field(default_factory=list)
+    """Trackers of transformers, as `tensorboard`."""
     device: Literal["auto", "cpu"] = "auto"
+    """`auto`: a GPU where there is one."""

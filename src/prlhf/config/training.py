@@ -13,27 +13,35 @@ class TrainingConfig(Config):
     """Options of the trainer; names follow `transformers.TrainingArguments` where it has them."""
 
     epochs: float = Field(1.0, gt=0)
+    """Passes over the training side."""
     max_steps: int = -1
+    """Stop after so many steps; -1 = when the epochs are over."""
     batch_size: int = Field(32, ge=1)
     """Comparisons in one forward pass of one process."""
     gradient_accumulation_steps: int = Field(1, ge=1)
+    """Forward passes before each step."""
     learning_rate: float = Field(5e-5, ge=0)
+    """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)
     """Of the user model; by default ten times `learning_rate`."""
     user_l2: float = Field(0.0, ge=0)
     """Strength of the prior `user_l2/2 * |state|^2` per user; a user with n comparisons pays 1/n of it at each."""
     weight_decay: float = Field(0.0, ge=0)
+    """Of the language model; users have `user_l2`."""
     max_grad_norm: float = Field(1.0, ge=0)
     """Norm to which the gradient of the dense parameters is clipped; 0 = not at all."""
     warmup_steps: float = Field(0.05, ge=0)
     """A number of steps, or below 1 a share of them."""
     lr_scheduler_type: str = "cosine"
+    """A scheduler of transformers."""
     half_life_days: float | None = Field(None, gt=0)
     """Comparisons this much older than the newest one weigh half."""
     layout: Literal["auto", "packed", "plain"] = "auto"
     """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
     gradient_checkpointing: bool = False
+    """Less memory, more time."""
     bf16: bool = False
+    """Compute in bfloat16 (autocast)."""
     eval_steps: float = Field(0.25, ge=0)
     """Every so many steps, or below 1 a share of them; 0 = only at the end."""
     eval_comparisons: int = Field(1000, ge=1)
@@ -41,5 +49,8 @@ class TrainingConfig(Config):
     save_steps: float = Field(0.25, ge=0)
     """Every so many steps, or below 1 a share of them; 0 = only at the end. What a kill loses is bounded by it."""
     save_total_limit: int = Field(2, ge=2)
+    """Checkpoints to keep."""
     report_to: list[str] = Field(default_factory=list)
+    """Trackers of transformers, as `tensorboard`; the run folder has all metrics anyway."""
     device: Literal["auto", "cpu"] = "auto"
+    """`auto`: a GPU where there is one."""

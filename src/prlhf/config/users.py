@@ -21,6 +21,7 @@ class Uniform(_UserModel):
 
     type: Literal["uniform"] = "uniform"
     tokens: int = Field(0, ge=0)
+    """Shared by everybody; 0 = none."""
 
 
 class Individual(_UserModel):
@@ -28,6 +29,7 @@ class Individual(_UserModel):
 
     type: Literal["individual"] = "individual"
     common: bool = True
+    """Whether there is a part `e_0` that all users share."""
     start: Start = "generic"
     """`generic`: every user starts as the generic one; `vocabulary`: random vocabulary embeddings, as in the paper."""
 
@@ -37,6 +39,7 @@ class Cluster(_UserModel):
 
     type: Literal["cluster"] = "cluster"
     clusters: int = Field(5, ge=1)
+    """K, the number of centres."""
     start: Start = "generic"
     """`generic`: equal weights for everybody; `vocabulary`: weights from N(0, 1), as in the paper."""
 
@@ -46,6 +49,7 @@ class LowRank(_UserModel):
 
     type: Literal["low_rank"] = "low_rank"
     rank: int = Field(8, ge=1)
+    """K, the number of directions."""
     start: Start = "generic"
     """`generic`: factors zero, directions random; `vocabulary`: directions from the vocabulary, factors N(0, 1)."""
 
