@@ -93,7 +93,7 @@ def _put(tree: dict[str, Any], key: str, value: Any, options: Options) -> None:
 
 def _explain(options: Options, error: Any) -> str:
     """One line of pydantic's complaints in our words: place, found, expected, and the nearest name."""
-    place = ".".join(str(part) for part in error["loc"] if part not in options.variants)
+    place = options.place(error["loc"])
     if error["type"] == "extra_forbidden":
         return f"unknown option {place}{_did_you_mean(options.nearest(place))}"
     if error["type"] == "union_tag_invalid":

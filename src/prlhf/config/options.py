@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -32,15 +32,15 @@ class Options:
         self._top = kind.model_json_schema()
         self._definitions: dict[str, Any] = self._top.get("$defs", {})
 
-    @cached_property
-    def variants(self) -> frozenset[str]:
-        """The values of every `type`."""
-        return frozenset(
-            tag
-            for definition in [self._top, *self._definitions.values()]
-            for field in definition.get("properties", {}).values()
-            for tag in field.get("discriminator", {}).get("mapping", {})
-        )
+    def place(self, location: Iterable[object]) -> str:
+        """The dotted name of a location as pydantic gives it, which has the variant of a union after its name."""
+        parts: list[str] = []
+        chosen = False  # whether the part before was a variant; a field may have a variant's name
+        for part in map(str, location):
+            chosen = not chosen and bool(self.of_variant(".".join(parts), part))
+            if not chosen:
+                parts.append(part)
+        return ".".join(parts)
 
     @cached_property
     def names(self) -> list[str]:

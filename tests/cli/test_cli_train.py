@@ -1,0 +1,106 @@
+"""`prlhf train` as a command; the training itself is replaced."""
+
+import json
+import math
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from prlhf.cli.main import app
+from prlhf.config import Individual, LowRank, RunConfig
+from prlhf.evaluation import Scores, summarise
+from prlhf.types import Comparison
+
+RUN = CliRunner()
+
+
+def some_metrics():
+    rng = np.random.default_rng(0)
+    h = rng.normal(size=(3, 40))
+    votes = [Comparison("?", "a", "b", user=user) for user in ("ann", "bob") for _ in range(20)]
+    scores = Scores.of(votes, seen=np.ones(40, bool), h_specific=h[0], h_generic=h[1], h_permuted=h[2])
+    return summarise(scores, beta=0.1, bootstrap=20)
+
+
+@pytest.fixture
+def calls(monkeypatch):
+    """What `prlhf train` asks for; nothing is trained."""
+    import prlhf.training.train as module
+
+    made = []
+
+    def train(config, output, *, resume):
+        made.append((config, output, resume))
+        users = type("Users", (), {"__len__": lambda self: 2, "ids": lambda self, rows: ["ann o'hara"]})()
+        return SimpleNamespace(lm=SimpleNamespace(users=users), metrics=some_metrics(), folder=output)
+
+    monkeypatch.setattr(module, "train", train)
+    return made
+
+
+def test_flags_win_over_the_recipe_and_set_over_both(calls, tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('seed = 1\nalpha = 0.3\n[data]\nsource = "a.jsonl"\n[user_model]\ntokens = 3\n')
+    flags = ["--recipe", str(recipe), "-o", str(tmp_path / "run"), "--seed", "2", "--data", "b.jsonl", "--model", "m"]
+    done = RUN.invoke(app, ["train", *flags, "--adapter", "a", "--set", "seed=3", "-s", "objective.beta=0.5"])
+    assert done.exit_code == 0, done.output
+    config, output, resume = calls[0]
+    assert (config.seed, config.alpha, config.data.source, config.objective.beta) == (3, 0.3, "b.jsonl", 0.5)
+    assert (config.model.base, config.model.adapter, config.user_model) == ("m", "a", Individual(tokens=3))
+    assert output == tmp_path / "run" and not resume
+
+
+def test_ends_with_figures_and_what_to_do_next(calls, tmp_path):
+    out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
+    assert "own row, seen users" in out and "somebody else's row" in out
+    assert f"prlhf evaluate {tmp_path / 'run'}" in out
+    assert "--user 'ann o'\"'\"'hara'" in out
+
+
+def test_resume_alone_takes_the_stored_configuration(calls, tmp_path):
+    stored = RunConfig(seed=7, user_model=LowRank(rank=3))
+    (tmp_path / "config.json").write_text(json.dumps(stored.model_dump(mode="json")))
+    done = RUN.invoke(app, ["train", "-o", str(tmp_path), "--resume"])
+    assert done.exit_code == 0, done.output
+    assert calls == [(stored, tmp_path, True)]
+
+
+def test_resume_without_a_run(calls, tmp_path):
+    done = RUN.invoke(app, ["train", "-o", str(tmp_path / "none"), "--resume"])
+    assert done.exit_code == 2 and "nothing to resume" in done.stderr and not calls
+
+
+def test_unknown_set_key_suggests_the_nearest(calls, tmp_path):
+    done = RUN.invoke(app, ["train", "-o", str(tmp_path / "x"), "--set", "objective.bata=1"])
+    assert done.exit_code == 2 and "did you mean objective.beta?" in done.stderr and not calls
+
+
+def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
+    import prlhf.training.train as module
+
+    def stopped(*args, **kwargs):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(module, "train", stopped)
+    done = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")])
+    assert done.exit_code == 130
+    assert f"prlhf train --output {tmp_path / 'run'} --resume" in done.stderr
+
+
+def test_nothing_held_out(calls, monkeypatch, tmp_path):
+    import prlhf.training.train as module
+
+    result = SimpleNamespace(lm=SimpleNamespace(users=()), metrics=None, folder=tmp_path)
+    monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
+    out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
+    assert "nothing was measured" in out and "--user" not in out
+
+
+def test_metrics_table_leaves_out_what_does_not_exist():
+    from prlhf.cli.tables import HEADLINES, metrics_table
+
+    metrics = some_metrics()
+    assert math.isnan(metrics.overall.accuracy_generic_unseen.value)
+    assert metrics_table(metrics).row_count == len(HEADLINES) - 1
