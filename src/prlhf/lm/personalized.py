@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, overload
 
 import torch
 from peft import PeftModel
@@ -15,12 +15,17 @@ from torch import Tensor, nn
 from prlhf.config import ModelConfig, UserModelConfig
 from prlhf.errors import UnknownUserError
 from prlhf.lm.embedding import UserTokens
+from prlhf.lm.generate import generate
 from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer
+from prlhf.lm.requests import Generation, GenerationOptions, requests
+from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
 from prlhf.types import Prompt
 from prlhf.users import UserIndex, UserModel, make_user_model
 
 __all__ = ["PersonalizedLM"]
+
+Users = Sequence[str | None] | str | None
 
 logger = logging.getLogger(__name__)
 
@@ -185,6 +190,56 @@ class PersonalizedLM(nn.Module):
         rendered = self.template.prompt(prompt, user_text)
         user = self.user_token_ids(row) if row >= 0 else ()
         return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :]]
+
+    @overload
+    def generate(
+        self, prompts: Sequence[Any], users: Users = None, *, details: Literal[False] = False, **options: Any
+    ) -> list[str]: ...
+    @overload
+    def generate(
+        self, prompts: Sequence[Any], users: Users = None, *, details: Literal[True], **options: Any
+    ) -> list[Generation]: ...
+    def generate(
+        self, prompts: Sequence[Any], users: Users = None, *, details: bool = False, **options: Any
+    ) -> list[str] | list[Generation]:
+        """Answer each prompt as its user would like it answered; different users share a batch.
+
+        Args:
+            prompts: texts, or conversations (messages as `Message` or `{role, content}`).
+            users: an id for each prompt, or one for all; None is the generic user. Who is not in the user table is
+                answered as the generic user: logged, and `known=False` in the details.
+            details: return `Generation`s (text, user, row, known, tokens, finished, truncated) instead of texts.
+            options: `user_texts` (one each, or one for all), `row` (instead of users; -1 = no user tokens),
+                `reference` (answer by what training started from: LoRA off, no user tokens), `num_samples` (answers
+                to a prompt, next to each other in the result), `batch_size`, and the fields of `GenerationOptions`:
+                `max_new_tokens`, `temperature` (0 = greedy), `top_p`, `top_k`, `repetition_penalty`,
+                `no_repeat_ngram_size`, `stop`, `seed`.
+
+        Raises:
+            DataError: something that is no prompt, not one user each, or a prompt that fills the model's context.
+            ConfigError: an unknown option, or a value outside its range.
+        """
+        found = generate(self, prompts, users, **options)
+        return found if details else [g.text for g in found]
+
+    def stream(
+        self,
+        prompt: Any,
+        user: str | None = None,
+        *,
+        user_text: str | None = None,
+        row: int | None = None,
+        reference: bool = False,
+        **options: Any,
+    ) -> Generator[str, None, Generation]:
+        """Yield one answer piece by piece (and return its `Generation`); joined, what `generate` gives.
+
+        Options as in `generate`. Use the model for nothing else until the generator is done or closed.
+        """
+        sampling = GenerationOptions.of(options)
+        row = -1 if reference and user is None else row
+        wanted = requests(self, [prompt], None if user is None else [user], user_texts=user_text, row=row)
+        return stream(self, wanted[0], sampling, reference=reference)
 
     def forward(self, input_ids: Tensor, **kwargs: Any) -> Any:
         """The model's own forward; `input_ids` may hold user token ids."""
