@@ -227,29 +227,34 @@ def test_step_hooks_run_once():
     assert calls == ["before", "after"]
 
 
-def test_sparse_gradients_wait_in_the_optimiser():
+def test_sparse_gradients_set_aside_wait_in_the_optimiser():
     users = table()
     optimizer = rowwise(users)
     give(users, [2], [[1.0, 1.0]])
+    assert users.weight.grad is not None
+    optimizer.set_aside()
     assert users.weight.grad is None
     optimizer.zero_grad()  # forgotten
     optimizer.step()
     assert torch.equal(users.weight, table().weight)
     give(users, [2], [[1.0, 1.0]])
+    optimizer.set_aside()
     optimizer.step()
     moved = users.weight.detach().clone()
     optimizer.step()  # used up
     assert torch.equal(users.weight, moved) and not torch.equal(moved, table().weight)
 
 
-def test_the_newest_optimiser_of_a_table_gets_its_gradients():
-    users = table()
-    old, new = rowwise(users), rowwise(users)
-    give(users, [2], [[1.0, 1.0]])
-    old.step()
-    assert torch.equal(users.weight, table().weight)
-    new.step()
-    assert users.weight[2].tolist() == pytest.approx([0.9, 0.9])
+def test_what_is_set_aside_adds_up_with_what_comes_later():
+    once, twice = table(), table()
+    give(once, [1, 4, 1], [[1.0, 2.0], [3.0, 4.0], [5.0, 6.0]])
+    optimizers = rowwise(once), rowwise(twice)
+    give(twice, [1, 4], [[1.0, 2.0], [3.0, 4.0]])
+    optimizers[1].set_aside()
+    give(twice, [1], [[5.0, 6.0]])
+    for optimizer in optimizers:
+        optimizer.step()
+    assert torch.equal(once.weight, twice.weight)
 
 
 class Regression(nn.Module):
@@ -259,6 +264,14 @@ class Regression(nn.Module):
 
     def forward(self, rows, target):
         return {"loss": (self.net(self.users(rows)).mean((1, 2)) - target).square().mean()}
+
+
+class SetsAside(Trainer):
+    def training_step(self, *args, **kwargs):
+        loss = super().training_step(*args, **kwargs)
+        if self.accelerator.sync_gradients:
+            self.model.optimizer.set_aside()
+        return loss
 
 
 def test_the_transformers_trainer_can_use_and_resume_it(tmp_path):
@@ -271,7 +284,7 @@ def test_the_transformers_trainer_can_use_and_resume_it(tmp_path):
             max_grad_norm=0, logging_steps=1, report_to=[], disable_tqdm=True, use_cpu=True,
             remove_unused_columns=False, dataloader_pin_memory=False,
         )  # fmt: skip
-        trainer = Trainer(model, args, train_dataset=data, optimizers=(model.optimizer, None))
+        trainer = SetsAside(model, args, train_dataset=data, optimizers=(model.optimizer, None))
         trainer.train(resume_from_checkpoint=resume)
         assert all(entry["grad_norm"] > 0 for entry in trainer.state.log_history if "grad_norm" in entry)
         return weights(model.net, model.users)

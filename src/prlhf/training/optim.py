@@ -26,19 +26,15 @@ if TYPE_CHECKING:
 
 __all__ = ["UserAdamW", "make_optimizer"]
 
-_WATCHER = "prlhf_row_gradients"
-"""Attribute of a table's weight: the handle of the hook that sets its gradients aside."""
-
-
 class UserAdamW(torch.optim.Optimizer):
     """AdamW, and for groups with `rowwise=True` (sparse gradients) the rule above.
 
     `max_grad_norm` clips the common gradient norm of all dense parameters before each step; `grad_norm` then holds what
     it was. Row-wise updates need no clipping: `v` of a new row is its own gradient's.
 
-    From here on `backward` leaves no sparse gradient in `grad` of a row-wise parameter: it waits in the optimiser for
-    the next `step`, out of sight of whatever walks over all gradients (`transformers.Trainer` measures their norm even
-    when told not to clip, and sparse ones have none).
+    `set_aside`, called after the last `backward` before a step, takes the sparse gradients out of `grad`: they wait in
+    the optimiser for the next `step`, out of sight of whatever walks over all gradients (`transformers.Trainer`
+    measures their norm even when told not to clip, and sparse ones have none). Without it `step` reads `grad`.
     """
 
     def __init__(
@@ -68,22 +64,14 @@ class UserAdamW(torch.optim.Optimizer):
         self._dense = torch.optim.AdamW(dense) if dense else None
         self._share()
         self._aside: dict[Tensor, Tensor] = {}
+
+    def set_aside(self) -> None:
+        """Take the sparse gradients of row-wise parameters out of `grad`; the next `step` uses them."""
         for group in self.param_groups:
             for p in group["params"] if group["rowwise"] else []:
-                self._watch(p)
-
-    def _watch(self, p: Tensor) -> None:
-        """Have `p`'s sparse gradients set aside; of several optimisers for one table, the newest gets them."""
-        earlier = getattr(p, _WATCHER, None)
-        if earlier is not None:
-            earlier.remove()
-        setattr(p, _WATCHER, p.register_post_accumulate_grad_hook(self._set_aside))
-
-    def _set_aside(self, p: Tensor) -> None:
-        """Move a sparse gradient out of `p.grad`: the Trainer's norm over all gradients can take dense ones only."""
-        if p.grad is not None and p.grad.is_sparse:
-            self._aside[p] = self._aside[p] + p.grad if p in self._aside else p.grad
-            p.grad = None
+                if p.grad is not None and p.grad.is_sparse:
+                    self._aside[p] = self._aside[p] + p.grad if p in self._aside else p.grad
+                    p.grad = None
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, also those set aside."""
@@ -112,12 +100,12 @@ class UserAdamW(torch.optim.Optimizer):
                 dense = [p for group in self._dense.param_groups for p in group["params"]]
                 self.grad_norm = nn.utils.clip_grad_norm_(dense, self.max_grad_norm)
             self._dense.step()
+        self.set_aside()
         for group in self.param_groups:
-            if group["rowwise"]:
-                for p in group["params"]:
-                    gradient = self._aside.pop(p, p.grad)
-                    if gradient is not None:
-                        self._step_rows(p, gradient, group)
+            for p in group["params"] if group["rowwise"] else []:
+                gradient = self._aside.pop(p, p.grad)  # a dense one is refused there
+                if gradient is not None:
+                    self._step_rows(p, gradient, group)
         return loss
 
     def _step_rows(self, p: Tensor, gradient: Tensor, group: dict[str, Any]) -> None:
