@@ -1,0 +1,123 @@
+"""Which comparisons a run is measured on, and what it has seen of them in training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from prlhf.config import DataConfig, RunConfig, SplitConfig
+from prlhf.data import Log, Split, decided, load_comparisons, split
+from prlhf.errors import CheckpointError, ConfigError, DataError
+from prlhf.types import Comparison
+
+__all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "training_of"]
+
+CHOICES = ("test", "unseen", "validation", "train", "context", "all")
+DEFAULT_SIDES = "test and unseen"
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Comparisons to measure on.
+
+    `training` is the run's own training side, None where its data cannot be read any more (`why` says so). `config` is
+    how the log was read, None for a log that came from memory and is not the run's.
+    """
+
+    log: Log
+    side: str
+    comparisons: tuple[Comparison, ...]
+    own: bool
+    config: DataConfig | None
+    training: tuple[Comparison, ...] | None
+    why: str = ""
+
+
+def read_config(folder: Path) -> RunConfig:
+    """The configuration of a run; `CheckpointError` where there is none."""
+    held = folder / "config.json"
+    if not held.exists():
+        raise CheckpointError(f"{folder} is not a run folder of `prlhf train` (no config.json)")
+    return RunConfig.model_validate_json(held.read_text(encoding="utf8"))
+
+
+def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log | None, side: str | None) -> Rows:
+    """The comparisons of one side.
+
+    Data with the fingerprint of the run's own are the run's own, wherever they come from: they keep its saved split,
+    and None is test and unseen. Of other data None is everything, and a side is that of the run's split options.
+
+    Raises:
+        ConfigError: a side that does not exist.
+        DataError: data that cannot be read, or nothing on that side.
+    """
+    if side is not None and side not in CHOICES:
+        raise ConfigError(f"split: found {side!r}, expected one of {', '.join(CHOICES)}")
+    log, reading = _read(config, data)
+    own = log.fingerprint == _fingerprint(folder)
+    if own:
+        sides = Split.load(folder / "split.json", log)
+        reading = reading or config.data
+        side = side or DEFAULT_SIDES
+    else:
+        sides = split(log, _split_options(config, reading)) if side not in (None, "all") else Split(())
+        side = side or "all"
+    training, why = training_of(folder, config, log)
+    wanted = _indices(log, sides, side)
+    if not wanted:
+        found = ", ".join(f"{name} {len(rows):,}" for name, rows in sides.sides().items()) or "none"
+        raise DataError(f"{log.source}: no comparison on the side {side!r}; its sides: {found}")
+    return Rows(log, side, tuple(log.comparisons[i] for i in wanted), own, reading, training, why)
+
+
+def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:
+    if isinstance(data, Log):
+        return data, None
+    reading = config.data if data is None else data if isinstance(data, DataConfig) else DataConfig(source=str(data))
+    return load_comparisons(reading), reading
+
+
+def _fingerprint(folder: Path) -> str:
+    about = folder / "data.json"
+    return str(json.loads(about.read_text(encoding="utf8"))["fingerprint"]) if about.exists() else ""
+
+
+def _split_options(config: RunConfig, reading: DataConfig | None) -> SplitConfig:
+    """The split that the caller has set, else that of the run."""
+    return reading.split if reading is not None and "split" in reading.model_fields_set else config.data.split
+
+
+def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[tuple[Comparison, ...] | None, str]:
+    """The training side of a run, or the reason why it cannot be read; `log` saves reading where it is the run's."""
+    try:
+        log = log if log.fingerprint == _fingerprint(folder) else load_comparisons(config.data)
+        return tuple(log.comparisons[i] for i in Split.load(folder / "split.json", log).train), ""
+    except (DataError, ConfigError) as e:
+        return None, f"its training data cannot be read: {e}"
+
+
+def _indices(log: Log, sides: Split, side: str) -> Sequence[int]:
+    if side == "all":
+        return [i for i, c in enumerate(log.comparisons) if decided(c)]
+    if side == DEFAULT_SIDES:
+        return [*sides.test, *sides.unseen]
+    found: tuple[int, ...] = getattr(sides, side)
+    return found
+
+
+def seen_by(training: Sequence[Comparison] | None, comparisons: Sequence[Comparison], who: str) -> str:
+    """A sentence about the comparisons whose pair `who` was trained on, by content; empty where there are none."""
+    if training is None:
+        return f"Whether {who} has seen some of these comparisons in training is not known."
+    votes = {(c.user, c.pair_key) for c in training}
+    pairs = {key for _, key in votes}
+    same = sum((c.user, c.pair_key) in votes for c in comparisons)
+    shared = sum(c.pair_key in pairs for c in comparisons)
+    if not shared:
+        return ""
+    return (
+        f"{who} was trained on the pair of {shared:,} of these {len(comparisons):,} comparisons, on {same:,} of them "
+        "with a vote of the same user: this is no held-out measurement."
+    )

@@ -1,0 +1,226 @@
+"""A run, measured on held-out comparisons beside its baselines, all on the same rows."""
+
+from __future__ import annotations
+
+import gc
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from prlhf.config import DataConfig, RunConfig
+from prlhf.data import Log
+from prlhf.data.planted import World
+from prlhf.errors import ConfigError
+from prlhf.evaluation.baselines import BASELINES, Baseline, in_context, length_only, planted_oracle, user_text
+from prlhf.evaluation.by_user import per_user
+from prlhf.evaluation.metrics import Figures, summarise
+from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.policy import EvaluationSet, score_policy
+from prlhf.evaluation.result import Compared, Evaluation
+from prlhf.evaluation.rows import Rows, read_config, seen_by, select, training_of
+from prlhf.evaluation.scores import Scores
+from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
+from prlhf.types import Comparison
+
+__all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
+
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+POOLED_FOLDER = "pooled"
+"""Where in a run folder its pooled baseline is looked for."""
+
+
+@dataclass(frozen=True)
+class _How:
+    """What all scoring here has in common."""
+
+    cache: Path
+    bootstrap: int
+    seed: int
+    progress: Progress
+
+
+def evaluate(
+    run: str | Path,
+    data: DataConfig | str | Path | Log | None = None,
+    *,
+    split: str | None = None,
+    pooled: str | Path | None = None,
+    against: str | Path | None = None,
+    baselines: Sequence[str] = BASELINES,
+    bootstrap: int = 1000,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Progress = lambda batches, _: batches,
+) -> Evaluation:
+    """Measure a run: its accuracies with intervals over users, and the same for each baseline on the same comparisons.
+
+    Args:
+        run: a finished run folder of `train`.
+        data: another log to measure on; by default the run's own.
+        split: test, unseen, validation, train, context or all. By default test and unseen of the run's own data, and
+            everything of other data; a side of other data is that of the run's split options.
+        pooled: a run of pooled DPO (a uniform user model or alpha 0); by default `RUN/pooled` if it is there.
+        against: another run, for the paired difference.
+        baselines: some of `BASELINES`; one that does not apply is reported with the reason.
+        bootstrap: draws of users behind each interval; 0 = no intervals.
+        seed: of those draws, and of who gets whose row in the permuted table.
+        cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
+        progress: wraps the passes over the data, as `prlhf.training.progress.bar`.
+
+    Raises:
+        CheckpointError: a folder without a finished run.
+        ConfigError: an unknown side or baseline, or a `pooled` run that is not pooled.
+        DataError: data that cannot be read, or an empty side.
+    """
+    _check(baselines)
+    folder = Path(run)
+    config = read_config(folder)
+    how = _How(cache if cache is not None else default_cache(), bootstrap, seed, progress)
+    rows = select(folder, config, data, split)
+    lm = _load(folder, config)
+    scores = score_run(lm, config, rows.comparisons, seed=seed, cache=how.cache, progress=progress)
+    beta = config.objective.beta
+    own = Baseline("run", scores, beta)
+    found = [*_model_free(rows, scores, baselines), *_prompted(lm, rows, scores, baselines, how)]
+    del lm
+    gc.collect()  # one model in memory at a time
+    notes = [seen_by(rows.training, rows.comparisons, "the run")]
+    if "pooled" in baselines:
+        found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
+    other = None if against is None else _against(Path(against), rows, how, notes)
+    return Evaluation(
+        run=str(run),
+        source=rows.log.source,
+        attribution=rows.log.attribution,
+        fingerprint=rows.log.fingerprint,
+        side=rows.side,
+        scores=scores,
+        metrics=summarise(scores, beta, bootstrap, seed),
+        per_user=per_user(scores, beta),
+        baselines={b.name: _compare(b, own, how) for b in found},
+        against=None if other is None else _compare(other, own, how),
+        against_run=None if against is None else str(against),
+        profiles=_profiles(rows, scores, beta, how),
+        notes=tuple(note for note in notes if note),
+        curves=folder / "metrics.jsonl",
+    )
+
+
+def _check(baselines: Sequence[str]) -> None:
+    unknown = sorted(set(baselines) - set(BASELINES))
+    if unknown:
+        raise ConfigError(f"baselines: found {unknown[0]!r}, expected some of {', '.join(BASELINES)}")
+
+
+def _load(folder: Path, config: RunConfig) -> PersonalizedLM:
+    lm = PersonalizedLM.from_pretrained(folder)
+    gpu = torch.cuda.is_available() and config.training.device == "auto"
+    return lm.to("cuda") if gpu else lm
+
+
+def score_run(
+    lm: PersonalizedLM,
+    config: RunConfig,
+    comparisons: Sequence[Comparison],
+    *,
+    seed: int = 0,
+    cache: Path | None = None,
+    progress: Progress = lambda batches, _: batches,
+) -> Scores:
+    """The margins of a run's model, as its objective measures them."""
+    data = EvaluationSet.of(lm, comparisons, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
+    return score_policy(lm, data, average=getattr(config.objective, "average", False), progress=progress)
+
+
+def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseline]:
+    """Baselines that need no language model."""
+    if "length" not in names:
+        return []
+    if rows.training is None:
+        return [Baseline("length", missing=rows.why)]
+    return [length_only(rows.training, rows.comparisons, scores.seen)]
+
+
+def _prompted(lm: PersonalizedLM, rows: Rows, scores: Scores, names: Sequence[str], how: _How) -> list[Baseline]:
+    """Baselines of the reference model with something in its prompt."""
+    found: list[Baseline] = []
+    shared = {"cache": how.cache, "progress": how.progress}
+    if "user_text" in names:
+        found.append(user_text(lm, rows.comparisons, scores.seen, **shared))
+    if "in_context" in names:
+        if rows.training is None:
+            found += [Baseline(f"in_context_{kind}", missing=rows.why) for kind in ("relative", "raw")]
+        else:
+            found += in_context(lm, rows.training, rows.comparisons, scores.seen, **shared)
+    if "oracle" in names:
+        world = planted_world(rows.config)
+        if world is None:
+            found.append(Baseline("oracle", missing="the truth of these users is not known"))
+        else:
+            found += planted_oracle(lm, world, rows.comparisons, scores.seen, **shared)
+    return found
+
+
+def planted_world(config: DataConfig | None) -> World | None:
+    """The planted world that a log came from, None for any other."""
+    return World(**config.options) if config is not None and config.source == "planted" else None
+
+
+def _pooled(
+    folder: Path, given: str | Path | None, rows: Rows, scores: Scores, how: _How, notes: list[str]
+) -> Baseline:
+    """The generic row of a pooled run, for everybody."""
+    place = folder / POOLED_FOLDER if given is None else Path(given)
+    if given is None and not is_checkpoint(place / "model"):
+        return Baseline("pooled", missing="no pooled run was given (--pooled RUN2), nor trained (--train-pooled)")
+    config = read_config(place)
+    if config.alpha and config.user_model.type != "uniform":
+        raise ConfigError(
+            f"{place} is no pooled run: alpha {config.alpha:g} and an {config.user_model.type} user model; expected "
+            "alpha 0 or a uniform one (for any other run there is --against)"
+        )
+    found = _scored(place, config, rows, how, "the pooled run", notes)
+    everybody = replace(found, h_specific=found.h_generic, h_permuted=None, seen=scores.seen)
+    return Baseline("pooled", everybody, config.objective.beta)
+
+
+def _against(folder: Path, rows: Rows, how: _How, notes: list[str]) -> Baseline:
+    config = read_config(folder)
+    return Baseline("against", _scored(folder, config, rows, how, "the other run", notes), config.objective.beta)
+
+
+def _scored(folder: Path, config: RunConfig, rows: Rows, how: _How, who: str, notes: list[str]) -> Scores:
+    """Another run on the same rows, with a note where it has seen some of them."""
+    notes.append(seen_by(training_of(folder, config, rows.log)[0], rows.comparisons, who))
+    lm = _load(folder, config)
+    return score_run(lm, config, rows.comparisons, seed=how.seed, cache=how.cache, progress=how.progress)
+
+
+def _compare(baseline: Baseline, own: Baseline, how: _How) -> Compared:
+    """Metrics of a baseline, and the run minus it on the baseline's comparisons."""
+    b, a = baseline.scores, own.scores
+    if b is None or a is None:
+        return Compared(baseline.name, missing=baseline.missing)
+    if len(b) < len(a):
+        inside = set(b.ids)
+        a = a.select(np.array([name in inside for name in a.ids], dtype=bool))
+    return Compared(
+        baseline.name,
+        scores=b,
+        metrics=summarise(b, baseline.beta, how.bootstrap, how.seed),
+        difference=paired_difference(a, b, bootstrap=how.bootstrap, seed=how.seed),
+        beta=baseline.beta,
+    )
+
+
+def _profiles(rows: Rows, scores: Scores, beta: float, how: _How) -> dict[str, Figures]:
+    """The figures by hidden profile, where the world is known."""
+    world = planted_world(rows.config)
+    if world is None:
+        return {}
+    names = {user.id: user.name for user in world.users}
+    labels = np.array([names.get(user) for user in scores.user], dtype=object)
+    return summarise(replace(scores, group=labels), beta, how.bootstrap, how.seed).groups
