@@ -1,0 +1,100 @@
+"""The study as a self-contained page."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from prlhf.demo.study import Study
+from prlhf.demo.targets import Finding
+from prlhf.evaluation import Report, WinRate
+from prlhf.evaluation.by_user import per_user
+from prlhf.evaluation.plots import learning_curves, per_user_accuracy, profile_bars, read_curves, win_rate_bars
+from prlhf.evaluation.report import Answer, Picture, Section, SideBySide, Table, Verdict
+from prlhf.evaluation.scores import Scores
+
+__all__ = ["page", "side_by_side"]
+
+OPPONENTS = {"SFT model": "sft", "pooled DPO": "pooled", "oracle (told the profile)": "oracle"}
+
+def wants(study: Study, user: str) -> str:
+    """A hidden profile in words, as the oracle is told it."""
+    return study.world.user(user).text
+
+
+def side_by_side(study: Study) -> SideBySide:
+    """One question, answered greedily for one user of each profile and by the model without people."""
+    examples = study.examples
+    question = examples.prompts[0]
+    answers = [Answer("pooled DPO", examples.texts["pooled"][0], "one answer for everybody")]
+    for user, text in zip(examples.users, examples.texts["personal"], strict=True):
+        answers.append(Answer(f"{user.id} ({user.name})", text, wants(study, user.id)))
+    return SideBySide(question, answers)
+
+
+def page(study: Study, found: Sequence[Finding]) -> Report:
+    """The report: what was found, who gains, what it looks like."""
+    wins = {label: study.answers.win_rate("personal", key) for label, key in OPPONENTS.items()}
+    return Report(
+        title="One language model, an answer for each user",
+        intro=(
+            f"{len(study.world.users)} users of a planted world voted on pairs of answers; each has a hidden profile, and "
+            f"a tenth of the votes is flipped. Pooled DPO learns one model from all votes together. P-DPO learns from the "
+            f"same votes with the user's name on each. Questions and truth below are held out: other topics, no flips."
+        ),
+        sections=[_figures(found), _users(study), _answers(wins), _examples(study), _how(study)],
+        footer="Made by prlhf. Every figure comes from the run folders beside this page.",
+    )
+
+
+def _figures(found: Sequence[Finding]) -> Section:
+    verdict = Verdict([(f.words, f.value, f.target_words, f.reached) for f in found if f.target is not None])
+    rest = Table(["figure", "found"], [[f.words, f.value] for f in found if f.target is None])
+    return Section("What was found", "Accuracy: how often the model ranks a held-out pair as this user would.", [verdict, rest])
+
+
+def _users(study: Study) -> Section:
+    beta = study.config.objective.beta
+    own = per_user(Scores.load(study.folder / "personal" / "scores.parquet"), beta)
+    pooled = per_user(Scores.load(study.folder / "pooled" / "scores.parquet"), beta)
+    names = {"own row": "eval_accuracy_seen", "generic row": "eval_accuracy_generic"}
+    names["somebody else's row"] = "eval_accuracy_permuted"
+    curves = read_curves(study.folder / "personal" / "metrics.jsonl", names)
+    pictures = [
+        Picture(per_user_accuracy(own, pooled), "accuracy of every user", ""),
+        Picture(profile_bars(study.by_profile), "accuracy by profile", ""),
+    ]
+    if curves:
+        pictures.append(Picture(learning_curves(curves), "accuracy while training", ""))
+    return Section("Who gains", "The majority and the minority, user by user.", pictures)
+
+
+def _answers(wins: dict[str, WinRate]) -> Section:
+    rows = [
+        [
+            name,
+            w.per_user,
+            w.groups["majority"].per_user,
+            w.groups["minority"].per_user,
+            f"{w.ties_share:.0%}",
+        ]
+        for name, w in wins.items()
+    ]
+    return Section(
+        "Whose answers are preferred",
+        "Answers sampled at temperature 1 and judged by rule; a tie counts half to either side.",
+        [
+            Picture(win_rate_bars(wins), "win rates of P-DPO", ""),
+            Table(["against", "all users", "majority", "minority", "ties"], rows),
+        ],
+    )
+
+
+def _examples(study: Study) -> Section:
+    return Section("Six users ask the same question", "Greedy answers; the profile is what the model had to find out.", [
+        side_by_side(study)
+    ])
+
+
+def _how(study: Study) -> Section:
+    rows = [[name, f"{seconds:.0f} s"] for name, seconds in study.seconds.items()]
+    return Section("How long it took", "", [Table(["part", "time"], rows)])
