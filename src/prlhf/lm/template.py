@@ -1,7 +1,9 @@
 """From texts to token ids: how a prompt, a user's text and a response are written for a model.
 
 The ids of a prompt do not depend on where the user tokens stand: a prompt is tokenised once and `cut` says between which
-of its tokens they go. With no user tokens the ids are those that TRL gives a DPO prompt.
+of its tokens they go. With no user tokens the ids are those that TRL gives a DPO row, but for two things: where prompt
+and response would merge into one token we keep the prompt whole, as it is when an answer is generated (TRL takes the end
+of the prompt away), and nothing follows the end of sequence (a chat template may write a line break there).
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from prlhf.types import Comparison, Message, Prompt
 
 __all__ = ["Encoded", "Rendered", "Template"]
 
+_NO_MESSAGES = "a conversation without messages cannot be a prompt"
 _MARK = "\u2063prlhf\u2063"  # stands in a text while a chat template runs, to find a place in what it wrote
 
 
@@ -29,8 +32,20 @@ class Rendered:
 
 
 @dataclass(frozen=True, slots=True)
+class _Written:
+    """A prompt as text; where its system part (system message, user text) ends, and where what may be cut begins."""
+
+    text: str
+    system_end: int
+    head_end: int
+
+
+@dataclass(frozen=True, slots=True)
 class Encoded:
-    """A comparison as token ids: the prompt (user tokens at `cut`), both responses, and the reference's prompt."""
+    """A comparison as token ids: the prompt (user tokens at `cut`), both responses, and the reference's prompt.
+
+    `truncated`: whether the prompt was cut at its left; `responses_cut`: how many of the two were cut at their right.
+    """
 
     prompt: tuple[int, ...]
     cut: int
@@ -38,6 +53,7 @@ class Encoded:
     rejected: tuple[int, ...]
     reference_prompt: tuple[int, ...]
     truncated: bool = False
+    responses_cut: int = 0
 
     @property
     def length(self) -> int:
@@ -85,87 +101,122 @@ class Template:
     def prompt(self, prompt: Prompt, user_text: str | None = None) -> Rendered:
         """Token ids of `prompt` with the user's text before it, ready for user tokens and a response.
 
-        A prompt longer than `max_prompt_tokens` loses tokens at its left; BOS, system message and user text stay.
+        A prompt longer than `max_prompt_tokens` loses tokens at its left; BOS, system message and user text stay, and
+        at least one token of the rest, even where these alone are too long.
         """
-        text, system_end, content_start = self._text(prompt, user_text)
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids, offsets = list(encoding["input_ids"]), encoding["offset_mapping"]
-        bos = () if self.chat or ids[:1] == list(self.bos) else self.bos
-        system_tokens = sum(1 for start, end in offsets if end <= system_end and end > 0) if system_end else 0
-        head_tokens = sum(1 for _, end in offsets if end <= content_start) if content_start else 0
-        room = max(self.config.max_prompt_tokens - len(bos) - head_tokens, 1)
-        truncated = len(ids) - head_tokens > room
+        written = self._write(prompt, user_text)
+        ids, offsets = self._tokenise(written.text)
+        head, system = _tokens_before(offsets, written.head_end), _tokens_before(offsets, written.system_end)
+        bos = () if self.chat or ids[: len(self.bos)] == self.bos else self.bos
+        room = max(self.config.max_prompt_tokens - len(bos) - head, 1)
+        truncated = len(ids) - head > room
         if truncated:
-            ids = ids[:head_tokens] + ids[-room:]
-        ids = [*bos, *ids] or [self._first_token()]
-        starts_with_bos = self.tokenizer.bos_token_id is not None and ids[0] == self.tokenizer.bos_token_id
-        after_bos = 1 if starts_with_bos else 0
+            ids = ids[:head] + ids[-room:]
+        ids = (*bos, *ids) or (self._first_token(),)
+        return Rendered(ids, self._cut(ids, len(bos) + system if system else 0), truncated)
+
+    def _cut(self, ids: tuple[int, ...], system_end: int) -> int:
+        """Where the user tokens go; `system_end` is 0 where there is no system part."""
         place = self.config.user_tokens_at
         if place == "before_response":
-            cut = len(ids)
-        elif place == "after_system" and system_tokens:
-            cut = len(bos) + system_tokens
-        else:
-            cut = after_bos
-        return Rendered(tuple(ids), cut, truncated)
+            return len(ids)
+        if place == "after_system" and system_end:
+            return system_end
+        bos = self.tokenizer.bos_token_id
+        return 1 if bos is not None and ids[0] == bos else 0
+
+    def _tokenise(self, text: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
+        """Ids, and the characters `[start, end)` that each comes from."""
+        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        return tuple(encoding["input_ids"]), encoding["offset_mapping"]
 
     def _first_token(self) -> int:
         """What an empty prompt consists of, so that there is something to predict a response from."""
         bos = self.tokenizer.bos_token_id
         return self.tokenizer.eos_token_id if bos is None else bos
 
-    def _text(self, prompt: Prompt, user_text: str | None) -> tuple[str, int, int]:
-        """The prompt as text, where its system part ends, and where the first thing that may be cut begins."""
-        if not self.chat:
-            head = f"{user_text}\n\n" if user_text else ""
-            if isinstance(prompt, str):
-                return head + prompt, len(head), len(head)
-            return head + _transcript(prompt), len(head), len(head)
-        messages = self._messages(prompt, user_text)
-        text = self._apply(messages, True)
-        system_end = 0
-        if messages[0]["role"] == "system":
-            system_end = self._find(messages, 0, at_end=True)
-        first = 1 if messages[0]["role"] == "system" else 0
-        content_start = self._find(messages, first, at_end=False) if len(messages) > first else system_end
-        return text, system_end, content_start
+    def _write(self, prompt: Prompt, user_text: str | None) -> _Written:
+        """The prompt as text, as the chat template or, without one, our plain layout has it."""
+        if self.chat:
+            return self._write_chat(prompt, user_text)
+        head = f"{user_text}\n\n" if user_text else ""
+        if isinstance(prompt, str):
+            return _Written(head + prompt, len(head), len(head))
+        if not prompt:
+            raise DataError(_NO_MESSAGES)
+        if prompt[0].role == "system":
+            head, prompt = f"{prompt[0].content}\n\n{head}", prompt[1:]
+        return _Written(head + _transcript(prompt), len(head), len(head))
 
-    def _messages(self, prompt: Prompt, user_text: str | None) -> list[dict[str, str]]:
+    def _write_chat(self, prompt: Prompt, user_text: str | None) -> _Written:
+        messages, prefix = self._messages(prompt, user_text)
+        text = self._apply(messages, True)
+        system = messages[0]["role"] == "system"
+        system_end = self._system_end(messages, text) if system else 0
+        if len(messages) == system:
+            return _Written(text, system_end, system_end)
+        head_end = self._find(messages, int(system), len(prefix))
+        return _Written(text, system_end or (head_end if prefix else 0), max(head_end, system_end))
+
+    def _messages(self, prompt: Prompt, user_text: str | None) -> tuple[list[dict[str, str]], str]:
+        """The conversation with the user's text in its system message; without a system role both stand at the head of
+        the first message, and that head is the second thing returned."""
         given = (Message("user", prompt),) if isinstance(prompt, str) else prompt
         messages = [{"role": m.role, "content": m.content} for m in given]
         if not messages:
-            raise DataError("a conversation without messages cannot be a prompt")
-        if not user_text:
-            return messages
-        if self._system_role and messages[0]["role"] == "system":
-            messages[0]["content"] += f"\n\n{user_text}"
-        elif self._system_role:
-            messages.insert(0, {"role": "system", "content": user_text})
-        else:
-            messages[0]["content"] = f"{user_text}\n\n{messages[0]['content']}"
-        return messages
+            raise DataError(_NO_MESSAGES)
+        system = [messages.pop(0)["content"]] if messages[0]["role"] == "system" else []
+        head = "\n\n".join([*system, *([user_text] if user_text else [])])
+        if not head:
+            return messages, ""
+        if self._system_role:
+            return [{"role": "system", "content": head}, *messages], ""
+        if not messages:
+            return [{"role": "user", "content": head}], ""
+        messages[0]["content"] = f"{head}\n\n{messages[0]['content']}"
+        return messages, f"{head}\n\n"
 
-    def _find(self, messages: list[dict[str, str]], index: int, *, at_end: bool) -> int:
-        """Character position of one end of a message's content in the rendered text."""
+    def _system_end(self, messages: list[dict[str, str]], text: str) -> int:
+        """Where the system message ends, with what closes its turn; or at least its content."""
+        try:
+            alone = self._apply(messages[:1], False)
+        except Exception:  # a template that wants a user message too
+            alone = ""
+        if alone and text.startswith(alone):
+            return len(alone)
+        return self._find(messages, 0, len(messages[0]["content"].rstrip()))
+
+    def _find(self, messages: list[dict[str, str]], index: int, offset: int) -> int:
+        """Place in the rendered text of the character `offset` of a message's content."""
         content = messages[index]["content"]
         marked = [dict(m) for m in messages]
-        marked[index]["content"] = content + _MARK if at_end else _MARK + content
+        marked[index]["content"] = content[:offset] + _MARK + content[offset:]
         return max(self._apply(marked, True).find(_MARK), 0)
 
     def response(self, prompt: Prompt, response: str, user_text: str | None = None) -> tuple[int, ...]:
         """Token ids of a response to `prompt`, with the end of sequence; longer ones are cut at their right."""
-        ids = list(self.tokenizer(self._response_text(prompt, response, user_text), add_special_tokens=False)["input_ids"])
-        if not self.chat or self.tokenizer.eos_token_id not in ids:
-            ids.append(self.tokenizer.eos_token_id)
-        return tuple(ids[: self.config.max_response_tokens])
+        return self._response(prompt, response, user_text)[: self.config.max_response_tokens]
 
-    def _response_text(self, prompt: Prompt, response: str, user_text: str | None) -> str:
+    def _response(self, prompt: Prompt, response: str, user_text: str | None) -> tuple[int, ...]:
+        before, after = self._response_text(prompt, response, user_text)
+        prefix, _ = self._tokenise(before)
+        whole, _ = self._tokenise(before + after)
+        # tokens of the response as they follow this prompt, unless they merge with it: then it would not be the prompt
+        # that an answer is generated from
+        ids = whole[len(prefix) :] if whole[: len(prefix)] == prefix else self._tokenise(after)[0]
+        eos = self.tokenizer.eos_token_id
+        if self.chat and eos in ids:  # a template may write more after it
+            return ids[: len(ids) - ids[::-1].index(eos)]
+        return ids if ids[-1:] == (eos,) else (*ids, eos)
+
+    def _response_text(self, prompt: Prompt, response: str, user_text: str | None) -> tuple[str, str]:
+        """What stands before the response, and the response as it is written after it."""
+        before = self._write(prompt, user_text).text
         if not self.chat:
-            return response if isinstance(prompt, str) else f" {response}"
-        messages = self._messages(prompt, user_text)
-        before = self._apply(messages, True)
+            return before, response if isinstance(prompt, str) else f" {response}"
+        messages, _ = self._messages(prompt, user_text)
         whole = self._apply([*messages, {"role": "assistant", "content": response}], False)
-        return whole[len(before) :] if whole.startswith(before) else response
+        return before, whole[len(before) :] if whole.startswith(before) else response
 
     def comparison(self, c: Comparison) -> Encoded:
         """A comparison as token ids; the reference sees the user text unless `reference_user_text` is off."""
@@ -173,14 +224,24 @@ class Template:
         reference = rendered
         if c.user_text and not self.config.reference_user_text:
             reference = self.prompt(c.prompt, None)
+        chosen, rejected = (self._response(c.prompt, text, c.user_text) for text in (c.chosen, c.rejected))
+        limit = self.config.max_response_tokens
         return Encoded(
             prompt=rendered.ids,
             cut=rendered.cut,
-            chosen=self.response(c.prompt, c.chosen, c.user_text),
-            rejected=self.response(c.prompt, c.rejected, c.user_text),
+            chosen=chosen[:limit],
+            rejected=rejected[:limit],
             reference_prompt=reference.ids,
             truncated=rendered.truncated,
+            responses_cut=(len(chosen) > limit) + (len(rejected) > limit),
         )
+
+
+def _tokens_before(offsets: Sequence[tuple[int, int]], position: int) -> int:
+    """How many tokens come before the first one that reaches beyond a character position."""
+    if not position:
+        return 0
+    return next((i for i, (_, end) in enumerate(offsets) if end > position), len(offsets))
 
 
 def _transcript(messages: Sequence[Message]) -> str:

@@ -59,7 +59,8 @@ class LengthBuckets(Sampler[int]):
     """A shuffled order in which neighbours have about the same length; the same for the same seed and epoch.
 
     The comparisons are shuffled, cut into chunks of `chunk` batches, each chunk sorted by length and cut into batches,
-    and the batches shuffled: batches stay random, and padding small.
+    and the batches shuffled: batches stay random, and padding small. A batch here is that of one step; its micro-batches
+    are slices of it, with about equal lengths of their own.
     """
 
     def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0, chunk: int = 16):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
@@ -31,6 +32,7 @@ class PairModel(nn.Module):
         self.lm = lm
         self.layout = layout
         self.register_state_dict_post_hook(_keep_trained)
+        self.register_load_state_dict_post_hook(_expect_trained)
 
     def forward(self, encoded: Any, branches: list[list[int]], rows: Tensor) -> tuple[PairLogps, Tensor]:
         """Log-probabilities `[b, k]` of k branches, and each user's penalty `[b]`."""
@@ -41,6 +43,12 @@ def _keep_trained(module: nn.Module, state: dict[str, Any], prefix: str, metadat
     trained = {prefix + name for name, p in module.named_parameters() if p.requires_grad}
     for key in [key for key in state if key not in trained]:
         del state[key]
+
+
+def _expect_trained(module: nn.Module, result: Any) -> None:
+    """Loading such a state dict misses nothing but frozen weights, and tied ones under their second name."""
+    trained = {name for name, p in module.named_parameters() if p.requires_grad}
+    result.missing_keys[:] = [key for key in result.missing_keys if key in trained]
 
 
 class PreferenceTrainer(Trainer):
@@ -70,7 +78,7 @@ class PreferenceTrainer(Trainer):
         self.user_l2 = user_l2
         self.evaluation = evaluation
         trained = lm.model.named_parameters()
-        optimizer = make_optimizer(
+        self.user_optimizer = make_optimizer(
             lm.user_model, trained, args.learning_rate, user_learning_rate, args.weight_decay, max_grad_norm
         )
         super().__init__(
@@ -79,25 +87,37 @@ class PreferenceTrainer(Trainer):
             train_dataset=dataset,
             eval_dataset=dataset,  # stands for "there is something to evaluate": see `evaluate`
             data_collator=collate,
-            optimizers=(optimizer, None),
+            optimizers=(self.user_optimizer, None),
             **kwargs,
         )
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the comparisons of the global batch
 
     def get_train_dataloader(self) -> DataLoader:
-        """Length buckets in an order that depends on seed and epoch alone, so that a resumed run sees the same."""
-        data = self.train_dataset
-        sampler = LengthBuckets([c.length for c in data.encoded], self.args.train_batch_size, self.args.seed)
-        loader = DataLoader(data, batch_size=self.args.train_batch_size, sampler=sampler, collate_fn=collate)
+        """Length buckets in an order that depends on seed, epoch and global batch alone: a resumed run sees the same,
+        and so does one with other micro-batches.
+
+        With several processes accelerate fills up the last batch of an epoch with comparisons from its start.
+        """
+        data, args = self.train_dataset, self.args
+        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
+        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed)
+        loader = DataLoader(data, batch_size=args.train_batch_size, sampler=sampler, collate_fn=collate)
         return self.accelerator.prepare(loader)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
         """The micro-batches of one step, and how many comparisons they hold over all processes."""
-        batches, _ = super().get_batch_samples(epoch_iterator, num_batches, device)
+        batches = list(itertools.islice(epoch_iterator, num_batches))
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
+
+    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
+        """Forward and backward of a micro-batch; the user table's gradients then leave the sight of the Trainer."""
+        loss = super().training_step(*args, **kwargs)
+        if self.accelerator.sync_gradients:
+            self.user_optimizer.set_aside()
+        return loss
 
     def compute_loss(
         self,
