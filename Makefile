@@ -18,7 +18,7 @@ WORKERS ?= 2
 export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
-.PHONY: demo test slow check docs setup clean
+.PHONY: demo test slow check check-style check-types check-imports check-docs docs setup clean
 
 demo: $(READY)
 	$(VENV)/bin/prlhf demo
@@ -29,11 +29,19 @@ test: $(READY)
 slow: $(READY)
 	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
 
-check: $(READY)
+check: check-style check-types check-imports check-docs
+
+check-style: $(READY)
 	$(VENV)/bin/ruff check .
 	$(VENV)/bin/ruff format --check .
+
+check-types: $(READY)
 	$(VENV)/bin/mypy
+
+check-imports: $(READY)
 	$(VENV)/bin/lint-imports
+
+check-docs: $(READY)
 	$(VENV)/bin/python -m prlhf.cli.docs --check
 
 docs: $(READY)
