@@ -1,0 +1,165 @@
+"""`prlhf chat`: talk to a model as one of its users."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prlhf.cli.answers import MaxNewTokens, NoRepeat, Penalty, Seed, Stop, Temperature, TopK, TopP, beside, write
+from prlhf.cli.console import no_loading_bars
+
+if TYPE_CHECKING:
+    from prlhf.generation.conversation import Conversation
+    from prlhf.generation.compare import Voice
+
+__all__ = ["chat"]
+
+HELP = """\
+/user ID       answer as this user from now on, in a new conversation (generic: the generic user)
+/compare A,B   answer as several, side by side
+/reset         forget what was said
+/quit          end (so does the end of the input)
+//text         a line that begins with one slash"""
+
+
+def chat(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")],
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answers; without it the generic user's.")
+    ] = None,
+    user_text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")
+    ] = None,
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    repetition_penalty: Penalty = 1.0,
+    no_repeat_ngram_size: NoRepeat = 0,
+    stop: Stop = None,
+    seed: Seed = 0,
+) -> None:
+    """Talk to a trained model as one of its users.
+
+    /user ID switches to another one, /help lists what else there is. A model with a chat template remembers the
+    conversation; for others each line is a question of its own.
+    """
+    from prlhf.errors import ConfigError
+    from prlhf.lm.requests import GenerationOptions
+
+    if user is not None and compare is not None:
+        raise ConfigError("give --user or --compare, not both")
+    options = GenerationOptions(
+        max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, tuple(stop or ()), seed
+    )
+    no_loading_bars()
+
+    from prlhf.generation.conversation import Conversation
+    from prlhf.generation.compare import voice, voices
+    from prlhf.lm import PersonalizedLM
+
+    lm = PersonalizedLM.from_pretrained(run)
+    who = [voice(lm, user)] if compare is None else voices(lm, compare)
+    conversation = Conversation(lm, who, options, user_text=user_text)
+    typer.echo(f"{run}: {len(lm.users):,} users; /help lists the commands")
+    if not conversation.remembers:
+        typer.echo("This model has no chat template: each line is a question of its own.")
+    _introduce(who)
+    _talk(conversation)
+
+
+def _introduce(who: list[Voice]) -> None:
+    typer.echo(f"Answering as {', '.join(v.name for v in who)}.")
+    for v in who:
+        if v.note:
+            typer.echo(f"note: {v.note}")
+
+
+def _talk(conversation: Conversation) -> None:
+    """Answer line by line until the end."""
+    for line in _lines(conversation):
+        text = line.strip()
+        if text in ("/quit", "/exit"):
+            return
+        if text.startswith("/") and not text.startswith("//"):
+            _command(conversation, *text.partition(" ")[::2])
+        elif text:
+            _answer(conversation, text.removeprefix("/"))
+
+
+def _lines(conversation: Conversation) -> Iterator[str]:
+    """Lines from the keyboard after a prompt with the voice's name, or as they are piped in; Ctrl-C ends too."""
+    asked = sys.stdin.isatty()
+    if asked:
+        _line_editing()
+    while True:
+        try:
+            yield input(f"\n{' | '.join(v.name for v in conversation.who)}> " if asked else "")
+        except EOFError:
+            return
+        except KeyboardInterrupt:
+            typer.echo()
+            return
+
+
+def _line_editing() -> None:
+    """Arrow keys and history, where Python has them."""
+    from contextlib import suppress
+    from importlib import import_module
+
+    with suppress(ImportError):
+        import_module("readline")
+
+
+def _command(conversation: Conversation, name: str, value: str) -> None:
+    from prlhf.errors import ConfigError
+    from prlhf.generation.compare import voice, voices
+
+    value = value.strip()
+    if name == "/user" and value:
+        conversation.switch([voice(conversation.lm, value)])
+        _introduce(conversation.who)
+    elif name == "/compare" and value:
+        try:
+            conversation.switch(voices(conversation.lm, value))
+        except ConfigError as e:
+            typer.echo(str(e))
+            return
+        _introduce(conversation.who)
+    elif name == "/reset":
+        conversation.reset()
+        typer.echo("The conversation begins anew.")
+    elif name == "/help":
+        typer.echo(HELP)
+    elif name in ("/user", "/compare"):
+        typer.echo(f"{name} needs {'an id' if name == '/user' else 'ids with commas between'}, as in {name} ann")
+    else:
+        typer.echo(f"no command {name}; there are:\n{HELP}")
+
+
+def _answer(conversation: Conversation, text: str) -> None:
+    """Ask and show; Ctrl-C stops the answer, not the conversation."""
+    from prlhf.errors import DataError
+
+    try:
+        if len(conversation.who) == 1:
+            found = [write(conversation.ask(text))]
+        else:
+            from rich.console import Console
+
+            found = conversation.ask_all(text)
+            Console().print(beside(conversation.who, found))
+    except KeyboardInterrupt:
+        typer.echo("\n(stopped; this answer is not remembered)")
+        return
+    except DataError as e:  # a question that does not fit the model's context
+        typer.echo(f"error: {e}")
+        return
+    if any(g.truncated for g in found):
+        typer.echo("(longer than the model takes: the beginning of the conversation was cut; /reset starts anew)")

@@ -1,0 +1,192 @@
+"""`prlhf generate`: answers to a prompt or to a file of prompts."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from prlhf.cli.answers import MaxNewTokens, NoRepeat, Penalty, Seed, Stop, Temperature, TopK, TopP, beside, write
+from prlhf.cli.console import no_loading_bars
+from prlhf.cli.errors import interruptible
+
+if TYPE_CHECKING:
+    from prlhf.generation.jobs import Question
+    from prlhf.lm import PersonalizedLM
+    from prlhf.lm.requests import GenerationOptions
+
+__all__ = ["generate"]
+
+
+def generate(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")],
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to answer.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answer; without it the generic user's.")
+    ] = None,
+    user_text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")
+    ] = None,
+    compare: Annotated[
+        str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")
+    ] = None,
+    prompts: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Many prompts: a line each (.txt), or a table with the column prompt."),
+    ] = None,
+    users: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")
+    ] = None,
+    each_user: Annotated[bool, typer.Option("--each-user", help="Every user answers every prompt.")] = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
+    ] = None,
+    reference: Annotated[
+        bool, typer.Option("--reference", help="Answer by what training started from, without user tokens.")
+    ] = False,
+    max_new_tokens: MaxNewTokens = 256,
+    temperature: Temperature = 0.0,
+    top_p: TopP = 1.0,
+    top_k: TopK = 0,
+    repetition_penalty: Penalty = 1.0,
+    no_repeat_ngram_size: NoRepeat = 0,
+    stop: Stop = None,
+    seed: Seed = 0,
+    batch_size: Annotated[int, typer.Option(metavar="N", help="Prompts at once.")] = 16,
+) -> None:
+    """Answer prompts as each user would like them answered.
+
+    One PROMPT is answered on the terminal as it is written; --prompts answers a file of them in batches, each line
+    telling `known: false` where the user is not in the user table and the generic user answered.
+    """
+    _check(prompt, prompts, users, user, compare, output, reference, each_user)
+
+    from prlhf.lm.requests import GenerationOptions
+
+    options = GenerationOptions(
+        max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, tuple(stop or ()), seed
+    )
+    if prompts is None:
+        assert prompt is not None
+        lm = _load(run)
+        _one(lm, prompt, user, user_text, compare, reference, options)
+        return
+    questions = _questions(prompts, users, user, user_text, each_user)
+    lm = _load(run)
+    _tell_unknown(lm, questions)
+    if output is None:
+        _print(lm, questions, options, batch_size, reference)
+    else:
+        _job(lm, questions, output, options, batch_size, reference)
+
+
+def _check(
+    prompt: str | None,
+    prompts: Path | None,
+    users: Path | None,
+    user: str | None,
+    compare: str | None,
+    output: Path | None,
+    reference: bool,
+    each_user: bool,
+) -> None:
+    """Refuse options that contradict each other, before anything is loaded."""
+    from prlhf.errors import ConfigError
+
+    for wrong, message in (
+        ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
+        (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
+        (each_user and users is None, "--each-user needs --users"),
+        (user is not None and users is not None, "give --user or --users, not both"),
+        (compare is not None and (prompts or user is not None or reference), "--compare goes with one PROMPT alone"),
+    ):
+        if wrong:
+            raise ConfigError(message)
+
+
+def _load(run: str) -> PersonalizedLM:
+    from prlhf.lm import PersonalizedLM
+
+    no_loading_bars()
+    return PersonalizedLM.from_pretrained(run)
+
+
+def _one(
+    lm: PersonalizedLM,
+    prompt: str,
+    user: str | None,
+    user_text: str | None,
+    compare: str | None,
+    reference: bool,
+    options: GenerationOptions,
+) -> None:
+    """Answer one prompt on the terminal."""
+    from prlhf.generation.conversation import Conversation
+    from prlhf.generation.compare import REFERENCE, voice, voices
+
+    who = voices(lm, compare) if compare is not None else [REFERENCE if reference else voice(lm, user)]
+    for v in who:
+        if v.note:
+            typer.echo(f"note: {v.note}", err=True)
+    conversation = Conversation(lm, who, options, user_text=user_text)
+    if compare is None:
+        write(conversation.ask(prompt))
+        return
+    from rich.console import Console
+
+    Console().print(beside(who, conversation.ask_all(prompt)))
+
+
+def _questions(
+    prompts: Path, users: Path | None, user: str | None, user_text: str | None, each_user: bool
+) -> list[Question]:
+    from dataclasses import replace
+
+    from prlhf.generation.jobs import assign, read_questions, read_users
+
+    questions = read_questions(prompts)
+    if user_text is not None:
+        questions = [replace(q, user_text=user_text) for q in questions]
+    if users is not None:
+        return assign(questions, read_users(users), every=each_user)
+    return questions if user is None else assign(questions, [user], every=True)
+
+
+def _tell_unknown(lm: PersonalizedLM, questions: list[Question]) -> None:
+    ids = sorted({q.user for q in questions if q.user is not None})
+    unknown = [i for i, known in zip(ids, lm.users.known(ids), strict=True) if not known]
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        typer.echo(
+            f"note: {len(unknown)} users are not in the user table: the generic user answers ({shown})", err=True
+        )
+
+
+def _print(
+    lm: PersonalizedLM, questions: list[Question], options: GenerationOptions, batch_size: int, reference: bool
+) -> None:
+    from prlhf.generation.jobs import answers
+
+    for records in answers(lm, questions, options, batch_size=batch_size, reference=reference):
+        for record in records:
+            typer.echo(json.dumps(record, ensure_ascii=False))
+
+
+def _job(
+    lm: PersonalizedLM,
+    questions: list[Question],
+    output: Path,
+    options: GenerationOptions,
+    batch_size: int,
+    reference: bool,
+) -> None:
+    from prlhf.generation.jobs import answer_file
+    from prlhf.training.progress import bar
+
+    with interruptible("the same command goes on where it stopped"):
+        done = answer_file(lm, questions, output, options, batch_size=batch_size, reference=reference, progress=bar)
+    before = f" ({done.kept:,} were there)" if done.kept else ""
+    typer.echo(f"{done.written:,} answers written{before}: {done.path}")

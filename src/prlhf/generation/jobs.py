@@ -1,0 +1,237 @@
+"""Answering a file of prompts: in batches, into JSON lines, and on from where an interrupted job stopped."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from prlhf.data.readers import FORMATS, open_table
+from prlhf.errors import DataError
+from prlhf.lm.generate import respond
+from prlhf.lm.loading import fingerprint
+from prlhf.lm.requests import GenerationOptions, Request, as_prompt
+from prlhf.types import Prompt
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["Answered", "Question", "answer_file", "answers", "assign", "read_questions", "read_users"]
+
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """A prompt of a file, and whose answer is wanted."""
+
+    line: int
+    """Number of the line (of the row, in CSV and Parquet) it came from, from 1."""
+    prompt: Prompt
+    user: str | None = None
+    user_text: str | None = None
+
+    def record(self) -> dict[str, Any]:
+        """What the output says about the question."""
+        prompt = self.prompt if isinstance(self.prompt, str) else [asdict(m) for m in self.prompt]
+        out: dict[str, Any] = {"line": self.line, "prompt": prompt, "user": self.user}
+        return out if self.user_text is None else {**out, "user_text": self.user_text}
+
+
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """What a job did."""
+
+    path: Path
+    kept: int
+    """Answers that were there already."""
+    written: int
+    unknown: tuple[str, ...]
+    """Ids in the questions that are not in the user table; the generic user answered for them."""
+
+
+def read_questions(path: str | Path) -> list[Question]:
+    """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet).
+
+    A table has the column `prompt` (text or messages) and may have `user_id` (or `user`) and `user_text`.
+
+    Raises:
+        DataError: no such file, an unknown suffix, or a row without a prompt; names file and row.
+    """
+    path = Path(path)
+    if path.suffix.lower() in ("", ".txt"):
+        return [Question(number, text) for number, text in _lines(path)]
+    if path.suffix.lower() not in FORMATS:
+        raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected .txt or one of {', '.join(FORMATS)}")
+    return [_question(path, number, values) for number, values in open_table(path).rows]
+
+
+def read_users(path: str | Path) -> list[str | None]:
+    """User ids, one a line; an empty line is the generic user."""
+    return [text or None for _, text in _lines(Path(path))]
+
+
+def _lines(path: Path) -> Iterator[tuple[int, str]]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except FileNotFoundError as e:
+        raise DataError(f"no file at {path}") from e
+    except (OSError, UnicodeDecodeError) as e:
+        raise DataError(f"{path}: cannot be read as UTF-8 text ({e})") from e
+    lines = text.removesuffix("\n").split("\n") if text else []
+    yield from ((number, line.removesuffix("\r")) for number, line in enumerate(lines, 1))
+
+
+def _question(path: Path, number: int, values: dict[str, Any] | str) -> Question:
+    where = f"{path}, row {number}"
+    if isinstance(values, str):
+        raise DataError(f"{where}: {values}")
+    if values.get("prompt") is None:
+        raise DataError(f"{where}: found no field 'prompt', expected text or a list of messages")
+    try:
+        prompt = as_prompt(values["prompt"])
+    except DataError as e:
+        raise DataError(f"{where}: {e}") from e
+    user = values.get("user_id", values.get("user"))
+    user = str(user) if isinstance(user, int) and not isinstance(user, bool) else user
+    return Question(number, prompt, _text(where, "user_id", user), _text(where, "user_text", values.get("user_text")))
+
+
+def _text(where: str, name: str, value: Any) -> str | None:
+    if not isinstance(value, str | None):
+        raise DataError(f"{where}, field {name!r}: found {value!r:.60}, expected text")
+    return value or None
+
+
+def assign(questions: Sequence[Question], users: Sequence[str | None], *, every: bool = False) -> list[Question]:
+    """Questions with their users: one each in order, or with `every` each question by every user.
+
+    Raises:
+        DataError: not one user for each question.
+    """
+    if every:
+        return [replace(q, user=u) for q in questions for u in users]
+    if len(users) == 1:
+        users = list(users) * len(questions)
+    if len(users) != len(questions):
+        raise DataError(
+            f"found {len(users)} users for {len(questions)} prompts, expected one for each; "
+            "to have every user answer every prompt say so (--each-user)"
+        )
+    return [replace(q, user=u) for q, u in zip(questions, users, strict=True)]
+
+
+def answers(
+    lm: PersonalizedLM,
+    questions: Sequence[Question],
+    options: GenerationOptions,
+    *,
+    batch_size: int = 16,
+    reference: bool = False,
+    start: int = 0,
+    progress: Progress = lambda batches, _: batches,
+) -> Iterator[list[dict[str, Any]]]:
+    """Yield the records of one batch after the other, from question `start` on.
+
+    What a question gets depends on the question, its place and the options, not on where its batch begins.
+    """
+    rows = [int(r) for r in lm.users.rows([q.user for q in questions])]
+    for at in progress(range(start, len(questions), batch_size), "answering"):
+        part = range(at, min(at + batch_size, len(questions)))
+        wanted = [_request(questions[i], rows[i], i) for i in part]
+        found = respond(lm, wanted, options, batch_size=batch_size, reference=reference)
+        yield [
+            {**questions[i].record(), "known": g.known, "response": g.text, "finished": g.finished}
+            for i, g in zip(part, found, strict=True)
+        ]
+
+
+def _request(question: Question, row: int, number: int) -> Request:
+    known = question.user is None or row > 0
+    return Request(question.prompt, question.user, row, known, question.user_text, number)
+
+
+def answer_file(
+    lm: PersonalizedLM,
+    questions: Sequence[Question],
+    output: str | Path,
+    options: GenerationOptions,
+    *,
+    batch_size: int = 16,
+    reference: bool = False,
+    progress: Progress = lambda batches, _: batches,
+) -> Answered:
+    """Append to `output` what it does not hold yet; every batch is written before the next begins.
+
+    Each line is an object with `line`, `prompt`, `user`, `user_text` (where there is one), `known`, `response`,
+    `finished` and `settings`: a hash of model and options, so that answers of different kinds never share a file. A
+    last line that was only half written is dropped.
+
+    Raises:
+        DataError: `output` holds answers to other questions, or of another model or other options.
+    """
+    path = Path(output)
+    settings = _settings(lm, options, reference)
+    kept = _continue(path, questions, settings)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    batches = answers(lm, questions, options, batch_size=batch_size, reference=reference, start=kept, progress=progress)
+    with path.open("a", encoding="utf8", newline="\n") as file:
+        for records in batches:
+            lines = [json.dumps({**r, "settings": settings}, ensure_ascii=False) + "\n" for r in records]
+            file.write("".join(lines))
+            file.flush()
+    unknown = sorted({q.user for q in questions if q.user is not None and not lm.users.known([q.user])[0]})
+    return Answered(path, kept, len(questions) - kept, tuple(unknown))
+
+
+def _continue(path: Path, questions: Sequence[Question], settings: str) -> int:
+    """How many answers `path` holds to these questions in their order; half a line at its end is cut off."""
+    if not path.exists():
+        return 0
+    whole, held = _whole_lines(path)
+    if len(held) > len(questions):
+        raise DataError(f"{path}: found {len(held)} answers to {len(questions)} questions; choose another file")
+    for number, (record, question) in enumerate(zip(held, questions, strict=False), 1):
+        expected = {**question.record(), "settings": settings}
+        wrong = [name for name in expected if record.get(name) != expected[name]]
+        wrong += [] if "user_text" in expected or "user_text" not in record else ["user_text"]
+        if wrong:
+            why = "another model or other options" if wrong == ["settings"] else f"another question ({wrong[0]})"
+            raise DataError(f"{path}, line {number}: found an answer of {why}; choose another file, or delete this one")
+    if whole < path.stat().st_size:
+        with path.open("r+b") as file:
+            file.truncate(whole)
+    return len(held)
+
+
+def _whole_lines(path: Path) -> tuple[int, list[dict[str, Any]]]:
+    """Bytes up to the last line that is whole, and the objects of the lines."""
+    held: list[dict[str, Any]] = []
+    whole = 0
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not line.endswith(b"\n"):
+                break
+            try:
+                record = json.loads(line)
+            except ValueError:
+                record = None
+            if not isinstance(record, dict):
+                raise DataError(f"{path}, line {number}: found no JSON object, expected an answer; choose another file")
+            held.append(record)
+            whole += len(line)
+    return whole, held
+
+
+def _settings(lm: PersonalizedLM, options: GenerationOptions, reference: bool) -> str:
+    """A hash of the model (samples of its weights) and of how it decodes."""
+    h = hashlib.sha256(f"{options} {reference}".encode())
+    h.update((fingerprint(lm.model) + fingerprint(lm.user_model)).encode())
+    for name, p in lm.model.named_parameters():
+        if "lora_" in name:
+            flat = p.detach().flatten()
+            h.update(flat[:: max(flat.numel() // 64, 1)].double().cpu().numpy().tobytes())
+    return h.hexdigest()[:12]

@@ -1,0 +1,132 @@
+"""A job over a file loses nothing and repeats nothing, wherever it was interrupted."""
+
+import json
+
+import pytest
+import torch
+
+from prlhf.errors import DataError
+from prlhf.generation import Question, answer_file, assign, read_questions, read_users
+from prlhf.lm.requests import GenerationOptions
+from prlhf.types import Message
+
+OPTIONS = GenerationOptions(max_new_tokens=5, temperature=1.0, seed=2)
+QUESTIONS = [
+    Question(1, "hi", "ann"),
+    Question(2, "hi", "bob"),
+    Question(4, "a longer question", "zoe"),
+    Question(5, (Message("user", "why?"),), None, "likes short answers"),
+    Question(6, "hi", "ann"),
+]
+
+
+def rows(path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text(encoding="utf8").splitlines()]
+
+
+def test_each_line_says_who_asked_what(lm, tmp_path):
+    path = tmp_path / "deep" / "out.jsonl"
+    done = answer_file(lm, QUESTIONS, path, OPTIONS, batch_size=2)
+    found = rows(path)
+    assert (done.written, done.kept, done.unknown) == (5, 0, ("zoe",))
+    assert [r["line"] for r in found] == [1, 2, 4, 5, 6]
+    assert [r["user"] for r in found] == ["ann", "bob", "zoe", None, "ann"]
+    assert [r["known"] for r in found] == [True, True, False, True, True]
+    assert found[3]["prompt"] == [{"role": "user", "content": "why?"}]
+    assert found[3]["user_text"] == "likes short answers" and "user_text" not in found[0]
+    greedy = answer_file(lm, QUESTIONS, tmp_path / "g.jsonl", GenerationOptions(5), batch_size=3)
+    assert rows(greedy.path)[1]["response"] == lm.generate(["hi"], "bob", max_new_tokens=5)[0]
+
+
+def test_interrupted_anywhere_the_file_ends_up_the_same(lm, tmp_path):
+    whole = tmp_path / "whole.jsonl"
+    answer_file(lm, QUESTIONS, whole, OPTIONS, batch_size=2)
+    wanted = whole.read_bytes()
+    path = tmp_path / "out.jsonl"
+    ends = [i for i, b in enumerate(wanted, 1) if b == ord("\n")]
+    for cut in [0, 1, ends[0] - 1, ends[0], ends[1] + 9, len(wanted) - 1, len(wanted)]:
+        path.write_bytes(wanted[:cut])
+        done = answer_file(lm, QUESTIONS, path, OPTIONS, batch_size=3)
+        assert path.read_bytes() == wanted
+        assert (done.kept, done.written) == (sum(e <= cut for e in ends), 5 - sum(e <= cut for e in ends))
+
+
+def test_every_batch_is_on_disk_before_the_next(lm, tmp_path):
+    path, seen = tmp_path / "out.jsonl", []
+
+    def watch(batches, _):
+        for at in batches:
+            seen.append(len(rows(path)))
+            yield at
+
+    answer_file(lm, QUESTIONS, path, OPTIONS, batch_size=2, progress=watch)
+    assert seen == [0, 2, 4]
+
+
+def test_answers_of_another_kind_are_never_mixed(lm, tmp_path):
+    path = tmp_path / "out.jsonl"
+    answer_file(lm, QUESTIONS[:3], path, OPTIONS)
+    before = path.read_bytes()
+    with pytest.raises(DataError, match="line 1: found an answer of another model or other options"):
+        answer_file(lm, QUESTIONS, path, GenerationOptions(max_new_tokens=6))
+    with pytest.raises(DataError, match=r"line 2: found an answer of another question \(user\)"):
+        answer_file(lm, [QUESTIONS[0], Question(2, "hi", "ann"), QUESTIONS[2]], path, OPTIONS)
+    with pytest.raises(DataError, match="3 answers to 2 questions"):
+        answer_file(lm, QUESTIONS[:2], path, OPTIONS)
+    with torch.no_grad():
+        lm.user_model.table.weight[1] += 1
+    with pytest.raises(DataError, match="another model"):
+        answer_file(lm, QUESTIONS, path, OPTIONS)
+    assert path.read_bytes() == before
+    path.write_text("prompt,response\n")
+    with pytest.raises(DataError, match="line 1: found no JSON object"):
+        answer_file(lm, QUESTIONS, path, OPTIONS)
+
+
+def test_reading_prompts(tmp_path):
+    text = tmp_path / "p.txt"
+    text.write_text("one\n\nthree — with\x85odd characters\r\n", encoding="utf8")
+    assert [(q.line, q.prompt) for q in read_questions(text)] == [
+        (1, "one"),
+        (2, ""),
+        (3, "three — with\x85odd characters"),
+    ]
+    table = tmp_path / "p.jsonl"
+    lines = [
+        {"prompt": "a", "user_id": 7, "user_text": "x"},
+        {"prompt": [{"role": "user", "content": "b"}], "user": "ann"},
+    ]
+    table.write_text("\n\n".join(map(json.dumps, lines)))
+    assert read_questions(table) == [Question(1, "a", "7", "x"), Question(3, (Message("user", "b"),), "ann")]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("p.jsonl", '{"prompt": "a"}\n{"text": "b"}', r"p.jsonl, row 2: found no field 'prompt'"),
+        ("p.jsonl", '{"prompt": 3}', "row 1: prompt: found int 3"),
+        ("p.jsonl", '{"prompt": "a", "user_id": ["x"]}', "row 1, field 'user_id'"),
+        ("p.jsonl", "oops", "row 1: found no JSON"),
+        ("p.doc", "hi", "unknown suffix"),
+        ("absent.txt", None, "no file at"),
+    ],
+)
+def test_prompts_that_cannot_be_read(tmp_path, name, content, message):
+    if content is not None:
+        (tmp_path / name).write_text(content)
+    with pytest.raises(DataError, match=message):
+        read_questions(tmp_path / name)
+
+
+def test_users_for_prompts(tmp_path):
+    path = tmp_path / "u.txt"
+    path.write_text("ann\n\nbob\n")
+    users = read_users(path)
+    assert users == ["ann", None, "bob"]
+    questions = [Question(i, p) for i, p in enumerate("abc", 1)]
+    assert [q.user for q in assign(questions, users)] == users
+    assert [q.user for q in assign(questions, ["ann"])] == ["ann"] * 3
+    crossed = assign(questions[:2], users, every=True)
+    assert [(q.line, q.user) for q in crossed] == [(n, u) for n in (1, 2) for u in users]
+    with pytest.raises(DataError, match="3 users for 2 prompts"):
+        assign(questions[:2], users)
