@@ -3,10 +3,10 @@
 import logging
 
 import pytest
-from conftest import make_model, make_tokenizer
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
+from conftest import make_model, make_tokenizer
 from prlhf.config import ModelConfig
 from prlhf.errors import DataError, UnsupportedModelError
 from prlhf.lm import Template

@@ -1,10 +1,10 @@
 """The checkpoint folder (DESIGN.md 5.6): a PEFT adapter anyone can load, and the user model beside it.
 
-    README.md                          model card
-    adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
-    tokenizer files
-    user_model/                        config.json, model.safetensors, users.parquet
-    prlhf.json                         how to put them together; written last, so a folder without it is unfinished
+README.md                          model card
+adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
+tokenizer files
+user_model/                        config.json, model.safetensors, users.parquet
+prlhf.json                         how to put them together; written last, so a folder without it is unfinished
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import peft
 import torch
@@ -21,7 +21,7 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from peft import PeftModel
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig
 from prlhf.errors import CheckpointError
@@ -54,27 +54,35 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
     """Write `lm` aside and rename it to `folder`."""
-    if folder.exists() and not is_checkpoint(folder) and any(folder.iterdir()):
+    if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
     aside = folder.with_name(f".{folder.name}.writing")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
+    try:
+        _write(lm, aside, card)
+        replace_folder(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+    return folder
+
+
+def _write(lm: PersonalizedLM, folder: Path, card: str) -> None:
     if isinstance(lm.model, PeftModel):
-        lm.model.save_pretrained(str(aside), save_embedding_layers=False)
+        lm.model.save_pretrained(str(folder), save_embedding_layers=False)
+        (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card
     else:
-        lm.model.save_pretrained(str(aside))
-    lm.tokenizer.save_pretrained(str(aside))
-    save_users(aside / "user_model", lm.user_model, lm.users)
-    (aside / "README.md").write_text(_card(lm, card), encoding="utf8")
+        lm.model.save_pretrained(str(folder))
+    lm.tokenizer.save_pretrained(str(folder))
+    save_users(folder / "user_model", lm.user_model, lm.users)
+    (folder / "README.md").write_text(_card(lm, card), encoding="utf8")
     about = {
         "format": FORMAT,
         "model": lm.config.model_dump(mode="json"),
         "base_fingerprint": lm.base_fingerprint,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
     }
-    (aside / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
-    replace_folder(aside, folder)
-    return folder
+    (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
 
 
 def load(folder: str | Path) -> PersonalizedLM:
@@ -86,10 +94,7 @@ def load(folder: str | Path) -> PersonalizedLM:
     from prlhf.lm.personalized import PersonalizedLM
 
     path = _find(folder)
-    about = json.loads((path / MARKER).read_text(encoding="utf8"))
-    if about.get("format") != FORMAT:
-        raise CheckpointError(f"{path}: format {about.get('format')}, this prlhf reads {FORMAT}")
-    config = ModelConfig.model_validate(about["model"])
+    about, config = _about(path / MARKER)
     if config.tuning.type == "lora":
         base = load_base(config)
         if fingerprint(base) != about["base_fingerprint"]:
@@ -99,11 +104,22 @@ def load(folder: str | Path) -> PersonalizedLM:
             )
         model = PeftModel.from_pretrained(base, str(path), is_trainable=True)
     else:
-        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-        model = AutoModelForCausalLM.from_pretrained(str(path), dtype=dtype)
+        model = load_base(config.model_copy(update={"base": str(path.resolve()), "adapter": None}))
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
     return PersonalizedLM(model, tokenizer, user_model, users, config, about["base_fingerprint"]).eval()
+
+
+def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
+    try:
+        about = json.loads(marker.read_text(encoding="utf8"))
+        found = about.get("format")
+        if found != FORMAT:
+            raise CheckpointError(f"{marker}: found format {found}, this prlhf reads {FORMAT}; update prlhf")
+        about["base_fingerprint"]
+        return about, ModelConfig.model_validate(about["model"])
+    except (ValueError, KeyError, AttributeError) as e:  # pydantic's ValidationError is a ValueError
+        raise CheckpointError(f"{marker} does not describe a prlhf model: {e}") from e
 
 
 def _find(folder: str | Path) -> Path:
@@ -114,25 +130,28 @@ def _find(folder: str | Path) -> Path:
     if path.exists():
         raise CheckpointError(f"{path} holds no finished prlhf model ({MARKER} is missing); is the run complete?")
     try:
-        return Path(snapshot_download(str(folder)))
+        fetched = Path(snapshot_download(str(folder)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
         raise CheckpointError(f"no model at {folder}: neither a folder nor a model that the hub gives") from e
+    if not is_checkpoint(fetched):
+        raise CheckpointError(f"{folder} on the hub is no prlhf model ({MARKER} is missing)")
+    return fetched
 
 
 def _card(lm: PersonalizedLM, extra: str) -> str:
-    kind = lm.user_model.config.type
+    kind, lora = lm.user_model.config.type, isinstance(lm.model, PeftModel)
     how = (
         "The folder also loads in plain PEFT (`PeftModel.from_pretrained`): that is the LoRA without user tokens."
-        if isinstance(lm.model, PeftModel)
+        if lora
         else "The folder also loads in plain transformers: that is the tuned model without user tokens."
     )
-    if lm.config.adapter:
+    if lora and lm.config.adapter:
         how += f" Merge the adapter `{lm.config.adapter}` into the base first: this LoRA stands on top of it."
     return f"""---
 library_name: prlhf
 base_model: {lm.config.base}
-base_model_relation: adapter
-tags: [personalized-rlhf, dpo, lora]
+base_model_relation: {"adapter" if lora else "finetune"}
+tags: [personalized-rlhf, preference-optimization{", lora" if lora else ""}]
 ---
 # A personalised language model
 

@@ -27,7 +27,6 @@ class UserTokens:
     def __init__(self, embedding: nn.Module, user_model: UserModel):
         self.user_model = user_model
         self.vocab_rows = int(embedding.weight.shape[0])
-        self._pending: list[Tensor] = []
         embedding.register_forward_pre_hook(self._before)
         embedding.register_forward_hook(self._after)
 
@@ -37,12 +36,14 @@ class UserTokens:
         return tuple(range(self.vocab_rows + row * t, self.vocab_rows + (row + 1) * t))
 
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        """Give the layer ids that it has; the true ones travel with them, so that threads do not meet."""
         ids = args[0]
-        self._pending.append(ids)
-        return (ids.masked_fill(ids >= self.vocab_rows, 0), *args[1:])
+        known = ids.masked_fill(ids >= self.vocab_rows, 0)
+        known.with_users = ids  # type: ignore[attr-defined]
+        return (known, *args[1:])
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        ids = self._pending.pop()
+        ids: Tensor = args[0].with_users
         is_user = ids >= self.vocab_rows
         if self.user_model.tokens == 0 or not bool(is_user.any()):
             return output

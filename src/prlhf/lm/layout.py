@@ -117,9 +117,7 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
     see_branch = (b[:, None, :] == 0) | (b[:, None, :] == b[:, :, None])
     see_side = (s[:, None, :] == 0) | (s[:, None, :] == s[:, :, None])
     mask = causal & see_branch & see_side  # padding sees padding only: no row of the softmax is empty
-    return Rows(
-        _pad(ids, pad), mask[:, None], _pad(positions, 0), **targets.tensors(), slots=len(batch) * k * 2
-    )
+    return Rows(_pad(ids, pad), mask[:, None], _pad(positions, 0), **targets.tensors(), slots=len(batch) * k * 2)
 
 
 def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:

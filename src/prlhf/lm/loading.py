@@ -34,24 +34,28 @@ def refuse(config: Any) -> None:
     """Raise UnsupportedModelError, with the reason, for an architecture that user tokens cannot work with."""
     name = config.model_type
     if getattr(config, "is_encoder_decoder", False):
-        raise UnsupportedModelError(f"{name} is an encoder-decoder model; prlhf personalises decoder-only language models")
+        raise UnsupportedModelError(
+            f"{name} is an encoder-decoder model; prlhf personalises decoder-only language models"
+        )
     if getattr(config, "vision_config", None) is not None or getattr(config, "audio_config", None) is not None:
         raise UnsupportedModelError(f"{name} is a multimodal model; load its text model on its own")
     text = config.get_text_config()
     if getattr(text, "hidden_size_per_layer_input", 0):
         raise UnsupportedModelError(
-            f"{name} looks every token up again in each layer (per-layer embeddings), and user tokens have no entry there"
+            f"{name} looks every token up again in each layer (per-layer embeddings); user tokens have no entry there"
         )
 
 
 def load_base(config: ModelConfig) -> nn.Module:
-    """The base model, with `config.adapter` (an SFT run's) merged into it: what the reference is.
+    """The base model, with `config.adapter` (an SFT run's) merged into it: what the reference is. It has no dropout.
 
     Raises:
         CheckpointError: the model or adapter is not there, or cannot be fetched.
         UnsupportedModelError: it cannot carry user tokens.
     """
     source = resolve(config.base)
+    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+        raise CheckpointError(f"model.base: cannot load {config.base!r}: the folder has no config.json")
     try:
         refuse(AutoConfig.from_pretrained(source))
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
@@ -63,11 +67,30 @@ def load_base(config: ModelConfig) -> nn.Module:
             raise
         raise UnsupportedModelError(f"model.base: {config.base!r} is no causal language model: {e}") from e
     if config.adapter is not None:
-        try:
-            model = PeftModel.from_pretrained(model, config.adapter).merge_and_unload()
-        except (OSError, ValueError) as e:
-            raise CheckpointError(f"model.adapter: cannot load {config.adapter!r}: {str(e).splitlines()[0]}") from e
+        model = _merge(model, config.adapter)
+    _no_dropout(model)
     return model
+
+
+def _merge(model: nn.Module, adapter: str) -> nn.Module:
+    folder = Path(adapter).expanduser()
+    try:
+        return PeftModel.from_pretrained(model, str(folder) if folder.is_dir() else adapter).merge_and_unload()
+    except (OSError, ValueError) as e:
+        raise CheckpointError(f"model.adapter: cannot load {adapter!r}: {str(e).splitlines()[0]}") from e
+    except (RuntimeError, KeyError) as e:  # tensors of another shape
+        raise CheckpointError(
+            f"model.adapter: {adapter!r} does not fit this base model: {str(e).splitlines()[0]}"
+        ) from e
+
+
+def _no_dropout(model: nn.Module) -> None:
+    """Switch off the base model's own dropout: the reference has none, and h = 0 at the start needs the same policy."""
+    for module in model.modules():
+        if isinstance(module, nn.Dropout):
+            module.p = 0.0
+        if isinstance(getattr(module, "attention_dropout", None), float):
+            module.attention_dropout = 0.0
 
 
 def load_tokenizer(config: ModelConfig) -> Any:

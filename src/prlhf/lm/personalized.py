@@ -129,6 +129,8 @@ class PersonalizedLM(nn.Module):
 
     @torch.no_grad()
     def _check_head(self) -> bool:
+        if getattr(self.causal_lm.config.get_text_config(), "final_logit_softcapping", None):
+            return False  # hardly visible on small logits
         ids = torch.arange(min(8, self.vocab_rows), device=self.device)[None]
         training, self.training = self.training, False
         self.model.eval()

@@ -8,6 +8,7 @@ goes on with the same batches, and gives the same bits.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +20,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from torch import nn
 
+from prlhf.errors import CheckpointError
 from prlhf.lm.loading import fingerprint, load_base
 from prlhf.lm.logprobs import Layout, pair_logprobs
 from prlhf.lm.template import Encoded
@@ -29,6 +32,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ReferenceCache", "default_cache", "reference_logprobs"]
 
+logger = logging.getLogger(__name__)
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 
@@ -43,24 +47,30 @@ class ReferenceCache:
 
     def __init__(self, folder: Path, fingerprint: str):
         self.path = folder / f"reference-{fingerprint}.safetensors"
-        self.values: dict[bytes, tuple[float, float]] = {}
-        if self.path.exists():
-            try:
-                held = load_file(str(self.path))
-                self.values = {
-                    key.tobytes(): (float(c), float(r)) for key, (c, r) in zip(held["keys"], held["values"], strict=True)
-                }
-            except (SafetensorError, KeyError, ValueError):
-                self.path.unlink(missing_ok=True)  # a cache may always be made again
+        self.values = self._read()
+
+    def _read(self) -> dict[bytes, tuple[float, float]]:
+        if not self.path.exists():
+            return {}
+        try:
+            held = load_file(str(self.path))
+            keys, values = held["keys"], held["values"].tolist()
+            return {key.tobytes(): (c, r) for key, (c, r) in zip(keys, values, strict=True)}
+        except (SafetensorError, KeyError, ValueError, TypeError):
+            logger.warning("%s is damaged and will be made again", self.path)
+            return {}
 
     def write(self) -> None:
-        """Write everything aside, then rename."""
-        if not self.values:
+        """Write everything aside, then rename. What another run has added meanwhile is kept, and what is not finite
+        left out: a base or a comparison that gives such numbers wants looking at, not remembering."""
+        finite = {key: pair for key, pair in self.values.items() if np.isfinite(pair).all()}
+        held = self._read() | finite
+        if not held:
             return
         self.path.parent.mkdir(parents=True, exist_ok=True)
         aside = self.path.with_suffix(f".{os.getpid()}.writing")
-        keys = np.frombuffer(b"".join(self.values), dtype=np.uint8).reshape(-1, 16)
-        save_file({"keys": keys, "values": np.array(list(self.values.values()), np.float64)}, str(aside))
+        keys = np.frombuffer(b"".join(held), dtype=np.uint8).reshape(-1, 16)
+        save_file({"keys": keys, "values": np.array(list(held.values()), np.float64)}, str(aside))
         os.replace(aside, self.path)
 
 
@@ -88,6 +98,9 @@ def reference_logprobs(
             loaded once more for what is not in the cache.
         cache: folder of the cache; None = keep nothing.
         flush_every: batches after which the cache is written: what a kill loses.
+
+    Raises:
+        CheckpointError: after full fine-tuning, where the base model is not what it was.
     """
     plain = [replace(c, prompt=c.reference_prompt, cut=len(c.reference_prompt)) for c in comparisons]
     keys = [_key(c) for c in plain]
@@ -113,10 +126,20 @@ def _as_reference(lm: PersonalizedLM) -> Iterator[None]:
     training, own = lm.training, lm.model
     lm.eval()
     if lm.config.tuning.type == "full" and fingerprint(own) != lm.base_fingerprint:
-        lm.model = load_base(lm.config).to(lm.device).eval()
+        lm.model = _base_again(lm)
     try:
         with lm.adapter_off(), torch.no_grad():
             yield
     finally:
         lm.model = own
         lm.train(training)
+
+
+def _base_again(lm: PersonalizedLM) -> nn.Module:
+    base = load_base(lm.config)
+    if fingerprint(base) != lm.base_fingerprint:
+        raise CheckpointError(
+            f"the reference is needed, and {lm.config.base!r} is no longer the model that training started from (its "
+            "weights or dtype changed); point model.base to the right one"
+        )
+    return base.to(lm.device).eval()

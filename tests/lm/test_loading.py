@@ -1,0 +1,141 @@
+"""Which base models are taken, which are refused and why, and an SFT adapter that belongs to the base."""
+
+from pathlib import Path
+
+import pytest
+import torch
+from peft import LoraConfig, get_peft_model
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from conftest import make_model
+from prlhf.config import Individual, Lora, ModelConfig
+from prlhf.errors import CheckpointError, UnsupportedModelError
+from prlhf.lm import PersonalizedLM, reference_logprobs
+from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer, resolve
+from prlhf.types import Comparison
+
+IDS = torch.tensor([[5, 9, 40, 77]])
+
+
+def write_config(folder: Path, architecture: str, **options) -> str:
+    AutoConfig.for_model(architecture, **options).save_pretrained(folder)
+    return str(folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "reason"),
+    [
+        ("t5", "t5 is an encoder-decoder model"),
+        ("llava", "llava is a multimodal model"),
+        ("gemma3", "gemma3 is a multimodal model"),
+        ("gemma3n_text", "gemma3n_text looks every token up again in each layer"),
+    ],
+)
+def test_what_cannot_work_is_refused_with_the_reason(tmp_path, architecture, reason):
+    with pytest.raises(UnsupportedModelError, match=reason):
+        load_base(ModelConfig(base=write_config(tmp_path, architecture)))
+
+
+def test_what_is_no_language_model_is_refused(tmp_path):
+    with pytest.raises(UnsupportedModelError, match="no causal language model"):
+        load_base(ModelConfig(base=write_config(tmp_path, "vit")))
+
+
+def test_missing_folders(tmp_path, base_folder):
+    with pytest.raises(CheckpointError, match=r"model\.base: no folder"):
+        load_base(ModelConfig(base=str(tmp_path / "nowhere")))
+    with pytest.raises(CheckpointError, match=r"model\.base: cannot load"):
+        load_base(ModelConfig(base=str(tmp_path)))
+    with pytest.raises(CheckpointError, match=r"model\.base: cannot load 'somebody/a-model'"):
+        load_base(ModelConfig(base="somebody/a-model"))
+    with pytest.raises(CheckpointError, match=r"model\.adapter: cannot load"):
+        load_base(ModelConfig(base=base_folder(), adapter=str(tmp_path / "nowhere")))
+    with pytest.raises(CheckpointError, match=r"model\.base: no tokenizer"):
+        load_tokenizer(ModelConfig(base=write_config(tmp_path, "llama")))
+
+
+def test_bundled_models_have_names():
+    assert Path(resolve("planted")).is_dir()
+    assert resolve("somebody/a-model") == "somebody/a-model"
+
+
+def sft_adapter(folder: Path, base: str, **options) -> str:
+    model = get_peft_model(
+        AutoModelForCausalLM.from_pretrained(base), LoraConfig(target_modules="all-linear", **options)
+    )
+    torch.manual_seed(3)
+    with torch.no_grad():
+        for name, p in model.named_parameters():
+            if "lora_B" in name:
+                p.normal_(std=0.1)
+    model.save_pretrained(folder)
+    return str(folder)
+
+
+@torch.no_grad()
+def test_an_sft_adapter_is_part_of_the_base(tmp_path, base_folder):
+    base = base_folder("llama")
+    adapter = sft_adapter(tmp_path / "sft", base)
+    merged = load_base(ModelConfig(base=base, adapter=adapter))
+    alone = load_base(ModelConfig(base=base))
+    assert fingerprint(merged) != fingerprint(alone)
+    assert (merged(IDS).logits - alone(IDS).logits).abs().max() > 0.01
+
+    lm = PersonalizedLM.create(ModelConfig(base=base, adapter=adapter), Individual(tokens=2), ["ann"])
+    encoded = [lm.template.comparison(Comparison("why?", "because", "no"))]
+    whole = torch.tensor([[*encoded[0].prompt, *encoded[0].chosen]])
+    logps = merged(whole).logits.log_softmax(-1)[0]
+    start = len(encoded[0].prompt)
+    expected = sum(logps[start - 1 + i, token].item() for i, token in enumerate(encoded[0].chosen))
+    assert reference_logprobs(lm, encoded)[0, 0] == pytest.approx(expected, abs=1e-4)
+
+    for name, p in lm.model.named_parameters():
+        if "lora_B" in name:
+            p.normal_(std=0.1)
+    again = PersonalizedLM.from_pretrained(lm.save_pretrained(tmp_path / "model"))
+    assert again.config.adapter == adapter
+    ids = torch.tensor([lm.encode_prompt("why?", 1)])
+    assert torch.equal(again(ids).logits, lm.eval()(ids).logits)
+    assert reference_logprobs(again, encoded)[0, 0] == pytest.approx(expected, abs=1e-4)
+
+
+def test_an_adapter_of_another_model_is_refused(tmp_path, base_folder):
+    make_model("llama", intermediate_size=48).save_pretrained(tmp_path / "other")
+    adapter = sft_adapter(tmp_path / "sft", str(tmp_path / "other"))
+    with pytest.raises(CheckpointError, match="does not fit this base model"):
+        load_base(ModelConfig(base=base_folder("llama"), adapter=adapter))
+
+
+def test_lora_on_transposed_matrices(base_folder):
+    model = add_lora(load_base(ModelConfig(base=base_folder("gpt2"))), Lora(r=2))
+    assert model.peft_config["default"].fan_in_fan_out
+    shapes = {name: p.shape for name, p in model.named_parameters() if "lora" in name and ".0.attn.c_attn" in name}
+    assert sorted(map(tuple, shapes.values())) == [(2, 32), (96, 2)]
+    plain = add_lora(load_base(ModelConfig(base=base_folder("llama"))), Lora(r=2))
+    assert not plain.peft_config["default"].fan_in_fan_out
+
+
+def test_unknown_target_modules(base_folder):
+    with pytest.raises(UnsupportedModelError, match=r"model\.tuning\.target_modules"):
+        add_lora(load_base(ModelConfig(base=base_folder())), Lora(target_modules=["no_such_layer"]))
+
+
+@torch.no_grad()
+def test_the_base_has_no_dropout_while_training(base_folder):
+    assert AutoConfig.from_pretrained(base_folder("gpt2")).resid_pdrop > 0
+    model = load_base(ModelConfig(base=base_folder("gpt2"))).train()
+    assert torch.equal(model(IDS).logits, model(IDS).logits)
+
+
+def test_the_dtype(base_folder):
+    assert load_base(ModelConfig(base=base_folder())).dtype == torch.float32
+    assert load_base(ModelConfig(base=base_folder(), dtype="float64")).dtype == torch.float64
+
+
+def test_the_fingerprint_sees_weights_and_not_a_lora(base_folder):
+    model = load_base(ModelConfig(base=base_folder()))
+    before = fingerprint(model)
+    assert fingerprint(add_lora(model, Lora())) == before
+    with torch.no_grad():
+        next(model.parameters()).add_(1e-3)
+    assert fingerprint(model) != before
