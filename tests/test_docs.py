@@ -40,7 +40,7 @@ def check(words: list[str]) -> None:
         command = command.commands[rest.pop(0)]
     with command.make_context(" ".join(words[:2]), rest) as context:
         given = context.params
-    kind = {"train": RunConfig, "sft": SftConfig}.get(name)
+    kind = {"train": RunConfig, "sft": SftConfig, "demo": RunConfig}.get(name)
     if kind is not None and given.get("overrides"):
         load_config(kind, overrides=given["overrides"])
     recipe = given.get("recipe")

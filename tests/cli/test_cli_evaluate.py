@@ -1,8 +1,6 @@
 """`prlhf evaluate` as a command; the evaluation itself is replaced."""
 
 import json
-import sys
-from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -10,38 +8,38 @@ from typer.testing import CliRunner
 
 from prlhf.cli.main import app
 from prlhf.config import DataConfig, RunConfig
-from prlhf.evaluation import Scores, paired_difference, per_user, summarise
+from prlhf.evaluation import Scores, per_user, summarise
+from prlhf.evaluation.result import Evaluation
 from prlhf.types import Comparison
 
-RUN = CliRunner()
+RUN = CliRunner(env={"COLUMNS": "150"})
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """What `prlhf evaluate` asks for; nothing is scored."""
+    import prlhf.evaluation.run as module
+
     rng = np.random.default_rng(0)
     votes = [Comparison(f"{i}?", "a", "b", user=user, id=f"{user}{i}") for user in ("ann", "bob") for i in range(20)]
-    seen = np.ones(40, bool)
-    a, b = (
-        Scores.of(votes, seen=seen, h_specific=rng.normal(size=40), h_generic=rng.normal(size=40)) for _ in range(2)
-    )
-    metrics = summarise(a, beta=0.1, bootstrap=10)
+    h = rng.normal(size=(2, 40))
+    scores = Scores.of(votes, seen=np.ones(40, bool), h_specific=h[0], h_generic=h[1])
     made = []
 
-    def evaluate_run(run, data, *, split, pooled, against):
-        made.append((run, data, split, pooled, against))
-        return SimpleNamespace(
-            metrics=metrics,
-            baselines={"pooled": summarise(b, beta=0.1, bootstrap=10)},
-            against=paired_difference(a, b, bootstrap=10) if against else None,
-            per_user=per_user(a, 0.1),
-            as_dict=lambda: {"metrics": metrics.as_dict()},
-            report=lambda: SimpleNamespace(save=lambda path: (path.write_text("<html>"), path)[1]),
+    def measure(run, data, **options):
+        made.append((run, data, options))
+        return Evaluation(
+            run=str(run),
+            source=data.source,
+            fingerprint="f",
+            side="test",
+            scores=scores,
+            metrics=summarise(scores, beta=0.1, bootstrap=10),
+            per_user=per_user(scores, 0.1),
+            notes=("all of it was trained on",),
         )
 
-    module = ModuleType("prlhf.evaluation.evaluate")
-    module.evaluate_run = evaluate_run
-    monkeypatch.setitem(sys.modules, "prlhf.evaluation.evaluate", module)
+    monkeypatch.setattr(module, "evaluate", measure)
     return made
 
 
@@ -53,30 +51,29 @@ def run(tmp_path):
 
 
 def test_by_default_the_data_of_the_run(calls, run):
-    done = RUN.invoke(app, ["evaluate", str(run)], env={"COLUMNS": "150"})
+    done = RUN.invoke(app, ["evaluate", str(run)])
     assert done.exit_code == 0, done.output
-    assert calls == [(run, DataConfig(source="mine.jsonl", columns={"user_id": "worker"}), None, None, None)]
-    assert "own row, seen users" in done.stdout and "pooled" in done.stdout
+    folder, data, options = calls[0]
+    assert (folder, data) == (run, DataConfig(source="mine.jsonl", columns={"user_id": "worker"}))
+    assert options["split"] is options["pooled"] is options["against"] is None
+    assert "own row, seen users" in done.stdout and "all of it was trained on" in done.stdout
 
 
 def test_other_data_other_run_and_files(calls, run):
-    out = run / "out"
-    out.mkdir()
-    files = ["--json", str(out / "f.json"), "--per-user", str(out / "u.parquet"), "--report", str(out / "r.html")]
+    files = ["--json", str(run / "f.json"), "--per-user", str(run / "u.parquet"), "--report", str(run / "r.html")]
     more = ["--data", "other.csv", "--split", "all", "--against", "runs/b", "--set", "columns.prompt=question"]
-    done = RUN.invoke(app, ["evaluate", str(run), *files, *more], env={"COLUMNS": "150"})
+    done = RUN.invoke(app, ["evaluate", str(run), *files, *more])
     assert done.exit_code == 0, done.output
-    _, data, split, pooled, against = calls[0]
+    _, data, options = calls[0]
     assert data == DataConfig(source="other.csv", columns={"prompt": "question"})
-    assert (split, pooled, str(against)) == ("all", None, "runs/b")
-    assert "paired over users" in done.stdout
-    assert "metrics" in json.loads((out / "f.json").read_text())
-    assert (out / "u.parquet").exists() and (out / "r.html").exists()
+    assert (options["split"], str(options["against"])) == ("all", "runs/b")
+    assert "metrics" in json.loads((run / "f.json").read_text())
+    assert (run / "u.parquet").exists() and (run / "r.html").exists()
 
 
 def test_refusals(calls, run, tmp_path_factory):
     done = RUN.invoke(app, ["evaluate", str(run), "--split", "tset"])
-    assert done.exit_code == 2 and "test, train, validation, unseen, all" in done.stderr
+    assert done.exit_code == 2 and "expected one of test, " in done.stderr
     done = RUN.invoke(app, ["evaluate", str(tmp_path_factory.mktemp("empty"))])
     assert done.exit_code == 2 and "not a run folder" in done.stderr
     assert not calls

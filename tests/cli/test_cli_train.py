@@ -99,7 +99,8 @@ def test_nothing_held_out(calls, monkeypatch, tmp_path):
 
 
 def test_metrics_table_leaves_out_what_does_not_exist():
-    from prlhf.cli.tables import HEADLINES, metrics_table
+    from prlhf.cli.tables import metrics_table
+    from prlhf.evaluation.result import HEADLINES
 
     metrics = some_metrics()
     assert math.isnan(metrics.overall.accuracy_generic_unseen.value)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from importlib import import_module
-from importlib.util import find_spec
 from typing import Annotated, Any, NamedTuple
 
 import typer
@@ -40,7 +39,6 @@ COMMANDS: dict[str, Command] = {
         "prlhf.cli.demo", "demo", "Learn what planted users want from their votes, and answer each of them."
     ),
 }
-COMMANDS = {name: entry for name, entry in COMMANDS.items() if find_spec(entry.module)}
 
 
 def load(name: str) -> Any:
