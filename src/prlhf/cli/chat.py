@@ -12,8 +12,8 @@ from prlhf.cli.answers import MaxNewTokens, NoRepeat, Penalty, Seed, Stop, Tempe
 from prlhf.cli.console import no_loading_bars
 
 if TYPE_CHECKING:
-    from prlhf.generation.conversation import Conversation
     from prlhf.generation.compare import Voice
+    from prlhf.generation.conversation import Conversation
 
 __all__ = ["chat"]
 
@@ -60,8 +60,8 @@ def chat(
     )
     no_loading_bars()
 
-    from prlhf.generation.conversation import Conversation
     from prlhf.generation.compare import voice, voices
+    from prlhf.generation.conversation import Conversation
     from prlhf.lm import PersonalizedLM
 
     lm = PersonalizedLM.from_pretrained(run)

@@ -124,8 +124,8 @@ def _one(
     options: GenerationOptions,
 ) -> None:
     """Answer one prompt on the terminal."""
-    from prlhf.generation.conversation import Conversation
     from prlhf.generation.compare import REFERENCE, voice, voices
+    from prlhf.generation.conversation import Conversation
 
     who = voices(lm, compare) if compare is not None else [REFERENCE if reference else voice(lm, user)]
     for v in who:
