@@ -3,19 +3,27 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from prlhf.cli.console import no_loading_bars
+from prlhf.cli.errors import interruptible
 
 if TYPE_CHECKING:
-    from prlhf.config import DataConfig
+    from rich.table import Table
 
-__all__ = ["SIDES", "evaluate"]
+    from prlhf.config import DataConfig, RunConfig
+    from prlhf.evaluation.metrics import Metrics
+    from prlhf.evaluation.paired import PairedDifference
+    from prlhf.evaluation.result import Evaluation
 
-SIDES = ("test", "train", "validation", "unseen", "all")
+__all__ = ["BASELINES", "SIDES", "evaluate", "pooled_config"]
+
+SIDES = ("test", "unseen", "validation", "train", "context", "all")
+BASELINES = ("pooled", "length", "user_text", "in_context", "oracle")
 
 
 def evaluate(
@@ -30,15 +38,25 @@ def evaluate(
             help=f"{', '.join(SIDES)}; by default test and unseen of the run's own data, and all of other data.",
         ),
     ] = None,
+    baselines: Annotated[
+        str,
+        typer.Option(metavar="LIST", help=f"Some of {','.join(BASELINES)}, or none; in_context takes longest."),
+    ] = ",".join(BASELINES),
     pooled: Annotated[
-        Path | None, typer.Option(metavar="RUN2", help="A run of pooled DPO (alpha 0), shown as a baseline.")
+        Path | None,
+        typer.Option(metavar="RUN2", help="A run of pooled DPO, shown as a baseline; by default RUN/pooled."),
     ] = None,
+    train_pooled: Annotated[
+        bool, typer.Option("--train-pooled", help="Train pooled DPO with the run's own budget into RUN/pooled first.")
+    ] = False,
     against: Annotated[
         Path | None, typer.Option(metavar="RUN2", help="Another run: the paired difference, with its interval.")
     ] = None,
+    bootstrap: Annotated[int, typer.Option(min=0, help="Draws of users behind each interval; 0 = none.")] = 1000,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
     users_path: Annotated[
-        Path | None, typer.Option("--per-user", metavar="OUT.parquet", help="Write one row a user.")
+        Path | None,
+        typer.Option("--per-user", metavar="OUT.parquet", help="Write one row a user; with --json beside it anyway."),
     ] = None,
     report: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Write a report with plots, in one file.")
@@ -48,52 +66,136 @@ def evaluate(
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="An option of the data, as columns.user_id=worker."),
     ] = None,
 ) -> None:
-    """Measure a run on held-out comparisons, beside its baselines."""
+    """Measure a run on held-out comparisons, beside its baselines on the same ones."""
     from prlhf.errors import ConfigError
 
     if split is not None and split not in SIDES:
         raise ConfigError(f"--split: found {split!r}, expected one of {', '.join(SIDES)}")
-    config = _data(run, data, overrides or [])
-
-    from prlhf.evaluation.evaluate import evaluate_run
-
+    names = _names(baselines)
+    if train_pooled and pooled is not None:
+        raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
+    own = _run_config(run)
+    config = _data(own, data, overrides or [])
     no_loading_bars()
-    found = evaluate_run(run, config, split=split, pooled=pooled, against=against)
+    if train_pooled:
+        pooled = _train_pooled(run, own)
+
+    from prlhf.evaluation.run import evaluate as measure
+    from prlhf.training.progress import bar
+
+    found = measure(
+        run,
+        config,
+        split=split,
+        pooled=pooled,
+        against=against,
+        baselines=names,
+        bootstrap=bootstrap,
+        progress=bar,
+    )
     _tell(found)
-    if json_path is not None:
-        json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
-        typer.echo(f"figures: {json_path}")
-    if users_path is not None:
-        found.per_user.save(users_path)
-        typer.echo(f"users: {users_path}")
-    if report is not None:
-        typer.echo(f"report: {found.report().save(report)}")
+    _write(found, json_path, users_path, report)
 
 
-def _data(run: Path, source: str | None, overrides: list[str]) -> DataConfig:
-    """The run's own data options, or those of another source, then the overrides."""
-    from prlhf.config import DataConfig, RunConfig, load_config
+def _names(text: str) -> list[str]:
+    """The baselines of a comma-separated list."""
+    from prlhf.errors import ConfigError
+
+    names = [name.strip() for name in text.split(",") if name.strip() not in ("", "none")]
+    unknown = [name for name in names if name not in BASELINES]
+    if unknown:
+        raise ConfigError(f"--baselines: found {unknown[0]!r}, expected none or some of {', '.join(BASELINES)}")
+    return names
+
+
+def _run_config(run: Path) -> RunConfig:
+    from prlhf.config import RunConfig, load_config
     from prlhf.errors import CheckpointError
 
     held = run / "config.json"
     if not held.exists():
         raise CheckpointError(f"{run} is not a run folder of `prlhf train` (no config.json)")
-    values: dict[str, Any] = {"source": source}
-    if source is None:
-        values = load_config(RunConfig, held).data.model_dump(mode="json")
+    return load_config(RunConfig, held)
+
+
+def _data(own: RunConfig, source: str | None, overrides: list[str]) -> DataConfig:
+    """The run's own data options, or those of another source, then the overrides."""
+    from prlhf.config import DataConfig, load_config
+
+    values: dict[str, Any] = own.data.model_dump(mode="json") if source is None else {"source": source}
     return load_config(DataConfig, overrides=overrides, values=values)
 
 
-def _tell(found: Any) -> None:
+def pooled_config(config: RunConfig) -> RunConfig:
+    """Plain DPO with everything else as in `config`: no user tokens, and every comparison is the generic user's."""
+    from prlhf.config import Uniform
+
+    return config.model_copy(update={"user_model": Uniform(tokens=0), "alpha": 0.0})
+
+
+def _train_pooled(run: Path, own: RunConfig) -> Path:
+    """Train the pooled baseline of a run into its folder; a finished one is kept, an unfinished one gone on with."""
+    from prlhf.lm import is_checkpoint
+    from prlhf.training.train import train
+
+    folder, config = run / "pooled", pooled_config(own)
+    if is_checkpoint(folder / "model"):
+        typer.echo(f"pooled DPO: {folder} is there")
+        return folder
+    with interruptible(f"go on with: prlhf evaluate {shlex.quote(str(run))} --train-pooled"):
+        train(config, folder, resume=(folder / "config.json").exists())
+    return folder
+
+
+def _write(found: Evaluation, json_path: Path | None, users_path: Path | None, report: Path | None) -> None:
+    if json_path is not None:
+        json_path.parent.mkdir(parents=True, exist_ok=True)
+        json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+        typer.echo(f"figures: {json_path}")
+        users_path = users_path or json_path.with_suffix(".users.parquet")
+    if users_path is not None:
+        found.save_users(users_path)
+        typer.echo(f"users: {users_path}")
+    if report is not None:
+        typer.echo(f"report: {found.report().save(report)}")
+
+
+def _tell(found: Evaluation) -> None:
     from rich.console import Console
 
-    from prlhf.cli.tables import comparison_table, metrics_table
+    from prlhf.cli.tables import metrics_table
 
     console = Console()
+    console.print(f"{found.side} of {found.source}", highlight=False, markup=False)
+    for note in found.notes:
+        console.print(note, highlight=False, markup=False, style="yellow")
     console.print(metrics_table(found.metrics))
-    if found.baselines:
-        console.print(comparison_table({"this run": found.metrics, **found.baselines}))
-    if found.against is not None:
-        console.print(
-            f"difference to the other run, paired over users: {found.against.overall.accuracy}", highlight=False
-        )
+    if found.compared():
+        console.print(_systems(found))
+    for name, baseline in found.baselines.items():
+        if baseline.missing:
+            console.print(f"{name}: not applicable, {baseline.missing}", highlight=False, markup=False, style="dim")
+
+
+def _systems(found: Evaluation) -> Table:
+    """The run and everything it is compared with: one row a system."""
+    from rich.table import Table
+
+    table = Table(title="on the same comparisons", title_justify="left")
+    table.add_column("accuracy")
+    for name in ("seen users", "mean over users", "worst tenth", "this run minus it", "comparisons"):
+        table.add_column(name, justify="right", no_wrap=True)
+    _row(table, "this run", found.metrics, None)
+    for name, other in found.compared().items():
+        if other.metrics is not None:
+            _row(table, name, other.metrics, other.difference)
+    return table
+
+
+def _row(table: Table, name: str, metrics: Metrics, difference: PairedDifference | None) -> None:
+    figures = metrics.overall
+    gain = "" if difference is None else str(difference.overall.accuracy)
+    values = (figures.accuracy_seen, figures.accuracy_per_user)
+    worst = figures.accuracy_worst_tenth  # its interval would make the table too wide
+    worst_text = f"{worst.value:.3f}" if worst.exists else "–"
+    table.add_row(name, *(str(value) for value in values), worst_text, gain, f"{metrics.comparisons:,}")

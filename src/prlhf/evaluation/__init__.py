@@ -5,6 +5,7 @@ from typing import Any
 
 _PUBLIC = {
     "Estimate": "prlhf.evaluation.bootstrap",
+    "Evaluation": "prlhf.evaluation.result",
     "Figures": "prlhf.evaluation.metrics",
     "LengthBaseline": "prlhf.evaluation.length",
     "Metrics": "prlhf.evaluation.metrics",
@@ -14,6 +15,8 @@ _PUBLIC = {
     "Scores": "prlhf.evaluation.scores",
     "WinRate": "prlhf.evaluation.winrate",
     "derangement": "prlhf.evaluation.metrics",
+    "evaluate": "prlhf.evaluation.run",
+    "judge_policies": "prlhf.evaluation.judge",
     "length_scores": "prlhf.evaluation.length",
     "paired_difference": "prlhf.evaluation.paired",
     "per_user": "prlhf.evaluation.by_user",

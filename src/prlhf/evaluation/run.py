@@ -6,6 +6,7 @@ import gc
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,8 +76,8 @@ def evaluate(
         ConfigError: an unknown side or baseline, or a `pooled` run that is not pooled.
         DataError: data that cannot be read, or an empty side.
     """
-    _check(baselines)
     folder = Path(run)
+    _check(folder, baselines, pooled, against)
     config = read_config(folder)
     how = _How(cache if cache is not None else default_cache(), bootstrap, seed, progress)
     rows = select(folder, config, data, split)
@@ -109,10 +110,30 @@ def evaluate(
     )
 
 
-def _check(baselines: Sequence[str]) -> None:
+def _check(folder: Path, baselines: Sequence[str], pooled: str | Path | None, against: str | Path | None) -> None:
+    """Refuse at once what would be refused after minutes of scoring."""
     unknown = sorted(set(baselines) - set(BASELINES))
     if unknown:
         raise ConfigError(f"baselines: found {unknown[0]!r}, expected some of {', '.join(BASELINES)}")
+    if against is not None:
+        read_config(Path(against))
+    place = _pooled_place(folder, pooled)
+    if place is None or "pooled" not in baselines:
+        return
+    config = read_config(place)
+    if config.alpha and config.user_model.type != "uniform":
+        raise ConfigError(
+            f"{place} is no pooled run: alpha {config.alpha:g} and an {config.user_model.type} user model; expected "
+            "alpha 0 or a uniform one (for any other run there is --against)"
+        )
+
+
+def _pooled_place(folder: Path, given: str | Path | None) -> Path | None:
+    """The pooled run that was named, else the one inside the run, if there is one."""
+    if given is not None:
+        return Path(given)
+    inside = folder / POOLED_FOLDER
+    return inside if is_checkpoint(inside / "model") else None
 
 
 def _load(folder: Path, config: RunConfig) -> PersonalizedLM:
@@ -147,7 +168,7 @@ def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseli
 def _prompted(lm: PersonalizedLM, rows: Rows, scores: Scores, names: Sequence[str], how: _How) -> list[Baseline]:
     """Baselines of the reference model with something in its prompt."""
     found: list[Baseline] = []
-    shared = {"cache": how.cache, "progress": how.progress}
+    shared: dict[str, Any] = {"cache": how.cache, "progress": how.progress}
     if "user_text" in names:
         found.append(user_text(lm, rows.comparisons, scores.seen, **shared))
     if "in_context" in names:
@@ -173,15 +194,10 @@ def _pooled(
     folder: Path, given: str | Path | None, rows: Rows, scores: Scores, how: _How, notes: list[str]
 ) -> Baseline:
     """The generic row of a pooled run, for everybody."""
-    place = folder / POOLED_FOLDER if given is None else Path(given)
-    if given is None and not is_checkpoint(place / "model"):
+    place = _pooled_place(folder, given)
+    if place is None:
         return Baseline("pooled", missing="no pooled run was given (--pooled RUN2), nor trained (--train-pooled)")
     config = read_config(place)
-    if config.alpha and config.user_model.type != "uniform":
-        raise ConfigError(
-            f"{place} is no pooled run: alpha {config.alpha:g} and an {config.user_model.type} user model; expected "
-            "alpha 0 or a uniform one (for any other run there is --against)"
-        )
     found = _scored(place, config, rows, how, "the pooled run", notes)
     everybody = replace(found, h_specific=found.h_generic, h_permuted=None, seen=scores.seen)
     return Baseline("pooled", everybody, config.objective.beta)

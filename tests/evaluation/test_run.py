@@ -1,0 +1,215 @@
+"""A run whose user tokens are written by hand: each user's tokens are the words of the own hidden profile."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from prlhf.config import DataConfig, Individual, ModelConfig, RunConfig, SplitConfig, TrainingConfig, Uniform
+from prlhf.data import Log, load_comparisons
+from prlhf.data.planted import World
+from prlhf.errors import CheckpointError, ConfigError, DataError
+from prlhf.evaluation import evaluate
+from prlhf.lm import PersonalizedLM
+from prlhf.training.run import Run
+
+WORLD = {"users": 8, "votes": 3, "test_pairs": 4}
+ALL = ("pooled", "length", "user_text", "in_context", "oracle")
+
+
+def ids_of(lm, text):
+    return lm.tokenizer(f"{text}\n\n", add_special_tokens=False)["input_ids"]
+
+
+@torch.no_grad()
+def write_profiles(lm, world):
+    """User tokens at the start that say what the profile in the prompt would say."""
+    line = ids_of(lm, "")[-1:]
+    for user in world.users:
+        ids = ids_of(lm, user.text)
+        ids = ids + line * (lm.user_model.tokens - len(ids))
+        own = lm.embedding(torch.tensor(ids)).float() - lm.user_model.common
+        lm.user_model.table.weight[lm.lookup([user.id])[0]] = own.flatten()
+
+
+def make_run(folder, config, log, write=lambda lm: None, users=None):
+    """A finished run folder without training."""
+    run = Run(folder)
+    run.open(config, resume=False)
+    run.fix_split(log, log.fixed_split)
+    ids = list(dict.fromkeys(c.user for c in log.comparisons)) if users is None else users
+    lm = PersonalizedLM.create(config.model, config.user_model, ids)
+    write(lm)
+    lm.save_pretrained(run.model)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def config():
+    return RunConfig(
+        data=DataConfig(source="planted", options=WORLD),
+        model=ModelConfig(base="planted", user_tokens_at="start", max_prompt_tokens=200),
+        user_model=Individual(tokens=32),
+        training=TrainingConfig(device="cpu", layout="packed"),
+    )
+
+
+@pytest.fixture(scope="module")
+def log():
+    return World(**WORLD).log()
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory, config, log):
+    folder = tmp_path_factory.mktemp("runs") / "ours"
+    make_run(folder, config, log, lambda lm: write_profiles(lm, World(**WORLD)))
+    pooled = config.model_copy(update={"user_model": Uniform(tokens=0), "alpha": 0.0})
+    make_run(folder / "pooled", pooled, log)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def found(run, tmp_path_factory):
+    return evaluate(run, bootstrap=200, cache=tmp_path_factory.mktemp("reference"), against=run)
+
+
+def test_personal_tokens_beat_somebody_elses(found):
+    o = found.metrics.overall
+    assert found.metrics.comparisons == 32 and found.metrics.seen_users == 8
+    assert o.accuracy_seen.value > 0.75
+    assert o.accuracy_permuted.value < o.accuracy_seen.value - 0.2
+    assert o.permutation_drop.low > 0
+    assert o.accuracy_worst_tenth.value <= o.accuracy_per_user.value
+
+
+def test_every_baseline_is_on_the_same_rows(found):
+    assert list(found.baselines) == [
+        "pooled",
+        "length",
+        "user_text",
+        "in_context_relative",
+        "in_context_raw",
+        "oracle",
+        "truth",
+    ]
+    for name, other in found.baselines.items():
+        if name == "user_text":
+            assert other.scores is None and other.missing == "no comparison has a user text"
+            continue
+        assert list(other.scores.ids) == list(found.scores.ids)
+        assert (
+            other.metrics.overall.accuracy_seen.low < other.metrics.overall.accuracy_seen.high
+            or name == "truth"
+            or (name == "pooled")
+        )
+        ours, theirs = found.metrics.overall.accuracy_seen.value, other.metrics.overall.accuracy_seen.value
+        assert other.difference.overall.accuracy.value == pytest.approx(ours - theirs)
+
+
+def test_the_truth_is_one_and_the_untrained_pooled_model_indifferent(found):
+    truth, pooled = found.baselines["truth"].metrics.overall, found.baselines["pooled"].metrics.overall
+    assert truth.accuracy_seen.value == 1 and truth.ties_seen.value == 0
+    assert pooled.accuracy_seen.value == 0.5 and pooled.ties_seen.value == 1
+    assert found.baselines["oracle"].metrics.overall.accuracy_seen.value > 0.85
+
+
+def test_against_itself_there_is_no_difference(found, run):
+    assert found.against_run == str(run)
+    overall = found.against.difference.overall
+    assert overall.accuracy.value == 0 and overall.users_equal == 8
+    assert found.notes == ()
+
+
+def test_json_names_are_stable(found):
+    made = json.loads(json.dumps(found.as_dict(), allow_nan=False))
+    assert set(made) == {"format", "run", "data", "notes", "metrics", "profiles", "baselines", "against"}
+    assert made["data"]["source"] == "planted" and made["data"]["side"] == "test and unseen"
+    assert set(made["baselines"]["oracle"]) == {"meaning", "missing", "comparisons", "metrics", "difference"}
+    assert made["baselines"]["user_text"]["metrics"] is None
+    assert made["baselines"]["length"]["difference"]["overall"]["accuracy"]["low"] is not None
+    assert made["metrics"]["overall"]["accuracy_seen"]["users"] == 8
+    assert made["against"]["difference"]["overall"]["accuracy"]["value"] == 0
+    assert sum(p["accuracy_seen"]["users"] for p in made["profiles"].values()) == 8
+
+
+def test_a_row_a_user_with_the_baselines_beside(found, tmp_path):
+    found.save_users(tmp_path / "users.parquet")
+    table = pq.read_table(tmp_path / "users.parquet").to_pydict()
+    assert table["user"] == sorted(table["user"]) and len(table["user"]) == 8
+    assert table["accuracy_truth"] == [1.0] * 8 and table["accuracy_pooled"] == [0.5] * 8
+    assert table["accuracy_against"] == table["accuracy"]
+    assert "accuracy_user_text" not in table
+
+
+def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
+    page = found.report().save(tmp_path / "report.html").read_text("utf8")
+    for text in ("Evaluation of", "somebody else", "the run minus it", "in_context_raw", "P-SOUPS", "not applicable"):
+        assert text in page
+    assert page.count("<img") == 2
+
+
+def test_other_data_are_taken_whole_and_known_rows_reported(run, log, config):
+    some = [c for c in log.comparisons if c.user == log.comparisons[0].user]
+    stranger = replace(some[-1], user="somebody new", id="new")
+    other = Log((*some, stranger), "other")
+    found = evaluate(run, other, baselines=("length",), bootstrap=0)
+    assert found.side == "all" and len(found.scores) == 8
+    assert found.metrics.unseen_users == 1
+    assert "trained on the pair of 3 of these 8 comparisons" in found.notes[0]
+    assert "pooled" not in found.baselines and found.baselines["length"].scores is not None
+    part = evaluate(run, other, split="train", baselines=(), bootstrap=0)
+    assert part.side == "train" and 0 < len(part.scores) < 8
+
+
+def test_without_its_training_data_a_run_can_still_be_measured(run, log, config, tmp_path):
+    copy = tmp_path / "run"
+    shutil.copytree(run, copy, ignore=shutil.ignore_patterns("pooled"))
+    gone = config.model_copy(update={"data": DataConfig(source="gone.jsonl")})
+    (copy / "config.json").write_text(gone.model_dump_json())
+    some = Log(log.comparisons[-5:], "other")
+    found = evaluate(copy, some, baselines=ALL, bootstrap=0)
+    assert "no file at gone.jsonl" in found.baselines["length"].missing
+    assert "no file at gone.jsonl" in found.baselines["in_context_raw"].missing
+    assert found.baselines["oracle"].missing == "the truth of these users is not known"
+    assert "--train-pooled" in found.baselines["pooled"].missing
+    assert "not known" in found.notes[0]
+    with pytest.raises(DataError, match=r"gone\.jsonl"):
+        evaluate(copy)
+
+
+def test_the_log_in_memory_is_recognised_as_the_runs_own(run, log):
+    found = evaluate(run, log, baselines=(), bootstrap=0)
+    assert found.side == "test and unseen" and len(found.scores) == 32
+    train = evaluate(run, log, split="train", baselines=(), bootstrap=0)
+    assert len(train.scores) == 24 and "no held-out measurement" in train.notes[0]
+
+
+def test_a_side_of_other_data_follows_the_split_of_the_run_unless_told(run, tmp_path):
+    from prlhf.evaluation.rows import read_config, select
+
+    own = read_config(run)
+    other = {"source": "planted", "options": {**WORLD, "seed": 5}}
+    assert len(select(run, own, DataConfig(**other), "test").comparisons) == 32  # its own fixed sides
+    rows = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b", "user_id": "u"} for i in range(40)]
+    file = tmp_path / "mine.jsonl"
+    file.write_text("\n".join(json.dumps(r) for r in rows))
+    assert len(select(run, own, str(file), "test").comparisons) == 4
+    half = DataConfig(source=str(file), split=SplitConfig(test=0.5))
+    assert len(select(run, own, half, "test").comparisons) == 20
+    assert len(select(run, own, str(file), None).comparisons) == len(load_comparisons(str(file))) == 40
+
+
+def test_refusals(run, config, tmp_path):
+    with pytest.raises(ConfigError, match="tset"):
+        evaluate(run, split="tset")
+    with pytest.raises(ConfigError, match="lenght"):
+        evaluate(run, baselines=("lenght",))
+    with pytest.raises(ConfigError, match=r"alpha 0\.5 and an individual user model"):
+        evaluate(run, pooled=run, baselines=("pooled",))
+    with pytest.raises(DataError, match="no comparison on the side 'validation'; its sides: train 24, test 32"):
+        evaluate(run, split="validation")
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        evaluate(tmp_path)
