@@ -46,6 +46,8 @@ class TrainingConfig(Config):
     """Every so many steps, or below 1 a share of them; 0 = only at the end."""
     eval_comparisons: int = Field(1000, ge=1)
     """At most so many comparisons in an evaluation while training."""
+    test_comparisons: int | None = Field(None, ge=1)
+    """At most so many comparisons in the evaluation at the end; by default the whole test side."""
     save_steps: float = Field(0.25, ge=0)
     """Every so many steps, or below 1 a share of them; 0 = only at the end. What a kill loses is bounded by it."""
     save_total_limit: int = Field(2, ge=2)

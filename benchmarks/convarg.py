@@ -1,0 +1,169 @@
+"""P-DPO against pooled DPO on ConvArg: the same comparisons, the same budget, the same four-point grid.
+
+    prlhf sft --recipe recipes/convarg_sft.toml --output runs/convarg_lm
+    python benchmarks/convarg.py length --output runs/convarg_length_study
+    python benchmarks/convarg.py votes --output runs/convarg_votes_study
+
+`length`: simulated length preference of the 10 and the 40 busiest workers, and the variant with target lengths.
+`votes`: the true votes of the 40 busiest workers, three seeds. Both tune (beta, learning rate) of either method on the
+validation side with a part of the budget, then train with all of it. Finished runs are kept, so a second call goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import statistics
+from itertools import product
+from pathlib import Path
+
+import torch
+
+from prlhf import PersonalizedLM
+from prlhf.config import RunConfig, load_config
+from prlhf.demo.study import pooled_config
+from prlhf.evaluation.metrics import summarise
+from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.scores import Scores
+from prlhf.lm import is_checkpoint
+from prlhf.training.train import train
+
+GRID = list(product((0.1, 0.5), (2.5e-4, 1e-3)))
+METHODS = ("P-DPO", "pooled")
+
+
+def run(config: RunConfig, method: str, folder: Path) -> Path:
+    """Train one run unless its folder is complete."""
+    if not is_checkpoint(folder / "model"):
+        train(pooled_config(config) if method == "pooled" else config, folder, resume=(folder / "config.json").exists())
+    return folder
+
+
+def validation_accuracy(folder: Path) -> float:
+    """The last accuracy on the validation side that the run logged."""
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
+    return [line["eval_accuracy_seen"] for line in lines if "eval_accuracy_seen" in line][-1]
+
+
+def tuned(config: RunConfig, method: str, output: Path, comparisons: int) -> RunConfig:
+    """The grid point that is best on the validation side after `comparisons` comparisons."""
+    found = {}
+    for beta, rate in GRID:
+        small = at(config, beta, rate).model_copy(
+            update={"data": config.data.model_copy(update={"max_comparisons": comparisons})}
+        )
+        training = small.training.model_copy(update={"test_comparisons": 1, "eval_steps": 1.0, "save_steps": 0})
+        folder = run(small.model_copy(update={"training": training}), method, output / f"grid-{method}-{beta}-{rate}")
+        found[beta, rate] = validation_accuracy(folder)
+        print(f"grid {method:7s} beta {beta} lr {rate}: validation accuracy {found[beta, rate]:.3f}", flush=True)
+    return at(config, *max(found, key=lambda point: found[point]))
+
+
+def at(config: RunConfig, beta: float, rate: float) -> RunConfig:
+    """The configuration at one grid point; the user learning rate stays."""
+    return config.model_copy(
+        update={
+            "objective": config.objective.model_copy(update={"beta": beta}),
+            "training": config.training.model_copy(update={"learning_rate": rate}),
+        }
+    )
+
+
+def compare(personal: Path, pooled: Path, beta: float) -> dict:
+    """Both runs on the same test rows, with the paired difference over users."""
+    ours, theirs = Scores.load(personal / "scores.parquet"), Scores.load(pooled / "scores.parquet")
+    a, b, gap = summarise(ours, beta), summarise(theirs, beta), paired_difference(ours, theirs)
+    row = {
+        "test": len(ours),
+        "P-DPO seen": str(a.overall.accuracy_seen),
+        "P-DPO generic row": str(a.overall.accuracy_generic),
+        "P-DPO permuted": str(a.overall.accuracy_permuted),
+        "pooled": str(b.overall.accuracy_seen),
+        "difference": str(gap.overall.accuracy),
+        "per user": str(gap.overall.per_user),
+    }
+    for name in a.groups:
+        row[f"P-DPO {name}"] = str(a.groups[name].accuracy_seen)
+        row[f"pooled {name}"] = str(b.groups[name].accuracy_seen)
+    return row
+
+
+def lengths(folder: Path, prompts: int = 12) -> dict:
+    """Words of sampled answers for every worker, and the share of empty ones, by group."""
+    lm = PersonalizedLM.from_pretrained(folder)
+    scores = Scores.load(folder / "scores.parquet")
+    group = dict(zip(scores.user, scores.group, strict=True))
+    from prlhf.data import load_comparisons
+
+    config = RunConfig.model_validate_json((folder / "config.json").read_text("utf8"))
+    asked = sorted({str(c.prompt) for c in load_comparisons(config.data).comparisons})[:prompts]
+    pairs = [(user, prompt) for user in sorted(group) for prompt in asked]
+    answers = lm.generate(
+        [p for _, p in pairs], users=[u for u, _ in pairs], temperature=1.0, max_new_tokens=160, batch_size=32, seed=0
+    )
+    result = {}
+    for name in sorted(set(group.values())):
+        words = [len(a.split()) for (u, _), a in zip(pairs, answers, strict=True) if group[u] == name]
+        result[f"{name} words (median)"] = statistics.median(words)
+        result[f"{name} empty"] = sum(w == 0 for w in words) / len(words)
+    return result
+
+
+def option(config: RunConfig, **options: object) -> RunConfig:
+    """The configuration with other options of the source."""
+    data = config.data.model_copy(update={"options": {**config.data.options, **options}})
+    return config.model_copy(update={"data": data})
+
+
+def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
+    """Top 10, top 40, and target lengths; tuned on top 10."""
+    best = {m: tuned(config, m, output, grid) for m in METHODS}
+    table = []
+    for name, options in {
+        "length, top 10": {"top": 10},
+        "length, top 40": {"top": 40},
+        "target length, top 10": {"top": 10, "preference": "target_length"},
+    }.items():
+        folders = {m: run(option(best[m], **options), m, output / f"{name.replace(', ', '-').replace(' ', '_')}-{m}") for m in METHODS}
+        row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best["P-DPO"].objective.beta)}
+        table.append({**row, **lengths(folders["P-DPO"])})
+        print(json.dumps(table[-1], indent=1), flush=True)
+    return table
+
+
+def vote_study(config: RunConfig, output: Path, grid: int, seeds: int) -> list[dict]:
+    """True votes: tuned with seed 0 on the validation side, then several seeds of split, sample and start."""
+    best = {m: tuned(config, m, output, grid) for m in METHODS}
+    table = []
+    for seed in range(seeds):
+        folders = {}
+        for m in METHODS:
+            split = best[m].data.split.model_copy(update={"seed": seed})
+            data = best[m].data.model_copy(update={"split": split})
+            folders[m] = run(best[m].model_copy(update={"seed": seed, "data": data}), m, output / f"votes-{seed}-{m}")
+        table.append({"study": f"true votes, top 40, seed {seed}", **compare(folders["P-DPO"], folders["pooled"], 0.1)})
+        print(json.dumps(table[-1], indent=1), flush=True)
+    return table
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("study", choices=["length", "votes"])
+    parser.add_argument("--output", type=Path, required=True)
+    parser.add_argument("--grid", type=int, default=1500, help="training comparisons of each grid run")
+    parser.add_argument("--seeds", type=int, default=3)
+    parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    args = parser.parse_args()
+    recipe = {"length": "recipes/convarg_length.toml", "votes": "recipes/convarg.toml"}[args.study]
+    config = load_config(RunConfig, recipe, args.overrides)
+    print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    if args.study == "length":
+        table = length_study(config, args.output, args.grid)
+    else:
+        table = vote_study(config, args.output, args.grid, args.seeds)
+    (args.output / "results.json").write_text(json.dumps(table, indent=1), encoding="utf8")
+
+
+if __name__ == "__main__":
+    main()
