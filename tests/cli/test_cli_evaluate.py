@@ -1,45 +1,56 @@
-"""`prlhf evaluate` as a command; the evaluation itself is replaced."""
+"""`prlhf evaluate` as a command; but for the last test the evaluation itself is replaced."""
 
 import json
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
+from prlhf.cli.evaluate import BASELINES, SIDES, pooled_config
 from prlhf.cli.main import app
-from prlhf.config import DataConfig, RunConfig
-from prlhf.evaluation import Scores, per_user, summarise
-from prlhf.evaluation.result import Evaluation
+from prlhf.config import DataConfig, Individual, RunConfig, TrainingConfig, Uniform
+from prlhf.evaluation import Evaluation, Scores, baselines, paired_difference, per_user, rows, summarise
+from prlhf.evaluation.result import Compared
 from prlhf.types import Comparison
 
-RUN = CliRunner(env={"COLUMNS": "150"})
+RUN = CliRunner()
+WIDE = {"COLUMNS": "170"}
+
+
+def compared(name, a, b):
+    return Compared(name, b, summarise(b, 0.1, bootstrap=10), paired_difference(a, b, bootstrap=10), 0.1)
 
 
 @pytest.fixture
 def calls(monkeypatch):
     """What `prlhf evaluate` asks for; nothing is scored."""
-    import prlhf.evaluation.run as module
-
     rng = np.random.default_rng(0)
     votes = [Comparison(f"{i}?", "a", "b", user=user, id=f"{user}{i}") for user in ("ann", "bob") for i in range(20)]
-    h = rng.normal(size=(2, 40))
-    scores = Scores.of(votes, seen=np.ones(40, bool), h_specific=h[0], h_generic=h[1])
+    seen = np.ones(40, bool)
+    a, b = (
+        Scores.of(votes, seen=seen, h_specific=rng.normal(size=40), h_generic=rng.normal(size=40)) for _ in range(2)
+    )
     made = []
 
-    def measure(run, data, **options):
+    def evaluate(run, data, **options):
+        del options["progress"]
         made.append((run, data, options))
         return Evaluation(
             run=str(run),
             source=data.source,
             fingerprint="f",
             side="test",
-            scores=scores,
-            metrics=summarise(scores, beta=0.1, bootstrap=10),
-            per_user=per_user(scores, 0.1),
-            notes=("all of it was trained on",),
+            scores=a,
+            metrics=summarise(a, beta=0.1, bootstrap=10),
+            per_user=per_user(a, 0.1),
+            baselines={"length": compared("length", a, b), "oracle": Compared("oracle", missing="no truth")},
+            against=compared("against", a, b) if options["against"] else None,
+            against_run="runs/b",
+            notes=("something to know",),
         )
 
-    monkeypatch.setattr(module, "evaluate", measure)
+    monkeypatch.setattr("prlhf.evaluation.run.evaluate", evaluate)
     return made
 
 
@@ -50,30 +61,92 @@ def run(tmp_path):
     return tmp_path
 
 
-def test_by_default_the_data_of_the_run(calls, run):
-    done = RUN.invoke(app, ["evaluate", str(run)])
+def test_by_default_the_data_of_the_run_and_every_baseline(calls, run):
+    done = RUN.invoke(app, ["evaluate", str(run)], env=WIDE)
     assert done.exit_code == 0, done.output
-    folder, data, options = calls[0]
-    assert (folder, data) == (run, DataConfig(source="mine.jsonl", columns={"user_id": "worker"}))
-    assert options["split"] is options["pooled"] is options["against"] is None
-    assert "own row, seen users" in done.stdout and "all of it was trained on" in done.stdout
+    ((folder, data, options),) = calls
+    assert folder == run and data == DataConfig(source="mine.jsonl", columns={"user_id": "worker"})
+    assert options == {
+        "split": None,
+        "pooled": None,
+        "against": None,
+        "baselines": list(BASELINES),
+        "bootstrap": 1000,
+    }
+    for text in ("own row, seen users", "length", "this run minus it", "not applicable, no truth", "something to know"):
+        assert text in done.stdout
+    assert "the other run" not in done.stdout
 
 
 def test_other_data_other_run_and_files(calls, run):
-    files = ["--json", str(run / "f.json"), "--per-user", str(run / "u.parquet"), "--report", str(run / "r.html")]
+    out = run / "out"
+    files = ["--json", str(out / "f.json"), "--report", str(out / "r.html")]
     more = ["--data", "other.csv", "--split", "all", "--against", "runs/b", "--set", "columns.prompt=question"]
-    done = RUN.invoke(app, ["evaluate", str(run), *files, *more])
+    few = ["--baselines", "length, oracle", "--bootstrap", "20"]
+    done = RUN.invoke(app, ["evaluate", str(run), *files, *more, *few], env=WIDE)
     assert done.exit_code == 0, done.output
     _, data, options = calls[0]
     assert data == DataConfig(source="other.csv", columns={"prompt": "question"})
-    assert (options["split"], str(options["against"])) == ("all", "runs/b")
-    assert "metrics" in json.loads((run / "f.json").read_text())
-    assert (run / "u.parquet").exists() and (run / "r.html").exists()
+    assert "split" not in data.model_fields_set  # so that the split options of the run hold
+    assert (options["split"], str(options["against"]), options["bootstrap"]) == ("all", "runs/b", 20)
+    assert options["baselines"] == ["length", "oracle"]
+    assert "the other run" in done.stdout
+    made = json.loads((out / "f.json").read_text())
+    assert made["against"]["run"] == "runs/b" and made["baselines"]["oracle"]["missing"] == "no truth"
+    table = pq.read_table(out / "f.users.parquet")
+    assert table["user"].to_pylist() == ["ann", "bob"] and "accuracy_length" in table.column_names
+    assert (out / "r.html").read_text().startswith("<!doctype html>")
+
+
+def test_the_users_where_they_are_wanted_and_no_baselines(calls, run):
+    done = RUN.invoke(app, ["evaluate", str(run), "--per-user", str(run / "u.parquet"), "--baselines", "none"])
+    assert done.exit_code == 0, done.output
+    assert (run / "u.parquet").exists() and calls[0][2]["baselines"] == []
 
 
 def test_refusals(calls, run, tmp_path_factory):
-    done = RUN.invoke(app, ["evaluate", str(run), "--split", "tset"])
-    assert done.exit_code == 2 and "expected one of test, " in done.stderr
-    done = RUN.invoke(app, ["evaluate", str(tmp_path_factory.mktemp("empty"))])
-    assert done.exit_code == 2 and "not a run folder" in done.stderr
-    assert not calls
+    def refused(*options):
+        done = RUN.invoke(app, ["evaluate", *options])
+        assert done.exit_code == 2 and not calls
+        return done.stderr
+
+    assert "test, unseen, validation, train, context, all" in refused(str(run), "--split", "tset")
+    assert "found 'lenght', expected none or some of pooled" in refused(str(run), "--baselines", "lenght")
+    assert "give one of them" in refused(str(run), "--pooled", "x", "--train-pooled")
+    assert "not a run folder" in refused(str(tmp_path_factory.mktemp("empty")))
+
+
+def test_the_names_are_those_of_the_evaluation():
+    assert baselines.BASELINES == BASELINES
+    assert rows.CHOICES == SIDES
+
+
+def test_pooled_dpo_has_the_same_budget():
+    config = RunConfig(alpha=0.7, seed=3, training=TrainingConfig(max_steps=5))
+    pooled = pooled_config(config)
+    assert pooled.alpha == 0 and pooled.user_model == Uniform(tokens=0)
+    assert pooled.training == config.training and pooled.seed == 3 and config.alpha == 0.7
+
+
+def test_train_evaluate_and_train_the_pooled_baseline(tmp_path):
+    from prlhf.training.train import train
+
+    config = RunConfig(
+        data=DataConfig(source="planted", options={"users": 6, "votes": 4, "test_pairs": 2}),
+        user_model=Individual(tokens=2),
+        training=TrainingConfig(max_steps=2, batch_size=4, eval_steps=0, save_steps=0, device="cpu"),
+    )
+    train(config, tmp_path / "run")
+    out = tmp_path / "out.json"
+    options = ["--train-pooled", "--baselines", "pooled,length", "--json", str(out)]
+    done = RUN.invoke(app, ["evaluate", str(tmp_path / "run"), *options], env=WIDE)
+    assert done.exit_code == 0, (done.output, done.exception)
+    made = json.loads(out.read_text())
+    assert made["metrics"]["comparisons"] == 12 and set(made["baselines"]) == {"pooled", "length"}
+    assert made["baselines"]["pooled"]["metrics"]["comparisons"] == 12
+    kept = json.loads((tmp_path / "run" / "pooled" / "config.json").read_text())
+    assert kept["alpha"] == 0 and kept["training"]["max_steps"] == 2
+    written = (tmp_path / "run" / "pooled" / "model" / "prlhf.json").stat().st_mtime_ns
+    again = RUN.invoke(app, ["evaluate", str(tmp_path / "run"), *options], env=WIDE)
+    assert again.exit_code == 0 and "is there" in again.stdout
+    assert (tmp_path / "run" / "pooled" / "model" / "prlhf.json").stat().st_mtime_ns == written
