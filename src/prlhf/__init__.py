@@ -13,8 +13,8 @@ _PUBLIC = {
     "load_comparisons": "prlhf.data",
     "split": "prlhf.data",
     "PersonalizedLM": "prlhf.lm",
-    "train": "prlhf.training",
-    "evaluate": "prlhf.evaluation",
+    "train": "prlhf.training.train",
+    "evaluate": "prlhf.evaluation.run",
 }
 
 __all__ = ["__version__", *_PUBLIC]

@@ -45,7 +45,7 @@ class ModelConfig(Config):
     """Of the weights; `auto`: as they are stored."""
     tuning: TuningConfig = Lora()
     """What of the model is trained: LoRA adapters, or every weight (`full`)."""
-    user_tokens_at: Placement = "before_response"
+    user_tokens_at: Placement = "start"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)
     """Longer prompts lose tokens at their left; user text and response are kept."""

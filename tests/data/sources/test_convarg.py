@@ -9,7 +9,7 @@ from prlhf.data import decided, load_comparisons
 from prlhf.data.sources.convarg import length_groups, length_targets, rank_workers
 from prlhf.errors import ConfigError
 
-# METHODS.md 1.6: the workers, from 1, that prefer the shorter text
+# The published draw: the workers, from 1, that prefer the shorter text
 MINORITY = [4, 5, 6, 12, 19, 20, 21, 24, 25, 26, 27, 29, 36, 38]
 
 

@@ -1,5 +1,5 @@
 """Real votes: which of two arguments is more convincing (bundled, everyday debates only), and two simulated
-preferences about length on the same comparisons (METHODS.md 1.6).
+preferences about length on the same comparisons.
 
 `length` repeats the published experiment: workers in order of their number of comparisons, one draw each from the same
 random stream, 70 % prefer the longer text by characters. Of the ten busiest, the 4th, 5th and 6th prefer the shorter.
