@@ -14,7 +14,6 @@ from prlhf.data.planted import World
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.evaluation import evaluate
 from prlhf.lm import PersonalizedLM
-from prlhf.training.run import Run
 
 WORLD = {"users": 8, "votes": 3, "test_pairs": 4}
 ALL = ("pooled", "length", "user_text", "in_context", "oracle")
@@ -35,15 +34,16 @@ def write_profiles(lm, world):
         lm.user_model.table.weight[lm.lookup([user.id])[0]] = own.flatten()
 
 
-def make_run(folder, config, log, write=lambda lm: None, users=None):
-    """A finished run folder without training."""
-    run = Run(folder)
-    run.open(config, resume=False)
-    run.fix_split(log, log.fixed_split)
-    ids = list(dict.fromkeys(c.user for c in log.comparisons)) if users is None else users
+def make_run(folder, config, log, write=lambda lm: None):
+    """What `evaluate` needs of a finished run folder, without training."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / "config.json").write_text(config.model_dump_json())
+    (folder / "data.json").write_text(json.dumps({"fingerprint": log.fingerprint}))
+    log.fixed_split.save(folder / "split.json", log)
+    ids = list(dict.fromkeys(c.user for c in log.comparisons))
     lm = PersonalizedLM.create(config.model, config.user_model, ids)
     write(lm)
-    lm.save_pretrained(run.model)
+    lm.save_pretrained(folder / "model")
     return folder
 
 
