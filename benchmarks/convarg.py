@@ -22,11 +22,11 @@ import torch
 
 from prlhf import PersonalizedLM
 from prlhf.config import RunConfig, load_config
-from prlhf.demo.study import pooled_config
 from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
+from prlhf.training.pooled import pooled_config
 from prlhf.training.train import train
 
 GRID = list(product((0.1, 0.5), (2.5e-4, 1e-3)))
@@ -125,7 +125,10 @@ def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
         "length, top 40": {"top": 40},
         "target length, top 10": {"top": 10, "preference": "target_length"},
     }.items():
-        folders = {m: run(option(best[m], **options), m, output / f"{name.replace(', ', '-').replace(' ', '_')}-{m}") for m in METHODS}
+        folders = {
+            m: run(option(best[m], **options), m, output / f"{name.replace(', ', '-').replace(' ', '_')}-{m}")
+            for m in METHODS
+        }
         row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best["P-DPO"].objective.beta)}
         table.append({**row, **lengths(folders["P-DPO"])})
         print(json.dumps(table[-1], indent=1), flush=True)

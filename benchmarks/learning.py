@@ -77,9 +77,9 @@ def main() -> None:
             place = args.output / f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
             metrics, speed = measure([*budget, f"seed={args.seed}", *overrides], place)
             first = first or speed
-            o = metrics.overall
+            o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
             print(
-                f"{family:6s} {name:48s} seen {o.accuracy_seen}  minority {metrics.groups['minority'].accuracy_seen.value:.3f}"
+                f"{family:6s} {name:48s} seen {o.accuracy_seen}  minority {minority.value:.3f}"
                 f"  generic {o.accuracy_generic.value:.3f}  permuted {o.accuracy_permuted.value:.3f}"
                 f"  {speed:.1f}/s ({speed / first:.2f}x)",
                 flush=True,

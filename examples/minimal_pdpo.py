@@ -97,7 +97,9 @@ def main() -> None:
 
     # 4. Train: both branches of every comparison, a faster clock for the users than for the LoRA.
     lora = [p for p in lm.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW([{"params": lora, "lr": 5e-4}, {"params": [common, offsets], "lr": 1e-2}], weight_decay=0)
+    optimizer = torch.optim.AdamW(
+        [{"params": lora, "lr": 5e-4}, {"params": [common, offsets], "lr": 1e-2}], weight_decay=0
+    )
     for step in range(1, steps + 1):
         batch = random.sample(train, BATCH)
         rows = torch.tensor([row_of[c.user] for c in batch])
@@ -110,7 +112,7 @@ def main() -> None:
         optimizer.step()
         if step % 50 == 0 or step == steps:
             own, everyone = accuracy(generic=False), accuracy(generic=True)
-            print(f"step {step:4d}  loss {loss.item():.3f}  held-out accuracy: own row {own:.3f}, generic row {everyone:.3f}")
+            print(f"step {step:4d}  loss {loss.item():.3f}  held-out: own row {own:.3f}, generic row {everyone:.3f}")
 
 
 if __name__ == "__main__":

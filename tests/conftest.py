@@ -54,7 +54,13 @@ def make_tokenizer(*, bos: bool = True, chat: bool = False) -> PreTrainedTokeniz
 def make_model(architecture: str = "llama", dtype: torch.dtype = torch.float32, **options: object) -> torch.nn.Module:
     """A random model with two layers of width 32 over the vocabulary of `make_tokenizer`."""
     common = {"vocab_size": 272, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4}
-    sizes = {"intermediate_size": 64, "max_position_embeddings": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    sizes = {
+        "intermediate_size": 64,
+        "max_position_embeddings": 512,
+        "bos_token_id": 1,
+        "eos_token_id": 2,
+        "pad_token_id": 0,
+    }
     if architecture == "gpt2":
         common = {"vocab_size": 272, "n_embd": 32, "n_layer": 2, "n_head": 4}
         sizes = {"n_positions": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
@@ -68,7 +74,9 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory):
     """`base_folder(architecture, bos=, chat=, dtype=)`: a folder with a tiny model and its tokenizer, made once."""
     made: dict[str, Path] = {}
 
-    def folder(architecture: str = "llama", *, bos: bool = True, chat: bool = False, dtype: torch.dtype = torch.float32):
+    def folder(
+        architecture: str = "llama", *, bos: bool = True, chat: bool = False, dtype: torch.dtype = torch.float32
+    ):
         key = f"{architecture}-{bos}-{chat}-{dtype}".replace(".", "-")
         if key not in made:
             path = tmp_path_factory.mktemp("bases") / key

@@ -7,11 +7,12 @@ import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
 
-from prlhf.cli.evaluate import BASELINES, SIDES, pooled_config
+from prlhf.cli.evaluate import BASELINES, SIDES
 from prlhf.cli.main import app
 from prlhf.config import DataConfig, Individual, RunConfig, TrainingConfig, Uniform
 from prlhf.evaluation import Evaluation, Scores, baselines, paired_difference, per_user, rows, summarise
 from prlhf.evaluation.result import Compared
+from prlhf.training.pooled import pooled_config
 from prlhf.types import Comparison
 
 RUN = CliRunner()

@@ -13,7 +13,8 @@ __all__ = ["demo"]
 def demo(
     output: Annotated[Path, typer.Option("--output", "-o", help="Folder for both runs and the report.")] = Path("demo"),
     recipe: Annotated[
-        Path | None, typer.Option(help="A recipe on the planted world, as recipes/planted.toml; by default a short one.")
+        Path | None,
+        typer.Option(help="A recipe on the planted world, as recipes/planted.toml; by default a short one."),
     ] = None,
     questions: Annotated[int, typer.Option(help="Held-out questions that every user asks.")] = 4,
     overrides: Annotated[
@@ -45,4 +46,4 @@ def demo(
     page(study, found).save(output / "report.html")
     show(console, study, found)
     console.print(f"\nreport: {output / 'report.html'}   ({study.total_seconds / 60:.1f} minutes)")
-    console.print(f'next:   prlhf chat {output / "personal"} --user {study.examples.users[0].id}')
+    console.print(f"next:   prlhf chat {output / 'personal'} --user {next(iter(study.examples.personal)).id}")

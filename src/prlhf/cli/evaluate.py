@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from prlhf.evaluation.paired import PairedDifference
     from prlhf.evaluation.result import Evaluation
 
-__all__ = ["BASELINES", "SIDES", "evaluate", "pooled_config"]
+__all__ = ["BASELINES", "SIDES", "evaluate"]
 
 SIDES = ("test", "unseen", "validation", "train", "context", "all")
 BASELINES = ("pooled", "length", "user_text", "in_context", "oracle")
@@ -126,16 +126,10 @@ def _data(own: RunConfig, source: str | None, overrides: list[str]) -> DataConfi
     return load_config(DataConfig, overrides=overrides, values=values)
 
 
-def pooled_config(config: RunConfig) -> RunConfig:
-    """Plain DPO with everything else as in `config`: no user tokens, and every comparison is the generic user's."""
-    from prlhf.config import Uniform
-
-    return config.model_copy(update={"user_model": Uniform(tokens=0), "alpha": 0.0})
-
-
 def _train_pooled(run: Path, own: RunConfig) -> Path:
     """Train the pooled baseline of a run into its folder; a finished one is kept, an unfinished one gone on with."""
     from prlhf.lm import is_checkpoint
+    from prlhf.training.pooled import pooled_config
     from prlhf.training.train import train
 
     folder, config = run / "pooled", pooled_config(own)

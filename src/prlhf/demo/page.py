@@ -16,30 +16,25 @@ __all__ = ["page", "side_by_side"]
 
 OPPONENTS = {"SFT model": "sft", "pooled DPO": "pooled", "oracle (told the profile)": "oracle"}
 
-def wants(study: Study, user: str) -> str:
-    """A hidden profile in words, as the oracle is told it."""
-    return study.world.user(user).text
-
 
 def side_by_side(study: Study) -> SideBySide:
     """One question, answered greedily for one user of each profile and by the model without people."""
     examples = study.examples
-    question = examples.prompts[0]
-    answers = [Answer("pooled DPO", examples.texts["pooled"][0], "one answer for everybody")]
-    for user, text in zip(examples.users, examples.texts["personal"], strict=True):
-        answers.append(Answer(f"{user.id} ({user.name})", text, wants(study, user.id)))
-    return SideBySide(question, answers)
+    answers = [Answer("pooled DPO", examples.pooled, "one answer for everybody")]
+    answers += [Answer(f"{u.id} ({u.name})", text, u.text) for u, text in examples.personal.items()]
+    return SideBySide(examples.question, answers)
 
 
 def page(study: Study, found: Sequence[Finding]) -> Report:
     """The report: what was found, who gains, what it looks like."""
-    wins = {label: study.answers.win_rate("personal", key) for label, key in OPPONENTS.items()}
+    wins = {label: study.wins("personal", key) for label, key in OPPONENTS.items()}
     return Report(
         title="One language model, an answer for each user",
         intro=(
-            f"{len(study.world.users)} users of a planted world voted on pairs of answers; each has a hidden profile, and "
-            f"a tenth of the votes is flipped. Pooled DPO learns one model from all votes together. P-DPO learns from the "
-            f"same votes with the user's name on each. Questions and truth below are held out: other topics, no flips."
+            f"{len(study.world.users)} users of a planted world voted on pairs of answers; each has a hidden profile, "
+            "and a tenth of the votes is flipped. Pooled DPO learns one model from all votes together. P-DPO learns "
+            "from the same votes with the user's name on each. Questions and truth below are held out: other topics, "
+            "no flips."
         ),
         sections=[_figures(found), _users(study), _answers(wins), _examples(study), _how(study)],
         footer="Made by prlhf. Every figure comes from the run folders beside this page.",
@@ -49,7 +44,9 @@ def page(study: Study, found: Sequence[Finding]) -> Report:
 def _figures(found: Sequence[Finding]) -> Section:
     verdict = Verdict([(f.words, f.value, f.target_words, f.reached) for f in found if f.target is not None])
     rest = Table(["figure", "found"], [[f.words, f.value] for f in found if f.target is None])
-    return Section("What was found", "Accuracy: how often the model ranks a held-out pair as this user would.", [verdict, rest])
+    return Section(
+        "What was found", "Accuracy: how often the model ranks a held-out pair as this user would.", [verdict, rest]
+    )
 
 
 def _users(study: Study) -> Section:
@@ -90,9 +87,11 @@ def _answers(wins: dict[str, WinRate]) -> Section:
 
 
 def _examples(study: Study) -> Section:
-    return Section("Six users ask the same question", "Greedy answers; the profile is what the model had to find out.", [
-        side_by_side(study)
-    ])
+    return Section(
+        "Six users ask the same question",
+        "Greedy answers; the profile is what the model had to find out.",
+        [side_by_side(study)],
+    )
 
 
 def _how(study: Study) -> Section:

@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prlhf.demo.page import OPPONENTS, wants
+from prlhf.demo.page import OPPONENTS
 from prlhf.demo.study import Study
 from prlhf.demo.targets import Finding
 
@@ -33,7 +33,7 @@ def show(console: Console, study: Study, found: Sequence[Finding]) -> None:
 def _wins(study: Study) -> Table:
     table = Table("P-DPO against", "all users", "majority", "minority", "ties", title="Win rates (ties half)")
     for name, key in OPPONENTS.items():
-        w = study.answers.win_rate("personal", key)
+        w = study.wins("personal", key)
         groups = [str(w.groups[g].per_user) for g in ("majority", "minority")]
         table.add_row(name, str(w.per_user), *groups, f"{w.ties_share:.0%}")
     return table
@@ -41,10 +41,10 @@ def _wins(study: Study) -> Table:
 
 def _answers(study: Study) -> Table:
     examples = study.examples
-    table = Table("who asks", "answer", title=f"“{escape(examples.prompts[0])}”", show_lines=True)
-    table.add_row("anybody (pooled DPO)", escape(examples.texts["pooled"][0]))
-    for user, text in zip(examples.users, examples.texts["personal"], strict=True):
-        table.add_row(f"{user.id}\n[dim]{escape(wants(study, user.id))}[/]", escape(text))
+    table = Table("who asks", "answer", title=f"“{escape(examples.question)}”", show_lines=True)
+    table.add_row("anybody (pooled DPO)", escape(examples.pooled))
+    for user, text in examples.personal.items():
+        table.add_row(f"{user.id}\n[dim]{escape(user.text)}[/]", escape(text))
     return table
 
 
@@ -52,7 +52,7 @@ def _write(study: Study, found: Sequence[Finding]) -> None:
     result = {
         "findings": [{"name": f.name, "value": f.value, "target": f.target, "reached": f.reached} for f in found],
         "profiles": study.by_profile,
-        "wins": {name: study.answers.win_rate("personal", key).as_dict() for name, key in OPPONENTS.items()},
+        "wins": {name: study.wins("personal", key).as_dict() for name, key in OPPONENTS.items()},
         "seconds": study.seconds,
         "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
     }

@@ -74,8 +74,8 @@ def findings(study: Study, targets: dict[str, float]) -> list[Finding]:
     single = [value for name, value in profiles.items() if name != "mixture"]
     sizes = {name: sum(u.name == name for u in study.world.users) for name in profiles if name != "mixture"}
     overall, pooled = study.metrics.overall, study.pooled.overall
-    minority, answers = study.metrics.groups["minority"].accuracy_seen.value, study.answers
-    against_sft, against_pooled = answers.win_rate("personal", "sft"), answers.win_rate("personal", "pooled")
+    minority = study.metrics.groups["minority"].accuracy_seen.value
+    against_sft, against_pooled = study.wins("personal", "sft"), study.wins("personal", "pooled")
     values = {
         "accuracy_seen": overall.accuracy_seen.value,
         "accuracy_single": sum(profiles[n] * k for n, k in sizes.items()) / sum(sizes.values()),
@@ -87,8 +87,8 @@ def findings(study: Study, targets: dict[str, float]) -> list[Finding]:
         "wins_sft": against_sft.per_user.value,
         "wins_pooled_majority": against_pooled.groups["majority"].per_user.value,
         "wins_pooled_minority": against_pooled.groups["minority"].per_user.value,
-        "wins_oracle": answers.win_rate("personal", "oracle").per_user.value,
-        "oracle_wins_sft": answers.win_rate("oracle", "sft").per_user.value,
+        "wins_oracle": study.wins("personal", "oracle").per_user.value,
+        "oracle_wins_sft": study.wins("oracle", "sft").per_user.value,
         "permutation_drop": overall.permutation_drop.value,
         "generic_gap": abs(overall.accuracy_generic.value - pooled.accuracy_generic.value),
     }
