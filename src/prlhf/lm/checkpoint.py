@@ -1,4 +1,4 @@
-"""The checkpoint folder (DESIGN.md 5.6): a PEFT adapter anyone can load, and the user model beside it.
+"""The checkpoint folder: a PEFT adapter anyone can load, and the user model beside it.
 
 README.md                          model card
 adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
@@ -68,11 +68,8 @@ def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
 
 
 def _write(lm: PersonalizedLM, folder: Path, card: str) -> None:
-    if isinstance(lm.model, PeftModel):
-        lm.model.save_pretrained(str(folder), save_embedding_layers=False)
-        (folder / "README.md").unlink(missing_ok=True)  # PEFT's own card
-    else:
-        lm.model.save_pretrained(str(folder))
+    model: Any = lm.model
+    model.save_pretrained(str(folder), **({"save_embedding_layers": False} if isinstance(model, PeftModel) else {}))
     lm.tokenizer.save_pretrained(str(folder))
     save_users(folder / "user_model", lm.user_model, lm.users)
     (folder / "README.md").write_text(_card(lm, card), encoding="utf8")

@@ -1,4 +1,4 @@
-"""User tokens as ids past the vocabulary: `v + row * t + i`, resolved by the input-embedding layer (DESIGN.md 5.1).
+"""User tokens as ids past the vocabulary: `v + row * t + i`, resolved by the input-embedding layer.
 
 Two forward hooks on that layer do it, so the model's modules, parameter names and tied weights stay as they were, and
 generation, KV caches and any trainer take a personalised prompt as plain ids.
@@ -6,7 +6,7 @@ generation, KV caches and any trainer take a personalised prompt as plain ids.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,7 @@ class UserTokens:
 
     def __init__(self, embedding: nn.Module, user_model: UserModel):
         self.user_model = user_model
-        self.vocab_rows = int(embedding.weight.shape[0])
+        self.vocab_rows = len(cast(Tensor, embedding.weight))
         embedding.register_forward_pre_hook(self._before)
         embedding.register_forward_hook(self._after)
 

@@ -15,7 +15,7 @@ count along the path. `plain` writes every path as a row of its own, with an ord
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -48,8 +48,8 @@ class Rows:
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on another device."""
-        moved = {k: v.to(device) if isinstance(v, Tensor) else v for k, v in vars(self).items()}
-        return Rows(**moved)
+        moved = {k: v.to(device) for k, v in vars(self).items() if isinstance(v, Tensor)}
+        return replace(self, **moved)  # type: ignore[arg-type]
 
 
 class _Targets:
@@ -112,17 +112,17 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
         positions.append(np.concatenate(place))
         branch_of.append(np.concatenate(branch))
         side_of.append(np.concatenate(side))
-    b, s = _pad(branch_of, -1), _pad(side_of, -1)
-    causal = torch.ones(b.shape[1], b.shape[1], dtype=torch.bool).tril()
-    see_branch = (b[:, None, :] == 0) | (b[:, None, :] == b[:, :, None])
-    see_side = (s[:, None, :] == 0) | (s[:, None, :] == s[:, :, None])
+    branches_at, sides_at = _pad(branch_of, -1), _pad(side_of, -1)
+    causal = torch.ones(branches_at.shape[1], branches_at.shape[1], dtype=torch.bool).tril()
+    see_branch, see_side = ((x[:, None, :] == 0) | (x[:, None, :] == x[:, :, None]) for x in (branches_at, sides_at))
     mask = causal & see_branch & see_side  # padding sees padding only: no row of the softmax is empty
     return Rows(_pad(ids, pad), mask[:, None], _pad(positions, 0), **targets.tensors(), slots=len(batch) * k * 2)
 
 
 def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:
     """One row a response and branch, padded at the right: works with every architecture."""
-    targets, ids = _Targets(), []
+    targets = _Targets()
+    ids: list[tuple[int, ...]] = []
     k = len(branches[0])
     for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
         for j, table_row in enumerate(rows):

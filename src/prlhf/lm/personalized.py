@@ -90,7 +90,7 @@ class PersonalizedLM(nn.Module):
         return load(folder)
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
-        """Write the checkpoint (DESIGN.md 5.6) aside, then rename it to `folder`; `card` is added to the model card."""
+        """Write the checkpoint aside, then rename it to `folder`; `card` is added to the model card."""
         from prlhf.lm.checkpoint import save
 
         return save(self, Path(folder), card)
@@ -101,7 +101,7 @@ class PersonalizedLM(nn.Module):
         return self.model.get_base_model() if isinstance(self.model, PeftModel) else self.model
 
     @property
-    def embedding(self) -> nn.Module:
+    def embedding(self) -> nn.Embedding:
         """The input-embedding layer, `[v, d]`."""
         return self.causal_lm.get_input_embeddings()
 

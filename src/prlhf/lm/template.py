@@ -1,9 +1,9 @@
 """From texts to token ids: how a prompt, a user's text and a response are written for a model.
 
-The ids of a prompt do not depend on where the user tokens stand: a prompt is tokenised once and `cut` says between which
-of its tokens they go. With no user tokens the ids are those that TRL gives a DPO row, but for two things: where prompt
-and response would merge into one token we keep the prompt whole, as it is when an answer is generated (TRL takes the end
-of the prompt away), and nothing follows the end of sequence (a chat template may write a line break there).
+The ids of a prompt do not depend on where the user tokens stand: a prompt is tokenised once and `cut` says between
+which of its tokens they go. With no user tokens the ids are those that TRL gives a DPO row, but for two things: where
+prompt and response would merge into one token we keep the prompt whole, as it is when an answer is generated (TRL takes
+the end of the prompt away), and nothing follows the end of sequence (a chat template may write a line break there).
 """
 
 from __future__ import annotations

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 __all__ = ["COMPLETE", "MarkComplete", "MetricsFile", "last_checkpoint"]
@@ -18,6 +20,7 @@ class MarkComplete(TrainerCallback):
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """Called when all files of the checkpoint have been written."""
+        PartialState().wait_for_everyone()  # each process has its own random state in the checkpoint
         if state.is_world_process_zero and args.output_dir:
             (Path(args.output_dir) / f"checkpoint-{state.global_step}" / COMPLETE).touch()
 
@@ -27,14 +30,10 @@ class MetricsFile(TrainerCallback):
 
     def __init__(self, path: Path, resumed_step: int):
         self.path = path
-        kept = []
-        if path.exists():
-            for line in path.read_text(encoding="utf8").splitlines():
-                try:
-                    kept += [line] if json.loads(line)["step"] <= resumed_step else []
-                except ValueError:
-                    break  # the line that a kill cut short
-        path.write_text("".join(line + "\n" for line in kept), encoding="utf8")
+        if path.exists() and PartialState().is_main_process:
+            aside = path.with_name(f".{path.name}.writing")
+            aside.write_text("".join(line + "\n" for line in _until(path, resumed_step)), encoding="utf8")
+            os.replace(aside, path)
 
     def on_log(
         self,
@@ -49,6 +48,17 @@ class MetricsFile(TrainerCallback):
             entry = {"step": state.global_step, "epoch": state.epoch, **logs}
             with self.path.open("a", encoding="utf8") as f:
                 f.write(json.dumps(entry, default=float) + "\n")
+
+
+def _until(path: Path, step: int) -> list[str]:
+    """The lines of a metrics file up to a step; one that a kill cut short is left out, with what follows."""
+    kept = []
+    for line in path.read_text(encoding="utf8").splitlines():
+        try:
+            kept += [line] if json.loads(line)["step"] <= step else []
+        except ValueError:
+            break
+    return kept
 
 
 def last_checkpoint(folder: Path) -> Path | None:

@@ -12,11 +12,12 @@ from torch.utils.data import Dataset, Sampler
 
 from prlhf.lm import Encoded
 
+MAX_CHUNK = 16
 __all__ = ["LengthBuckets", "PreferenceDataset", "collate"]
 
 
 @dataclass(frozen=True)
-class PreferenceDataset(Dataset[int]):
+class PreferenceDataset(Dataset[dict[str, Any]]):
     """Aligned arrays over n training comparisons.
 
     `rows` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / comparisons of the user; `reference` `[n, 2]`.
@@ -58,16 +59,17 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
 class LengthBuckets(Sampler[int]):
     """A shuffled order in which neighbours have about the same length; the same for the same seed and epoch.
 
-    The comparisons are shuffled, cut into chunks of `chunk` batches, each chunk sorted by length and cut into batches,
-    and the batches shuffled: batches stay random, and padding small. A batch here is that of one step; its micro-batches
-    are slices of it, with about equal lengths of their own.
+    The comparisons are shuffled, cut into chunks of up to MAX_CHUNK batches, each chunk sorted by length and cut into
+    batches, and the batches shuffled: batches stay random, and padding small. A batch here is that of one step; its
+    micro-batches are slices of it, with about equal lengths of their own.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0, chunk: int = 16):
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0):
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
-        self.chunk = chunk
+        # at least eight chunks, or the same comparisons would meet in every epoch
+        self.chunk = min(max(len(lengths) // batch_size // 8, 1), MAX_CHUNK)
         self.epoch = 0
 
     def set_epoch(self, epoch: int) -> None:

@@ -1,17 +1,19 @@
 """The run folder: everything that a result needs to be understood and repeated.
 
-    config.json      the resolved configuration        metrics.jsonl     what was logged, step by step
-    data.json        source, fingerprint, notes        evaluation.json   metrics on the test side
-    split.json       comparison ids of every side      scores.parquet, per_user.parquet
-    versions.json    of the libraries                  model/            the checkpoint to use
-    checkpoints/     training state to resume from     plots/
+config.json      the resolved configuration        metrics.jsonl     what was logged, step by step
+data.json        source, fingerprint, notes        evaluation.json   metrics on the test side
+split.json       comparison ids of every side      scores.parquet, per_user.parquet
+versions.json    of the libraries                  model/            the checkpoint to use
+checkpoints/     training state to resume from     plots/
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 import platform
+from collections.abc import Callable
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -24,7 +26,14 @@ from prlhf.training.callbacks import last_checkpoint
 
 __all__ = ["Run"]
 
+logger = logging.getLogger(__name__)
+CONFIG, VERSIONS = "config.json", "versions.json"
+
 LIBRARIES = ("prlhf", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy")
+
+
+def _aside(name: str) -> str:
+    return f".{name}.writing"
 
 
 class Run:
@@ -35,23 +44,45 @@ class Run:
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
         self.metrics = folder / "metrics.jsonl"
+        self.plots = folder / "plots"
 
     def open(self, config: RunConfig, *, resume: bool) -> None:
-        """Make the folder, or with `resume` check that it holds this very configuration."""
-        held = self.folder / "config.json"
+        """Make the folder, or with `resume` check that it holds this very configuration and is not complete.
+
+        Raises:
+            ConfigError: a folder that is not empty, another configuration, or nothing left to do.
+            CheckpointError: nothing to resume.
+        """
         if resume:
-            if not held.exists():
-                raise CheckpointError(f"nothing to resume in {self.folder} (no config.json)")
-            if RunConfig.model_validate_json(held.read_text(encoding="utf8")) != config:
-                raise ConfigError(f"{held} differs from the options given; resume with the same ones, or leave them out")
-            if is_checkpoint(self.model):
-                raise ConfigError(f"{self.folder} is complete; there is nothing to resume")
-            return
-        if self.folder.exists() and any(self.folder.iterdir()):
+            self._check(config)
+        elif self.folder.exists() and any(p.name != _aside(CONFIG) for p in self.folder.iterdir()):
             raise ConfigError(f"{self.folder} is not empty; choose another output folder, or resume it")
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.write_json("config.json", config.model_dump(mode="json"))
-        self.write_json("versions.json", {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}})
+        else:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            self.write_json(CONFIG, config.model_dump(mode="json"))
+        self._write_versions()
+
+    def _check(self, config: RunConfig) -> None:
+        held = self.folder / CONFIG
+        if not held.exists():
+            raise CheckpointError(f"nothing to resume in {self.folder} (no {CONFIG}); start without resume")
+        if RunConfig.model_validate_json(held.read_text(encoding="utf8")) != config:
+            raise ConfigError(f"{held} differs from the options given; resume with the same, or leave them out")
+        if is_checkpoint(self.model):
+            raise ConfigError(f"{self.folder} is complete; there is nothing to resume")
+
+    def _write_versions(self) -> None:
+        """Keep the versions that the run was started with, and say where they are others now."""
+        now = {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}}
+        path = self.folder / VERSIONS
+        if not path.exists():
+            self.write_json(VERSIONS, now)
+            return
+        then = json.loads(path.read_text(encoding="utf8"))
+        changed = [f"{name} {then.get(name)} -> {now[name]}" for name in now if then.get(name) != now[name]]
+        if changed:
+            what = "the result may differ from that of an uninterrupted run"
+            logger.warning("other versions than the run was started with (%s): %s", what, ", ".join(changed))
 
     @property
     def resumed_step(self) -> int:
@@ -59,22 +90,27 @@ class Run:
         last = last_checkpoint(self.checkpoints)
         return 0 if last is None else int(last.name.rsplit("-", 1)[1])
 
-    def fix_split(self, log: Log, sides: Split) -> Split:
-        """Save data fingerprint and split on the first call; on resume check that the data are the same."""
-        about = self.folder / "data.json"
+    def fix_split(self, log: Log, make: Callable[[], Split]) -> Split:
+        """The split: made and saved with the data's fingerprint on the first call, read on later ones.
+
+        Raises:
+            DataError: the data are not those that the run was started with.
+        """
+        about, saved = self.folder / "data.json", self.folder / "split.json"
         if about.exists():
             known = json.loads(about.read_text(encoding="utf8"))["fingerprint"]
             if known != log.fingerprint:
                 raise DataError(f"{log.source} has changed since {self.folder} was started (another fingerprint)")
-        else:
-            sides.save(self.folder / "split.json", log)
-            held = {"source": log.source, "fingerprint": log.fingerprint, "attribution": log.attribution}
-            self.write_json("data.json", {**held, "notes": str(log.notes), "overlap": sides.overlap(log)})
+            return Split.load(saved, log)
+        sides = make()
+        sides.save(saved, log)
+        held = {"source": log.source, "fingerprint": log.fingerprint, "attribution": log.attribution}
+        self.write_json(about.name, {**held, "notes": log.notes.text(), "overlap": sides.overlap(log)})
         return sides
 
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file aside, then rename it."""
         path = self.folder / name
-        aside = path.with_name(f".{name}.writing")
+        aside = path.with_name(_aside(name))
         aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str), encoding="utf8")
         os.replace(aside, path)

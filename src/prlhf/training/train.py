@@ -2,32 +2,37 @@
 
 from __future__ import annotations
 
-import json
 import logging
+import os
 import shutil
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from transformers import TrainingArguments
+from accelerate import PartialState
+from safetensors.torch import load_file
+from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
-from prlhf.errors import ConfigError, DataError
-from prlhf.evaluation.by_user import per_user
+from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics, summarise
-from prlhf.evaluation.policy import EvaluationSet, score_policy
-from prlhf.lm import PersonalizedLM, choose_layout, default_cache, is_checkpoint, reference_logprobs
+from prlhf.evaluation.policy import EvaluationSet
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
+from prlhf.lm.logprobs import Layout
 from prlhf.objectives import make_objective
-from prlhf.training.callbacks import MarkComplete, MetricsFile, last_checkpoint
+from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
 from prlhf.training.dataset import PreferenceDataset
+from prlhf.training.finish import finish, score
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
 from prlhf.training.trainer import PreferenceTrainer
+from prlhf.types import Comparison
 
 __all__ = ["TrainResult", "train"]
 
@@ -58,35 +63,56 @@ def train(
 ) -> TrainResult:
     """Train a personalised LM and write a complete run folder.
 
+    Under `accelerate launch` or `torchrun` all processes call this; the first one writes the folder, and alone has
+    `metrics` in its result.
+
     Args:
         config: everything that decides the result.
         output: the run folder; must not exist yet, unless `resume`.
         log: the data, where it is already in memory; by default `config.data` is read.
-        resume: go on from the last finished checkpoint in `output`; the final weights are those of an uninterrupted run.
+        resume: go on from the last finished checkpoint in `output`; the final weights are those of a run that was never
+            stopped.
         cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
 
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with what to do about it.
     """
+    process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
     run = Run(Path(output))
-    run.open(config, resume=resume)
+    if process.is_main_process:
+        run.open(config, resume=resume)
+    process.wait_for_everyone()
     log = log if log is not None else load_comparisons(config.data)
-    sides = run.fix_split(log, _sides(log, config))
+    with process.main_process_first():
+        sides = run.fix_split(log, lambda: _sides(log, config))
+    logger.info("%s\n%s", log.notes.text(), sides.text(log))
     training = [log.comparisons[i] for i in sides.train]
     if not training:
         raise DataError("no comparison is left to train on; see the notes of `prlhf data inspect`")
-    lm = PersonalizedLM.create(config.model, config.user_model, _users(training), config.seed)
-    device = torch.device("cuda" if torch.cuda.is_available() and config.training.device == "auto" else "cpu")
-    lm.to(device)
-    _warn_size(lm)
+    lm = _model(training, config)
     cache = cache if cache is not None else default_cache()
     layout = choose_layout(lm, [lm.template.comparison(c) for c in _longest(training)], config.training.layout)
-    dataset = prepare(lm, training, config, layout=layout, cache=cache)
-    evaluation = _evaluation(lm, log, sides, config, cache=cache, layout=layout)
+    with process.main_process_first():  # the others find the reference in the cache
+        dataset = prepare(lm, training, config, layout=layout, cache=cache)
+        evaluation = _evaluation(lm, log, sides, config, cache=cache, layout=layout)
     trainer = _trainer(lm, dataset, evaluation, config, run, layout)
-    trainer.train(resume_from_checkpoint=_resume_point(run) if resume else None)
-    result = finish(lm, log, sides, config, run, cache=cache, layout=layout)
-    return TrainResult(lm, result, run.folder)
+    _run_steps(trainer, run)
+    metrics = None
+    if process.is_main_process:
+        metrics = finish(lm, log, sides, config, run, cache=cache, layout=layout)
+    process.wait_for_everyone()
+    return TrainResult(lm, metrics, run.folder)
+
+
+def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
+    """The model at step 0, on its device."""
+    users = [c.user for c in training]
+    lm = PersonalizedLM.create(config.model, config.user_model, _distinct(users), config.seed)
+    lm.users = lm.users.counted(users)
+    gpu = torch.cuda.is_available() and config.training.device == "auto"
+    lm.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
+    _warn_size(lm)
+    return lm
 
 
 def _sides(log: Log, config: RunConfig) -> Split:
@@ -95,13 +121,13 @@ def _sides(log: Log, config: RunConfig) -> Split:
     return sides if limit is None else replace(sides, train=tuple(subsample(sides.train, limit, config.seed)))
 
 
-def _users(training: Sequence[Any]) -> list[str]:
+def _distinct(users: Sequence[str | None]) -> list[str]:
     """User ids in the order of their first comparison: rows do not depend on hashing."""
-    return list(dict.fromkeys(c.user for c in training if c.user is not None))
+    return list(dict.fromkeys(user for user in users if user is not None))
 
 
-def _longest(training: Sequence[Any], count: int = 8) -> list[Any]:
-    def chars(c: Any) -> int:
+def _longest(training: Sequence[Comparison], count: int = 8) -> list[Comparison]:
+    def chars(c: Comparison) -> int:
         return len(str(c.prompt)) + len(c.chosen) + len(c.rejected)
 
     return sorted(training, key=chars)[-count:]
@@ -119,13 +145,11 @@ def _warn_size(lm: PersonalizedLM) -> None:
 
 
 def prepare(
-    lm: PersonalizedLM, training: Sequence[Any], config: RunConfig, *, layout: Any, cache: Path | None
+    lm: PersonalizedLM, training: Sequence[Comparison], config: RunConfig, *, layout: Layout, cache: Path | None
 ) -> PreferenceDataset:
     """Token ids, rows, weights and reference log-probabilities of the training comparisons."""
     encoded = [lm.template.comparison(c) for c in training]
-    cut = sum(e.truncated for e in encoded)
-    if cut:
-        logger.warning("%d of %d prompts were cut at their left to max_prompt_tokens", cut, len(encoded))
+    _warn_cuts(encoded, config)
     rows = np.array(lm.lookup([c.user for c in training]), np.int64)
     weight = np.array([c.weight for c in training], np.float64)
     if config.training.half_life_days is not None:
@@ -144,8 +168,20 @@ def prepare(
     )
 
 
+def _warn_cuts(encoded: Sequence[Encoded], config: RunConfig) -> None:
+    n, model = len(encoded), config.model
+    prompts, responses = sum(e.truncated for e in encoded), sum(e.responses_cut for e in encoded)
+    if prompts:
+        logger.warning(
+            "%d of %d prompts were cut at their left: max_prompt_tokens=%d", prompts, n, model.max_prompt_tokens
+        )
+    if responses:
+        limit = model.max_response_tokens
+        logger.warning("%d of %d responses were cut at their right: max_response_tokens=%d", responses, 2 * n, limit)
+
+
 def _evaluation(
-    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None, layout: Any
+    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None, layout: Layout
 ) -> Any:
     """A function that scores a sample of the validation side (else the test side), for learning curves."""
     held_out = sides.validation or sides.test
@@ -157,15 +193,12 @@ def _evaluation(
     )
 
     def evaluate() -> dict[str, float]:
-        metrics = summarise(_score(lm, data, config), beta=config.objective.beta, bootstrap=0)
-        groups = {f"accuracy_{name}": figures.accuracy_seen.value for name, figures in metrics.groups.items()}
-        return {name: value for name, value in metrics.values().items() if name in CURVES} | groups
+        metrics = summarise(score(lm, data, config), beta=config.objective.beta, bootstrap=0)
+        groups = {name: figures.values().get("accuracy_seen") for name, figures in metrics.groups.items()}
+        curves = {name: value for name, value in metrics.values().items() if name in CURVES}
+        return curves | {f"accuracy_{name}": value for name, value in groups.items() if value is not None}
 
     return evaluate
-
-
-def _score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
-    return score_policy(lm, data, average=getattr(config.objective, "average", False), **kwargs)
 
 
 def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArguments:
@@ -188,6 +221,7 @@ def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArgument
         save_steps=t.save_steps or 500,
         save_total_limit=t.save_total_limit,
         logging_steps=10,
+        logging_first_step=True,
         report_to=t.report_to or "none",
         seed=config.seed,
         use_cpu=t.device == "cpu",
@@ -197,7 +231,7 @@ def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArgument
 
 
 def _trainer(
-    lm: PersonalizedLM, dataset: PreferenceDataset, evaluation: Any, config: RunConfig, run: Run, layout: Any
+    lm: PersonalizedLM, dataset: PreferenceDataset, evaluation: Any, config: RunConfig, run: Run, layout: Layout
 ) -> PreferenceTrainer:
     t = config.training
     if t.gradient_checkpointing:
@@ -218,49 +252,25 @@ def _trainer(
     )
 
 
-def _resume_point(run: Run) -> str | None:
-    """The last finished checkpoint; unfinished ones, which a kill left behind, are removed."""
+def _run_steps(trainer: PreferenceTrainer, run: Run) -> None:
+    """All steps, or those that are left after the last finished checkpoint."""
+    checkpoint = _resume_point(run)
+    if checkpoint is None:
+        trainer.train()
+        return
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    if state.global_step < state.max_steps:
+        trainer.train(resume_from_checkpoint=str(checkpoint))
+    else:  # the Trainer would take one step more
+        trainer.model.load_state_dict(load_file(checkpoint / "model.safetensors"))
+
+
+def _resume_point(run: Run) -> Path | None:
+    """The last finished checkpoint; later ones, which a kill left unfinished, are removed."""
     last = last_checkpoint(run.checkpoints)
-    for folder in run.checkpoints.glob("checkpoint-*"):
-        if last is None or int(folder.name.rsplit("-", 1)[1]) > int(last.name.rsplit("-", 1)[1]):
-            shutil.rmtree(folder)
-    return None if last is None else str(last)
-
-
-def finish(
-    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None, layout: Any
-) -> Metrics | None:
-    """Evaluate on the whole test side (and on held-out users), write model, metrics and per-user table."""
-    lm.eval()
-    held_out = [*sides.test, *sides.unseen]
-    metrics, card = None, ""
-    if held_out:
-        data = EvaluationSet.of(
-            lm, [log.comparisons[i] for i in held_out], cache=cache, layout=layout, seed=config.seed, progress=bar
-        )
-        scores = _score(lm, data, config, progress=bar)
-        metrics = summarise(scores, beta=config.objective.beta)
-        scores.save(run.folder / "scores.parquet")
-        per_user(scores, config.objective.beta).save(run.folder / "per_user.parquet")
-        run.write_json("evaluation.json", metrics.as_dict())
-        card = _card(lm, data)
-    lm.save_pretrained(run.model, card)
-    return metrics
-
-
-@torch.no_grad()
-def _card(lm: PersonalizedLM, data: EvaluationSet) -> str:
-    """How far the plain adapter (no user tokens) is from the generic row, measured on some of the test side."""
-    from prlhf.lm import pair_scores
-
-    some = list(range(min(256, len(data.encoded))))
-    rows = np.tile([0, -1], (len(some), 1))
-    logps = pair_scores(lm, [data.encoded[i] for i in some], rows, layout=data.layout)
-    tokens = np.array([[len(data.encoded[i].chosen), len(data.encoded[i].rejected)] for i in some])
-    gap = np.abs(logps[:, 0] - logps[:, 1]) / tokens
-    signs = np.sign(logps[..., 0] - logps[..., 1])
-    return (
-        f"\nWithout user tokens the log-probability of a response differs from the generic row's by {gap.mean():.3f} nats "
-        f"per token (mean over {len(some)} test comparisons), and {np.mean(signs[:, 0] == signs[:, 1]):.0%} of the pairs "
-        "are ordered the same way.\n"
-    )
+    if PartialState().is_main_process:
+        for folder in run.checkpoints.glob("checkpoint-*"):
+            if not (folder / COMPLETE).is_file():
+                shutil.rmtree(folder)
+    PartialState().wait_for_everyone()
+    return last

@@ -1,4 +1,4 @@
-"""The trainer: `transformers.Trainer` with the loss of P-*PO (METHODS.md 1.3)."""
+"""The trainer: `transformers.Trainer` with the loss of P-*PO (P-RLHF, arXiv 2402.05133, section 4)."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainingArguments
+from transformers import Trainer, TrainerControl, TrainingArguments
 
 from prlhf.errors import TrainingError
 from prlhf.lm import PersonalizedLM, pair_logprobs
@@ -57,6 +57,8 @@ class PreferenceTrainer(Trainer):
     The loss of a global batch of N comparisons is `1/N sum_c w_c (alpha l(user) + (1-alpha) l(generic)) + prior_c`,
     whatever the micro-batch, the accumulation and the number of processes; `alpha` 1 and 0 leave the other branch out.
     """
+
+    control: TrainerControl
 
     def __init__(
         self,
@@ -139,8 +141,9 @@ class PreferenceTrainer(Trainer):
             loss = loss + self.user_l2 * inputs["prior"].to(loss.dtype) * penalty
         if not torch.isfinite(loss).all():
             bad = [i for i, ok in zip(inputs["ids"], torch.isfinite(loss).tolist(), strict=True) if not ok]
+            named = ", ".join(bad[:8]) + (f" and {len(bad) - 8} more" if len(bad) > 8 else "")
             raise TrainingError(
-                f"the loss is not finite at step {self.state.global_step + 1}, for the comparisons {', '.join(bad[:8])}; "
+                f"the loss is not finite at step {self.state.global_step + 1}, for the comparisons {named}; "
                 "lower training.learning_rate or training.user_learning_rate, or look at these rows"
             )
         count = len(rows) if num_items_in_batch is None else num_items_in_batch

@@ -1,0 +1,84 @@
+"""What closes a run: the evaluation on held-out comparisons, the tables and plots, and the model, written last."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from prlhf.config import RunConfig
+from prlhf.data import Log, Split, subsample
+from prlhf.evaluation import plots
+from prlhf.evaluation.by_user import PerUser, per_user
+from prlhf.evaluation.metrics import Metrics, summarise
+from prlhf.evaluation.policy import EvaluationSet, score_policy
+from prlhf.lm import PersonalizedLM, pair_scores
+from prlhf.lm.logprobs import Layout
+from prlhf.training.progress import bar
+from prlhf.training.run import Run
+
+__all__ = ["finish", "score"]
+
+CURVES = {
+    "own row": "eval_accuracy_seen",
+    "generic row": "eval_accuracy_generic",
+    "somebody else's row": "eval_accuracy_permuted",
+}
+"""Label -> key in metrics.jsonl."""
+
+
+def finish(
+    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None, layout: Layout
+) -> Metrics | None:
+    """Evaluate on the test side (and on held-out users), write metrics, per-user table, plots, and at last the model.
+
+    A run whose model is there is complete; a kill before that lets `resume` do all of this again.
+    """
+    lm.eval()
+    held_out = subsample([*sides.test, *sides.unseen], config.training.test_comparisons, config.seed)
+    metrics, users, card = None, None, ""
+    if held_out:
+        data = EvaluationSet.of(
+            lm, [log.comparisons[i] for i in held_out], cache=cache, layout=layout, seed=config.seed, progress=bar
+        )
+        scores = score(lm, data, config, progress=bar)
+        metrics, users = summarise(scores, beta=config.objective.beta), per_user(scores, config.objective.beta)
+        scores.save(run.folder / "scores.parquet")
+        users.save(run.folder / "per_user.parquet")
+        run.write_json("evaluation.json", metrics.as_dict())
+        card = _card(lm, data)
+    _plot(run, users)
+    lm.save_pretrained(run.model, card)
+    return metrics
+
+
+def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
+    """Margins of `data` as the run's objective sees them."""
+    return score_policy(lm, data, average=getattr(config.objective, "average", False), **kwargs)
+
+
+def _plot(run: Run, users: PerUser | None) -> None:
+    """`plots/`: what there is to show."""
+    curves = plots.read_curves(run.metrics, CURVES) if run.metrics.exists() else {}
+    if curves:
+        plots.save(plots.learning_curves(curves), run.plots / "learning_curves.png")
+    if users is not None and users.seen.any():
+        plots.save(plots.per_user_accuracy(users), run.plots / "per_user.png")
+
+
+@torch.no_grad()
+def _card(lm: PersonalizedLM, data: EvaluationSet) -> str:
+    """How far the plain adapter (no user tokens) is from the generic row, measured on some of the test side."""
+    some = list(range(min(256, len(data.encoded))))
+    rows = np.tile([0, -1], (len(some), 1))
+    logps = pair_scores(lm, [data.encoded[i] for i in some], rows, layout=data.layout)
+    tokens = np.array([[len(data.encoded[i].chosen), len(data.encoded[i].rejected)] for i in some])
+    gap = np.abs(logps[:, 0] - logps[:, 1]) / tokens
+    signs = np.sign(logps[..., 0] - logps[..., 1])
+    return (
+        "\nWithout user tokens the log-probability of a response differs from the generic row's by "
+        f"{gap.mean():.3f} nats per token (mean over {len(some)} test comparisons), and "
+        f"{np.mean(signs[:, 0] == signs[:, 1]):.0%} of the pairs are ordered the same way.\n"
+    )

@@ -1,0 +1,480 @@
+"""The trainer's loss: TRL's numbers, the alpha mix over the global batch, the prior, weights, and what stops it."""
+
+import json
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from itertools import chain
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainingArguments
+
+from prlhf.config import Dpo, Individual, Ipo, Lora, ModelConfig, RunConfig, TrainingConfig, Uniform
+from prlhf.data import Log, Notes
+from prlhf.errors import DataError, TrainingError
+from prlhf.lm import PersonalizedLM, pair_logprobs, reference_logprobs
+from prlhf.objectives import PairLogps, dpo_loss, make_objective
+from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
+from prlhf.training.train import prepare, train
+from prlhf.training.trainer import PreferenceTrainer
+from prlhf.types import Comparison
+
+USERS = ["ann", "bob", "cem"]
+WORDS = ["red", "green as grass", "a blue sky", "no", "yes, of course", "perhaps tomorrow"]
+
+
+def comparisons(count: int) -> list[Comparison]:
+    """Made up, with uneven lengths; ann has most, cem one."""
+    owner = ["ann", "bob", "ann", None]
+    made = [
+        Comparison(
+            f"question {i}?" + "?" * (i % 5),
+            WORDS[i % 6] + "!" * (i % 3),
+            WORDS[(i + 1 + i % 4) % 6],
+            user=owner[i % 4],
+        )
+        for i in range(count)
+    ]
+    return [replace(c, user="cem" if i == 5 else c.user, id=f"row {i}") for i, c in enumerate(made)]
+
+
+@torch.no_grad()
+def model(base: str, user_model=None, **options) -> PersonalizedLM:
+    """Away from step 0, so that every term of the loss counts."""
+    lm = PersonalizedLM.create(ModelConfig(base=base, **options), user_model or Individual(tokens=2), USERS, seed=1)
+    torch.manual_seed(7)
+    for name, p in lm.named_parameters():
+        if p.requires_grad and "lora_A" not in name:
+            p.add_(torch.randn_like(p) * 0.05)
+    if lm.user_model.table is not None:
+        lm.user_model.table.weight[0] = 0.0
+    return lm.double() if options.get("dtype") == "float64" else lm
+
+
+def dataset(lm: PersonalizedLM, log: list[Comparison], **changes) -> PreferenceDataset:
+    return replace(prepare(lm, log, RunConfig(), layout="plain", cache=None), **changes)
+
+
+def trainer(
+    lm, data, folder, *, alpha=0.5, objective=None, user_l2=0.0, lr=0.0, layout="plain", callbacks=None, **args
+):
+    defaults = {"num_train_epochs": 1, "save_strategy": "no", "logging_steps": 1, "lr_scheduler_type": "constant"}
+    arguments = TrainingArguments(
+        str(folder), learning_rate=lr, max_grad_norm=0.0, report_to="none", disable_tqdm=True, use_cpu=True,
+        remove_unused_columns=False, dataloader_pin_memory=False, **{**defaults, **args},
+    )  # fmt: skip
+    return PreferenceTrainer(
+        lm, arguments, data, objective=make_objective(objective or Dpo()), alpha=alpha, layout=layout,
+        user_learning_rate=10 * lr, user_l2=user_l2, max_grad_norm=0.0, callbacks=callbacks,
+    )  # fmt: skip
+
+
+def gradients(lm: PersonalizedLM) -> dict[str, torch.Tensor]:
+    found = {n: p.grad for n, p in lm.named_parameters() if p.grad is not None}
+    return {n: (g.to_dense() if g.is_sparse else g).clone() for n, g in found.items()}
+
+
+class Steps:
+    """What each step of a run had: ids in order, and the gradients that the optimiser got."""
+
+    def __init__(self, made: PreferenceTrainer):
+        self.ids: list[list[str]] = []
+        self.gradients: list[dict[str, torch.Tensor]] = []
+        self.losses: list[float] = []
+        self._loss, self._now = made.compute_loss, []
+        made.compute_loss = self._compute
+        self._lm = made.model.lm
+        made.user_optimizer.register_step_pre_hook(self._before)
+
+    def _compute(self, model, inputs, **kwargs):
+        self._now.append(inputs["ids"])
+        loss = self._loss(model, inputs, **kwargs)
+        self.losses.append(loss.item())
+        return loss
+
+    def _before(self, optimizer, args, kwargs):
+        for p, g in optimizer._aside.items():
+            p.grad = g
+        self.gradients.append(gradients(self._lm))
+        for p in optimizer._aside:
+            p.grad = None
+        self.ids.append([i for ids in self._now for i in ids])
+        self._now = []
+
+
+# --- the same as TRL ---
+
+
+def in_full_precision(base) -> None:
+    """Give TRL's loss log-probabilities in the model's own type: its output projection always computes in fp32."""
+
+    def forward(input_ids, attention_mask, labels, **kwargs):
+        hidden = base.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[:, :-1]
+        logits = base.get_output_embeddings()(hidden)
+        logps, targets = logits.log_softmax(-1), labels[:, 1:]
+        token = logps.gather(-1, targets.clamp(min=0)[..., None])[..., 0].masked_fill(targets == -100, 0.0)
+        blank = token.detach() * 0  # metrics of TRL, not looked at
+        return SimpleNamespace(log_probs=token, entropy=blank, mean_logits=blank, is_top1=blank > 1)
+
+    base.forward = forward
+
+
+def trl_loss_and_gradients(lm, log, folder, loss_type, beta, base, dtype):
+    """TRL's loss on the batch `log`, from the same base, LoRA and reference, and the gradients of the LoRA."""
+    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
+    from peft import LoraConfig
+    from transformers import AutoModelForCausalLM
+
+    own = lm.model.peft_config["default"]
+    lora = LoraConfig(
+        r=own.r,
+        lora_alpha=own.lora_alpha,
+        target_modules="all-linear",
+        fan_in_fan_out=own.fan_in_fan_out,
+        task_type="CAUSAL_LM",
+    )
+    args = trl.DPOConfig(
+        str(folder), loss_type=[loss_type], beta=beta, max_length=None, report_to=[], use_cpu=True, bf16=False,
+        disable_tqdm=True, gradient_checkpointing=False,
+    )  # fmt: skip
+    rows = [{"prompt": c.prompt, "chosen": c.chosen, "rejected": c.rejected} for c in log]
+    theirs = trl.DPOTrainer(
+        AutoModelForCausalLM.from_pretrained(base, dtype=dtype), args=args, peft_config=lora,
+        train_dataset=datasets.Dataset.from_list(rows), processing_class=lm.tokenizer,
+    )  # fmt: skip
+    theirs.model.to(dtype)
+    ours = {n: p for n, p in lm.model.named_parameters() if "lora" in n}
+    trained = {n: p for n, p in theirs.model.named_parameters() if p.requires_grad}
+    assert ours.keys() == trained.keys()
+    with torch.no_grad():
+        for name, p in trained.items():
+            p.copy_(ours[name])
+    if dtype == torch.float64:
+        in_full_precision(theirs.model.get_base_model())
+    batch = theirs.data_collator([dict(row) for row in theirs.train_dataset])
+    loss = theirs.compute_loss(theirs.model, batch)
+    loss.backward()
+    return loss.item(), {n: p.grad for n, p in trained.items()}
+
+
+@pytest.mark.filterwarnings("ignore")  # whatever TRL warns of
+@pytest.mark.parametrize(("objective", "loss_type"), [(Dpo(beta=0.3), "sigmoid"), (Ipo(beta=0.3, average=True), "ipo")])
+@pytest.mark.parametrize("layout", ["packed", "plain"])
+@pytest.mark.parametrize(
+    ("architecture", "dtype", "exact"),
+    [("gpt2", "float64", True), ("gpt2", "float32", False), ("llama", "float32", False)],
+)
+def test_loss_and_gradients_equal_those_of_trl(
+    base_folder, tmp_path, architecture, dtype, exact, layout, objective, loss_type
+):
+    kind = getattr(torch, dtype)
+    base = base_folder(architecture, dtype=kind)
+    lm = model(base, Uniform(tokens=0), dtype=dtype)
+    lm.tokenizer.model_max_length = 10_000
+    log = [replace(c, user=None) for c in comparisons(5)]
+    theirs, their_gradients = trl_loss_and_gradients(lm, log, tmp_path, loss_type, objective.beta, base, kind)
+
+    made = trainer(lm, dataset(lm, log), tmp_path, objective=objective, layout=layout)
+    lm.zero_grad()
+    loss = made.compute_loss(made.model.train(), collate([made.train_dataset[i] for i in range(5)]))
+    loss.backward()
+    assert abs(loss.item() - theirs) <= (1e-9 if exact else 1e-4) * abs(theirs)
+    assert abs(theirs - (np.log(2) if loss_type == "sigmoid" else (1 / 0.6) ** 2)) > 1e-3  # away from step 0
+    found = gradients(lm)
+    assert found.keys() == {f"model.{n}" for n in their_gradients}
+    for name, expected in their_gradients.items():
+        error = (found[f"model.{name}"] - expected).norm() / expected.norm()
+        assert error <= (1e-9 if exact else 1e-3), name
+
+
+# --- the alpha mix over the global batch ---
+
+
+@pytest.fixture
+def fp64(base_folder):
+    return lambda *args, **options: model(base_folder("gpt2", dtype=torch.float64), *args, dtype="float64", **options)
+
+
+def by_hand(lm, data, ids, alpha, beta=0.1, user_l2=0.0):
+    """1/N sum_c w_c (alpha l(user) + (1 - alpha) l(generic)) + user_l2 prior_c penalty_c, comparison by comparison."""
+    total = 0.0
+    for name in ids:
+        i = list(data.ids).index(name)
+        row = int(data.rows[i])
+        logps = pair_logprobs(lm, [data.encoded[i]], [[row, 0]])
+        h = (logps.chosen - logps.rejected)[0] - (data.reference[i, 0] - data.reference[i, 1])
+        specific, generic = dpo_loss(h, beta)
+        total = total + data.weight[i] * (alpha * specific + (1 - alpha) * generic)
+        if user_l2:
+            offset = lm.user_model.table.weight[row]
+            total = total + user_l2 * data.prior[i] * 0.5 * offset.square().sum()
+    return total / len(ids)
+
+
+@pytest.mark.parametrize("layout", ["plain", "packed"])
+def test_the_global_batch_counts_not_the_micro_batch(fp64, tmp_path, layout):
+    lm = fp64()
+    log = [replace(c, weight=0.5 + i % 3) for i, c in enumerate(comparisons(21))]
+    data = dataset(lm, log)
+    runs = []
+    for size, accumulation in ((8, 1), (4, 2), (2, 4)):
+        made = trainer(
+            lm, data, tmp_path, alpha=0.3, user_l2=0.2, layout=layout,
+            per_device_train_batch_size=size, gradient_accumulation_steps=accumulation,
+        )  # fmt: skip
+        runs.append(Steps(made))
+        made.train()
+    assert [len(ids) for ids in runs[0].ids] == [8, 8, 5]
+    for other in runs[1:]:
+        assert other.ids == runs[0].ids
+        assert sum(other.losses) == pytest.approx(sum(runs[0].losses), abs=1e-10)
+        for a, b in zip(other.gradients, runs[0].gradients, strict=True):
+            assert a.keys() == b.keys()
+            assert all((a[name] - b[name]).abs().max() < 1e-10 for name in a)
+    for ids, loss, expected in zip(runs[0].ids, runs[0].losses, runs[0].gradients, strict=True):
+        lm.zero_grad()
+        value = by_hand(lm, data, ids, 0.3, user_l2=0.2)
+        assert value.item() == pytest.approx(loss, abs=1e-10)
+        value.backward()
+        for name, g in gradients(lm).items():
+            torch.testing.assert_close(g, expected[name], rtol=0, atol=1e-10)
+
+
+@pytest.mark.parametrize(("alpha", "branches"), [(0.5, 2), (1.0, 1), (0.0, 1)])
+def test_a_branch_that_does_not_count_is_not_computed(fp64, tmp_path, alpha, branches):
+    lm = fp64(user_tokens_at="start")
+    data = dataset(lm, comparisons(6))
+    seen = []
+    made = trainer(lm, data, tmp_path, alpha=alpha, per_device_train_batch_size=6)
+    steps = Steps(made)
+    _ = lm.splits_head  # looked at once, by a pass of its own
+    lm.embedding.register_forward_pre_hook(lambda m, args: seen.append(args[0].clone()), prepend=True)
+    made.train()
+    [ids] = seen
+    assert len(ids) == 6 * 2 * branches
+    users = {int(t - lm.vocab_rows) // 2 for t in ids[ids >= lm.vocab_rows]}
+    assert users == {0.5: {0, 1, 2, 3}, 1.0: {0, 1, 2, 3}, 0.0: {0}}[alpha]  # a comparison without user is generic
+    assert steps.losses == [pytest.approx(by_hand(lm, data, steps.ids[0], alpha).item(), abs=1e-10)]
+
+
+# --- prior and weights ---
+
+
+def test_an_epoch_adds_up_to_the_prior(fp64, tmp_path):
+    lm = fp64()
+    log = comparisons(10)
+    data = dataset(lm, log, weight=np.zeros(10))  # nothing but the prior
+    made = trainer(lm, data, tmp_path, user_l2=0.3, per_device_train_batch_size=4)
+    steps = Steps(made)
+    made.train()
+    total = sum(loss * len(ids) for loss, ids in zip(steps.losses, steps.ids, strict=True))
+    offsets = lm.user_model.table.weight[1:]
+    assert total == pytest.approx(0.3 / 2 * offsets.square().sum().item())
+    summed = sum(g["user_model.table.weight"] * len(ids) for g, ids in zip(steps.gradients, steps.ids, strict=True))
+    torch.testing.assert_close(summed[1:], 0.3 * offsets.detach())
+    assert not summed[0].any()
+
+
+def test_the_prior_of_one_user_by_hand(fp64, tmp_path):
+    lm = fp64()
+    with torch.no_grad():
+        lm.user_model.table.weight[1] = 0.5  # 2 tokens x width 32: |o|^2 = 64 / 4 = 16
+    log = [replace(c, user="ann") for c in comparisons(4)]
+    data = dataset(lm, log, weight=np.zeros(4))
+    assert data.prior.tolist() == [0.25] * 4
+    made = trainer(lm, data, tmp_path, user_l2=0.1, per_device_train_batch_size=2)
+    steps = Steps(made)
+    made.train()
+    # each comparison pays 0.1 / 2 * 16 / 4 = 0.2, so each batch's mean is 0.2, and the epoch's sum 0.8 = 0.1 / 2 * 16
+    assert steps.losses == pytest.approx([0.2, 0.2])
+
+
+def test_without_their_branch_users_pay_nothing(fp64, tmp_path):
+    lm = fp64()
+    made = trainer(lm, dataset(lm, comparisons(4), weight=np.zeros(4)), tmp_path, alpha=0.0, user_l2=0.3)
+    steps = Steps(made)
+    made.train()
+    assert steps.losses == [0.0]
+
+
+def test_only_rows_of_the_batch_move(base_folder, tmp_path):
+    lm = model(base_folder())
+    log = [replace(c, user="bob") for c in comparisons(4)]
+    made = trainer(lm, dataset(lm, log), tmp_path, user_l2=0.1, lr=1e-3, per_device_train_batch_size=4)
+    before = lm.user_model.table.weight.detach().clone()
+    common = lm.user_model.common.detach().clone()
+    made.train()
+    changed = (lm.user_model.table.weight != before).any(1)
+    assert changed.tolist() == [False, False, True, False]
+    assert not torch.equal(lm.user_model.common, common)
+
+
+def test_weights_and_recency(base_folder):
+    lm = model(base_folder())
+    now = datetime(2024, 5, 1, tzinfo=UTC)
+    log = [
+        replace(c, weight=w, timestamp=now - timedelta(days=d))
+        for c, w, d in zip(comparisons(4), (1, 1, 2, 4), (0, 10, 0, 20), strict=True)
+    ]
+    plain = prepare(lm, log, RunConfig(), layout="plain", cache=None)
+    assert plain.weight.tolist() == [0.5, 0.5, 1, 2]  # mean 1
+    config = RunConfig(training=TrainingConfig(half_life_days=10))
+    recent = prepare(lm, log, config, layout="plain", cache=None)
+    assert recent.weight.tolist() == pytest.approx([4 / 4.5, 2 / 4.5, 8 / 4.5, 4 / 4.5])  # 1, 1/2, 2, 4/4 over 4.5/4
+    with pytest.raises(DataError, match="weights of all training comparisons are zero"):
+        prepare(lm, [replace(c, weight=0.0) for c in log], RunConfig(), layout="plain", cache=None)
+
+
+def test_cuts_are_counted_and_said(base_folder, caplog):
+    lm = model(base_folder(), max_prompt_tokens=12, max_response_tokens=4)
+    log = [Comparison("a long question", "yes", "no"), Comparison("short", "a long answer", "no")]
+    prepare(lm, log, RunConfig(model=lm.config), layout="plain", cache=None)
+    assert "1 of 2 prompts were cut at their left: max_prompt_tokens=12" in caplog.text
+    assert "1 of 4 responses were cut at their right: max_response_tokens=4" in caplog.text
+
+
+# --- what stops it, and what it must not change ---
+
+
+@pytest.mark.parametrize("poison", [float("nan"), float("inf")])
+def test_a_loss_that_is_not_finite_stops_with_the_ids(base_folder, tmp_path, poison):
+    lm = model(base_folder())
+    data = dataset(lm, comparisons(8))
+    data.reference[5] = poison
+    made = trainer(lm, data, tmp_path, per_device_train_batch_size=8)
+    with pytest.raises(
+        TrainingError, match=r"not finite at step 1, for the comparisons row 5; lower training\.learning"
+    ):
+        made.train()
+
+
+def log_of(count: int = 24) -> Log:
+    made = tuple(comparisons(count))
+    return Log(made, "made up", notes=Notes.of(made))
+
+
+def config_of(base: str, **training) -> RunConfig:
+    tree = {
+        "data": {"split": {"test": 0.2}},
+        "model": {"base": base, "tuning": {"type": "lora", "r": 2}},
+        "user_model": {"type": "individual", "tokens": 2},
+        "training": {"batch_size": 4, "learning_rate": 1e-3, "device": "cpu", "eval_steps": 0, "save_steps": 0}
+        | training,
+    }
+    return RunConfig.model_validate(tree)
+
+
+def test_gradient_checkpointing_changes_nothing(base_folder, tmp_path):
+    results = [
+        train(config_of(base_folder(), gradient_checkpointing=on), tmp_path / str(on), log=log_of(12)).lm
+        for on in (True, False)
+    ]
+    for (name, a), (_, b) in zip(*(lm.named_parameters() for lm in results), strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
+    assert results[0].user_model.table.weight.abs().sum() > 0
+
+
+def test_counts_notes_and_what_is_in_a_run(base_folder, tmp_path, caplog):
+    with caplog.at_level("INFO", logger="prlhf"):
+        run = train(config_of(base_folder(), eval_steps=2), tmp_path / "run", log=log_of())
+    text = caplog.text
+    assert "24 comparisons from" in text and "train/test share" in text
+    split = json.loads((run.folder / "split.json").read_text())["sides"]
+    rows = {c.id: c.user for c in log_of().comparisons}
+    users = [rows[i] for i in split["train"]]
+    counts = PersonalizedLM.from_pretrained(run.folder).users.counts
+    index = run.lm.users
+    assert {u: counts[index.rows([u])[0]] for u in ("ann", "bob")} == {u: users.count(u) for u in ("ann", "bob")}
+    assert json.loads((run.folder / "data.json").read_text())["notes"] == log_of().notes.text()
+    assert {p.name for p in run.folder.iterdir()} == {
+        "config.json", "data.json", "split.json", "versions.json", "metrics.jsonl", "evaluation.json", "scores.parquet",
+        "per_user.parquet", "model", "plots", "checkpoints",
+    }  # fmt: skip
+    assert {p.name for p in (run.folder / "plots").iterdir()} == {"learning_curves.png", "per_user.png"}
+    entries = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+    assert any("loss" in e and e["step"] == 1 for e in entries)
+    assert any("eval_accuracy_seen" in e for e in entries)
+
+
+def test_the_uniform_model_without_tokens_starts_at_ln_2(base_folder, tmp_path):
+    config = config_of(base_folder()).model_copy(update={"user_model": Uniform()})
+    run = train(config, tmp_path / "run", log=log_of(12))
+    first = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])
+    assert first["step"] == 1 and first["loss"] == pytest.approx(np.log(2), abs=1e-6)
+
+
+# --- the order ---
+
+
+def test_the_sampler_gives_every_index_once():
+    lengths = np.random.default_rng(0).integers(1, 100, 103)
+    sampler = LengthBuckets(lengths, 8, seed=3)
+    first = list(sampler)
+    assert sorted(first) == list(range(103)) and len(sampler) == 103
+    assert first == list(LengthBuckets(lengths, 8, seed=3))
+    assert first != list(LengthBuckets(lengths, 8, seed=4))
+    sampler.set_epoch(1)
+    assert sorted(sampler) == list(range(103)) and list(sampler) != first
+    sampler = LengthBuckets(np.tile(lengths, 10), 8)
+    lengths = sampler.lengths
+    first = list(sampler)
+    spread = [np.ptp(lengths[first[i : i + 8]]) for i in range(0, 1024, 8)]
+    assert np.mean(spread) < 20 < np.ptp(lengths)
+
+
+def test_each_epoch_has_its_own_order_also_after_a_resume(base_folder, tmp_path):
+    lm = model(base_folder())
+    data = dataset(lm, comparisons(10))
+    args = {"num_train_epochs": 3, "per_device_train_batch_size": 2, "gradient_accumulation_steps": 2, "lr": 1e-3}
+    made = trainer(lm, data, tmp_path, save_strategy="steps", save_steps=1, **args)
+    whole = Steps(made)
+    made.train()
+    sampler = LengthBuckets([c.length for c in data.encoded], 4, made.args.seed)
+    expected: list[list[str]] = []
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        expected.append([data.ids[i] for i in sampler])
+    assert [list(chain(*whole.ids[i : i + 3])) for i in (0, 3, 6)] == expected
+    assert expected[0] != expected[1] != expected[2]
+    for step in (3, 4):
+        again = trainer(model(base_folder()), data, tmp_path, **args)
+        rest = Steps(again)
+        again.train(resume_from_checkpoint=str(tmp_path / f"checkpoint-{step}"))
+        assert rest.ids == whole.ids[step:]
+
+
+def test_a_checkpoint_holds_what_is_trained_and_nothing_is_missed(base_folder, tmp_path, caplog):
+    from safetensors.torch import load_file
+
+    lm = model(base_folder(), tuning=Lora(r=2))
+    args = {"save_strategy": "steps", "save_steps": 1, "lr": 1e-3, "per_device_train_batch_size": 4}
+    made = trainer(lm, dataset(lm, comparisons(4)), tmp_path, **args)
+    made.train()
+    held = load_file(tmp_path / "checkpoint-1" / "model.safetensors")
+    assert held.keys() == {f"lm.{n}" for n, p in lm.named_parameters() if p.requires_grad}
+    again = trainer(model(base_folder(), tuning=Lora(r=2)), dataset(lm, comparisons(4)), tmp_path, **args)
+    again.model.load_state_dict(held)  # strict: what is frozen is not missed
+    for (name, a), (_, b) in zip(lm.named_parameters(), again.model.lm.named_parameters(), strict=True):
+        assert torch.equal(a, b), name
+    del held["lm.user_model.table.weight"]
+    with pytest.raises(RuntimeError, match=r"Missing key.*user_model\.table\.weight"):
+        again.model.load_state_dict(held)
+
+
+def test_objectives_see_policy_and_reference(fp64, tmp_path):
+    lm = fp64()
+    data = dataset(lm, comparisons(3))
+    seen = []
+
+    def objective(policy: PairLogps, reference: PairLogps) -> torch.Tensor:
+        seen.append((policy, reference))
+        return (policy.chosen - reference.chosen) * 0.0
+
+    made = trainer(lm, data, tmp_path)
+    made.objective = objective
+    made.compute_loss(made.model, collate([data[i] for i in range(3)]))
+    policy, reference = seen[0]
+    assert policy.chosen.shape == (3, 2) and reference.chosen.shape == (3, 1)
+    assert reference.chosen[:, 0].tolist() == pytest.approx(reference_logprobs(lm, list(data.encoded))[:, 0].tolist())
