@@ -323,7 +323,7 @@ def test_weights_and_recency(base_folder):
     config = RunConfig(training=TrainingConfig(half_life_days=10))
     recent = prepare(lm, log, config, layout="plain", cache=None)
     assert recent.weight.tolist() == pytest.approx([4 / 4.5, 2 / 4.5, 8 / 4.5, 4 / 4.5])  # 1, 1/2, 2, 4/4 over 4.5/4
-    with pytest.raises(DataError, match="weights of all training comparisons are zero"):
+    with pytest.raises(DataError, match="weights of the training comparisons add up to 0"):
         prepare(lm, [replace(c, weight=0.0) for c in log], RunConfig(), layout="plain", cache=None)
 
 

@@ -154,8 +154,8 @@ def prepare(
     weight = np.array([c.weight for c in training], np.float64)
     if config.training.half_life_days is not None:
         weight = weight * recency_weights(training, config.training.half_life_days)
-    if weight.sum() <= 0:
-        raise DataError("the weights of all training comparisons are zero")
+    if not 0 < weight.sum() < np.inf:
+        raise DataError(f"the weights of the training comparisons add up to {weight.sum()}; at least one has to count")
     counts = Counter(rows.tolist())
     reference = reference_logprobs(lm, encoded, layout=layout, cache=cache, progress=bar)
     return PreferenceDataset(
@@ -244,7 +244,8 @@ def _trainer(
         objective=make_objective(config.objective),
         alpha=config.alpha,
         layout=layout,
-        user_learning_rate=10 * t.learning_rate if t.user_learning_rate is None else t.user_learning_rate,
+        user_learning_rate=0.4 * lm.embedding_scale if t.user_learning_rate is None else t.user_learning_rate,
+        shared_learning_rate=t.shared_learning_rate,
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
