@@ -53,7 +53,7 @@ def tuned(config: RunConfig, method: str, output: Path, comparisons: int) -> Run
         small = at(config, beta, rate).model_copy(
             update={"data": config.data.model_copy(update={"max_comparisons": comparisons})}
         )
-        training = small.training.model_copy(update={"test_comparisons": 1, "eval_steps": 1.0, "save_steps": 0})
+        training = small.training.model_copy(update={"test_comparisons": 1, "eval_steps": 0.5, "save_steps": 0})
         folder = run(small.model_copy(update={"training": training}), method, output / f"grid-{method}-{beta}-{rate}")
         found[beta, rate] = validation_accuracy(folder)
         print(f"grid {method:7s} beta {beta} lr {rate}: validation accuracy {found[beta, rate]:.3f}", flush=True)

@@ -23,7 +23,10 @@ class TrainingConfig(Config):
     learning_rate: float = Field(5e-5, ge=0)
     """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)
-    """Of the user model; by default ten times `learning_rate`."""
+    """Of each user's own row: how far a row moves when it is in a batch. By default 0.4 times the root mean square of the
+    model's token embeddings, since rows are embeddings and their gradients are brought to size 1."""
+    shared_learning_rate: float | None = Field(None, ge=0)
+    """Of what users share (common part, centres, directions); by default ten times `learning_rate`."""
     user_l2: float = Field(0.0, ge=0)
     """Strength of the prior `user_l2/2 * |state|^2` per user; a user with n comparisons pays 1/n of it at each."""
     weight_decay: float = Field(0.0, ge=0)

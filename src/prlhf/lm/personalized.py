@@ -154,6 +154,11 @@ class PersonalizedLM(nn.Module):
         return self.embedding.weight.dtype
 
     @property
+    def embedding_scale(self) -> float:
+        """Root mean square of the embeddings of a few thousand tokens: the size of a typical entry of a user token."""
+        return float(_vocabulary(self.causal_lm, min(len(self.tokenizer), self.vocab_rows), 0).square().mean().sqrt())
+
+    @property
     def vocab_rows(self) -> int:
         """v: rows of the input embedding (not the tokenizer's length). User token ids start there."""
         return self._user_tokens.vocab_rows

@@ -146,24 +146,27 @@ def make_optimizer(
     user_learning_rate: float,
     weight_decay: float = 0.0,
     max_grad_norm: float = 0.0,
+    shared_learning_rate: float | None = None,
 ) -> UserAdamW:
     """The optimiser of a personalised language model.
 
     Groups: the language model's matrices (with weight decay), its vectors (biases and norms, without), what users share
-    (common part, centres, directions) and the user table, both at the user learning rate and without weight decay: the
+    (common part, centres, directions) and the user table, each at a learning rate of its own and without weight decay: the
     prior `user_l2` is what pulls users to the generic one.
 
     Args:
         user_model: its parameters form the last two groups.
         dense_named_params: the language model's parameters; frozen ones and the user model's are left out.
         learning_rate: of the language model.
-        user_learning_rate: of the user model.
+        user_learning_rate: of the user table.
         weight_decay: of the language model's matrices.
         max_grad_norm: norm to which the gradient of all dense parameters is clipped; 0 = not at all.
+        shared_learning_rate: of what users share; by default ten times `learning_rate`.
 
     Raises:
         TrainingError: nothing to train.
     """
+    shared_rate = 10 * learning_rate if shared_learning_rate is None else shared_learning_rate
     table = [] if user_model.table is None else [user_model.table.weight]
     users = {id(p) for p in user_model.parameters()}
     shared = [p for p in user_model.parameters() if not any(p is t for t in table)]
@@ -171,7 +174,7 @@ def make_optimizer(
     groups: list[dict[str, Any]] = [
         {"name": "matrices", "params": [p for p in own if p.ndim > 1], "weight_decay": weight_decay},
         {"name": "vectors", "params": [p for p in own if p.ndim <= 1]},
-        {"name": "user_shared", "params": [p for p in shared if p.requires_grad], "lr": user_learning_rate},
+        {"name": "user_shared", "params": [p for p in shared if p.requires_grad], "lr": shared_rate},
         {"name": "users", "params": [p for p in table if p.requires_grad], "lr": user_learning_rate, "rowwise": True},
     ]
     groups = [group for group in groups if group["params"]]

@@ -70,6 +70,7 @@ class PreferenceTrainer(Trainer):
         alpha: float,
         layout: Layout,
         user_learning_rate: float,
+        shared_learning_rate: float | None,
         user_l2: float,
         max_grad_norm: float,
         evaluation: Callable[[], Mapping[str, float]] | None = None,
@@ -81,7 +82,13 @@ class PreferenceTrainer(Trainer):
         self.evaluation = evaluation
         trained = lm.model.named_parameters()
         self.user_optimizer = make_optimizer(
-            lm.user_model, trained, args.learning_rate, user_learning_rate, args.weight_decay, max_grad_norm
+            lm.user_model,
+            trained,
+            args.learning_rate,
+            user_learning_rate,
+            args.weight_decay,
+            max_grad_norm,
+            shared_learning_rate,
         )
         super().__init__(
             model=PairModel(lm, layout),

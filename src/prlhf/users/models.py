@@ -150,8 +150,8 @@ class LowRankModel(UserModel):
             self.directions.copy_(directions.view_as(self.directions))
             factors[1:].normal_(generator=generator)
         else:  # one side of the product must differ from zero, or neither has a gradient
-            scale = float(vocabulary.square().mean().sqrt())
-            self.directions.normal_(std=scale, generator=generator)
+            # of size 1, so that factors are in units of the embedding and one learning rate fits all user models
+            self.directions.normal_(generator=generator)
 
     def embed(self, state: Tensor) -> Tensor:
         return self.common + _combine(state, self.directions)
