@@ -34,7 +34,9 @@ def test_equals_one_response_at_a_time(base_folder, architecture, place, layout)
         for j, row in enumerate(rows):
             prompt = lm.encode_prompt(c.prompt, row, c.user_text)
             assert logps.chosen[i, j].item() == pytest.approx(one_by_one(lm, prompt, batch[i].chosen).item(), abs=1e-3)
-            assert logps.rejected[i, j].item() == pytest.approx(one_by_one(lm, prompt, batch[i].rejected).item(), abs=1e-3)
+            assert logps.rejected[i, j].item() == pytest.approx(
+                one_by_one(lm, prompt, batch[i].rejected).item(), abs=1e-3
+            )
             assert logps.chosen_tokens[i, j] == len(batch[i].chosen)
 
 
@@ -56,7 +58,9 @@ def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, architecture, 
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(("architecture", "expected"), [("llama", "packed"), ("gpt2", "packed"), ("gemma3_text", "packed")])
+@pytest.mark.parametrize(
+    ("architecture", "expected"), [("llama", "packed"), ("gpt2", "packed"), ("gemma3_text", "packed")]
+)
 def test_layout_is_chosen_by_numbers(base_folder, architecture, expected):
     lm = personalised(base_folder(architecture))
     assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == expected

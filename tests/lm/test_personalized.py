@@ -20,7 +20,9 @@ def personalised(folder: str, **options) -> PersonalizedLM:
     return lm.eval()
 
 
-def both_ways(lm: PersonalizedLM, ids: torch.Tensor, mask: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+def both_ways(
+    lm: PersonalizedLM, ids: torch.Tensor, mask: torch.Tensor | None = None
+) -> tuple[torch.Tensor, torch.Tensor]:
     explicit = lm._user_tokens.explicit(lm.embedding, ids)
     kwargs = {} if mask is None else {"attention_mask": mask}
     return lm(ids, **kwargs).logits, lm.model(inputs_embeds=explicit, **kwargs).logits

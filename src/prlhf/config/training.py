@@ -23,8 +23,8 @@ class TrainingConfig(Config):
     learning_rate: float = Field(5e-5, ge=0)
     """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)
-    """Of each user's own row: how far a row moves when it is in a batch. By default 0.4 times the root mean square of the
-    model's token embeddings, since rows are embeddings and their gradients are brought to size 1."""
+    """Of each user's own row: how far a row moves when it is in a batch. By default 0.4 times the root mean square of
+    the model's token embeddings, since rows are embeddings and their gradients are brought to size 1."""
     shared_learning_rate: float | None = Field(None, ge=0)
     """Of what users share (common part, centres, directions); by default ten times `learning_rate`."""
     user_l2: float = Field(0.0, ge=0)

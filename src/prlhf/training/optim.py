@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
 __all__ = ["UserAdamW", "make_optimizer"]
 
+
 class UserAdamW(torch.optim.Optimizer):
     """AdamW, and for groups with `rowwise=True` (sparse gradients) the rule above.
 
@@ -151,8 +152,8 @@ def make_optimizer(
     """The optimiser of a personalised language model.
 
     Groups: the language model's matrices (with weight decay), its vectors (biases and norms, without), what users share
-    (common part, centres, directions) and the user table, each at a learning rate of its own and without weight decay: the
-    prior `user_l2` is what pulls users to the generic one.
+    (common part, centres, directions) and the user table, each at a learning rate of its own and without weight decay:
+    the prior `user_l2` is what pulls users to the generic one.
 
     Args:
         user_model: its parameters form the last two groups.

@@ -70,7 +70,7 @@ class PreferenceTrainer(Trainer):
         alpha: float,
         layout: Layout,
         user_learning_rate: float,
-        shared_learning_rate: float | None,
+        shared_learning_rate: float | None = None,
         user_l2: float,
         max_grad_norm: float,
         evaluation: Callable[[], Mapping[str, float]] | None = None,
