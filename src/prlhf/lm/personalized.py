@@ -264,4 +264,4 @@ def _vocabulary(base: Any, tokens: int, seed: int, sample: int = 4096) -> Tensor
     embedding = base.get_input_embeddings()
     rows = min(embedding.weight.shape[0], tokens)
     chosen = torch.randperm(rows, generator=torch.Generator().manual_seed(seed))[:sample]
-    return embedding(chosen.to(embedding.weight.device)).float().cpu()
+    return embedding(chosen.to(embedding.weight.device)).detach().float().cpu()
