@@ -5,17 +5,16 @@
 #   make check    style, types, import order, freshness of the generated docs
 #   make docs     write the generated docs anew
 # Another Python, place or torch:  make test PYTHON=python3.12 VENV=/tmp/venv
-#   TORCH_INDEX=                   torch as pip would choose it (on Linux: with CUDA) instead of the CPU build
+#   TORCH_INDEX=URL                torch from another package index, for example one that has CPU builds only
 
 PYTHON ?= python3
 VENV ?= .venv
 TORCH ?= torch==2.13.0
-TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check -q
 READY := $(VENV)/ready
 WORKERS ?= 2
 
-export OMP_NUM_THREADS ?= 1
 export HF_HUB_DISABLE_TELEMETRY ?= 1
 
 .PHONY: demo test slow check check-style check-types check-imports check-docs docs setup clean
@@ -24,10 +23,10 @@ demo: $(READY)
 	$(VENV)/bin/prlhf demo
 
 test: $(READY)
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS)
 
 slow: $(READY)
-	HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
 
 check: check-style check-types check-imports check-docs
 
@@ -54,7 +53,7 @@ $(READY): pyproject.toml
 	  || { echo "prlhf needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "python3 -m venv does not work here; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
-	$(if $(TORCH_INDEX),$(PIP) install --retries 1 --index-url $(TORCH_INDEX) $(TORCH) ||) $(PIP) install $(TORCH)
+	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) install -e '.[dev]'
 	@touch $@
 

@@ -83,7 +83,9 @@ def test_without_user_tokens_branches_are_one(base_folder):
 
 
 def test_individual_tokens_count_once(base_folder):
-    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann"])
+    lm = PersonalizedLM.create(
+        ModelConfig(base=base_folder(), user_tokens_at="before_response"), Individual(tokens=2), ["ann"]
+    )
     assert lm.user_token_ids(1) == (274, 275)
     assert lm.encode_prompt("a", 1)[-2:] == [274, 275]
     assert lm.encode_prompt("a", -1) == lm.encode_prompt("a", 1)[:-2]
