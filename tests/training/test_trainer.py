@@ -367,13 +367,15 @@ def config_of(base: str, **training) -> RunConfig:
 
 
 def test_gradient_checkpointing_changes_nothing(base_folder, tmp_path):
-    results = [
-        train(config_of(base_folder(), gradient_checkpointing=on), tmp_path / str(on), log=log_of(12)).lm
-        for on in (True, False)
-    ]
-    for (name, a), (_, b) in zip(*(lm.named_parameters() for lm in results), strict=True):
-        torch.testing.assert_close(a, b, rtol=1e-4, atol=1e-6, msg=name)
-    assert results[0].user_model.table.weight.abs().sum() > 0
+    found = []
+    for on in (True, False):
+        run = train(config_of(base_folder(), gradient_checkpointing=on), tmp_path / str(on), log=log_of(12))
+        assert run.lm.causal_lm.is_activation_checkpointing is on
+        assert run.lm.user_model.table.weight.abs().sum() > 0
+        entries = [json.loads(line) for line in (run.folder / "metrics.jsonl").read_text().splitlines()]
+        found.append([e[key] for e in entries for key in ("loss", "grad_norm", "train_loss") if key in e])
+    assert len(found[0]) == 3  # Adam makes much of differences near zero, so weights are no measure
+    assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 def test_counts_notes_and_what_is_in_a_run(base_folder, tmp_path, caplog):
