@@ -2,11 +2,11 @@
 
 import pytest
 import torch
+from test_personalized import ARCHITECTURES, personalised
 
 from prlhf.config import Individual, ModelConfig, Uniform
 from prlhf.lm import PersonalizedLM, choose_layout, pair_logprobs
 from prlhf.types import Comparison
-from test_personalized import ARCHITECTURES, personalised
 
 LOG = [
     Comparison("why is the sky blue?", "light scatters", "because"),
