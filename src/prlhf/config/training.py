@@ -2,7 +2,7 @@
 
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from prlhf.config.base import Config
 
@@ -51,7 +51,7 @@ class TrainingConfig(Config):
     """At most so many comparisons in an evaluation while training."""
     test_comparisons: int | None = Field(None, ge=1)
     """At most so many comparisons in the evaluation at the end; by default the whole test side."""
-    save_steps: float = Field(0.25, ge=0)
+    save_steps: float = Field(0.1, ge=0)
     """Every so many steps, or below 1 a share of them; 0 = only at the end. What a kill loses is bounded by it."""
     save_total_limit: int = Field(2, ge=2)
     """Checkpoints to keep."""
@@ -59,3 +59,17 @@ class TrainingConfig(Config):
     """Trackers of transformers, as `tensorboard`; the run folder has all metrics anyway."""
     device: Literal["auto", "cpu"] = "auto"
     """`auto`: a GPU where there is one."""
+
+    @field_validator("eval_steps", "save_steps", "warmup_steps")
+    @classmethod
+    def _whole_steps(cls, value: float) -> float:
+        if value > 1 and value != int(value):
+            raise ValueError("a number of steps is whole; below 1 it is a share of them")
+        return value
+
+    @field_validator("max_steps")
+    @classmethod
+    def _some_steps(cls, value: int) -> int:
+        if value == 0 or value < -1:
+            raise ValueError("at least one step, or -1 for as many as `epochs` says")
+        return value
