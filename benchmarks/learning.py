@@ -1,8 +1,9 @@
 """What learns fastest at equal budget on the planted world: places of the user tokens, starts, user models.
 
-    python benchmarks/learning.py --output runs/learning [--comparisons 3000] [--only place,start,model]
+    python benchmarks/learning.py --output runs/learning [--comparisons 2400] [--only place,start,model,beta]
 
-Every variant sees the same votes in the same order. Prints held-out accuracy with intervals over users, and training
+Every variant sees the same votes in the same order. Prints held-out accuracy with intervals over users; how often the
+variant's sampled answers are preferred to the SFT model's (ties half), and how many are no answers at all; and training
 speed relative to the first variant of its family in the same run. Finished runs are kept, so a second call goes on.
 """
 
@@ -15,9 +16,13 @@ from pathlib import Path
 
 import torch
 
+from prlhf import PersonalizedLM
 from prlhf.config import RunConfig, load_config
+from prlhf.data.planted import World
+from prlhf.evaluation.judge import judge_policies, policy_of, reference_of
 from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.scores import Scores
+from prlhf.evaluation.winrate import WinRate
 from prlhf.lm import is_checkpoint
 from prlhf.training.train import train
 
@@ -46,10 +51,25 @@ FAMILIES: dict[str, dict[str, list[str]]] = {
         "individual": ["user_model.type=individual", "user_model.tokens=4"],
         "individual, no common part": ["user_model.type=individual", "user_model.tokens=4", "user_model.common=false"],
         "cluster 6": ["user_model.type=cluster", "user_model.tokens=4", "user_model.clusters=6"],
+        "cluster 6, user rate x10": [
+            "user_model.type=cluster",
+            "user_model.tokens=4",
+            "user_model.clusters=6",
+            "training.user_learning_rate=0.32",
+        ],
         "individual, 1 token": ["user_model.type=individual", "user_model.tokens=1"],
         "individual, 10 tokens": ["user_model.type=individual", "user_model.tokens=10"],
     },
+    "beta": {f"beta {beta}": [f"objective.beta={beta}"] for beta in (0.5, 0.1, 0.2, 1.0)},
 }
+
+
+def wins(folder: Path, questions: int) -> tuple[WinRate, float]:
+    """Sampled answers against the SFT model's, and the share of the variant's answers that are none."""
+    lm = PersonalizedLM.from_pretrained(folder)
+    policies = {"sft": reference_of(lm), "personal": policy_of(lm, "personal")}
+    judged = judge_policies(World(), policies, prompts_per_user=questions, pairs=[("personal", "sft")])
+    return judged.verdicts["personal", "sft"].rate, judged.answers["personal"].not_answers
 
 
 def measure(overrides: list[str], folder: Path) -> tuple[Metrics, float]:
@@ -64,23 +84,26 @@ def measure(overrides: list[str], folder: Path) -> tuple[Metrics, float]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--comparisons", type=int, default=3000, help="training comparisons of each variant")
-    parser.add_argument("--only", default="place,start,model")
+    parser.add_argument("--comparisons", type=int, default=2400, help="training comparisons of each variant")
+    parser.add_argument("--only", default="place,start,model,beta")
+    parser.add_argument("--questions", type=int, default=3, help="held-out questions that every user asks")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()
     print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    print(f"{args.comparisons} comparisons each, batch 16, seed {args.seed}")
+    print(f"{args.comparisons} comparisons each, batch 16, beta 0.5 unless said, seed {args.seed}")
     for family in args.only.split(","):
         first = None
         for name, overrides in FAMILIES[family].items():
             budget = [f"training.max_steps={args.comparisons // 16}", "training.eval_steps=0", "training.save_steps=0"]
             place = args.output / f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
-            metrics, speed = measure([*budget, f"seed={args.seed}", *overrides], place)
+            metrics, speed = measure([*budget, "objective.beta=0.5", f"seed={args.seed}", *overrides], place)
+            rate, nothing = wins(place, args.questions)
             first = first or speed
             o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
             print(
                 f"{family:6s} {name:48s} seen {o.accuracy_seen}  minority {minority.value:.3f}"
                 f"  generic {o.accuracy_generic.value:.3f}  permuted {o.accuracy_permuted.value:.3f}"
+                f"  wins vs SFT {rate.per_user.value:.3f} (no answer {nothing:.0%})"
                 f"  {speed:.1f}/s ({speed / first:.2f}x)",
                 flush=True,
             )
