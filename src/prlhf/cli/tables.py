@@ -13,19 +13,20 @@ __all__ = ["metrics_table"]
 
 
 def metrics_table(metrics: Metrics) -> Table:
-    """The headline figures with their intervals: one row a figure, one column overall and for each group."""
+    """The headline figures: one row a figure, with its interval over all users, and a plain column for each group."""
     from rich.table import Table
 
     from prlhf.evaluation.result import HEADLINES
 
     about = f"{metrics.comparisons:,} held-out comparisons, {metrics.users:,} users ({metrics.seen_users:,} seen)"
     table = Table(title=about, title_justify="left")
-    table.add_column("accuracy of the implicit reward")
-    columns = {"all": metrics.overall, **metrics.groups}
-    for name in columns:
-        table.add_column(name, justify="right", no_wrap=True)
+    table.add_column("accuracy of the implicit reward", min_width=28)
+    table.add_column("all, with interval", justify="right", no_wrap=True)
+    for name in metrics.groups:
+        table.add_column(name, justify="right", overflow="ellipsis")
     for name, label in HEADLINES.items():
-        cells = [getattr(figures, name) for figures in columns.values()]
-        if any(cell.exists for cell in cells):
-            table.add_row(label, *map(str, cells))
+        whole = getattr(metrics.overall, name)
+        groups = [getattr(figures, name) for figures in metrics.groups.values()]
+        if whole.exists:
+            table.add_row(label, str(whole), *(f"{g.value:.3f}" if g.exists else "" for g in groups))
     return table

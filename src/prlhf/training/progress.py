@@ -1,13 +1,26 @@
-"""Progress bars for passes over data; silent where there is no terminal."""
+"""Progress bars for passes over data and for the steps of a training run; silent where there is no terminal."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from rich.console import Console
-from rich.progress import track
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+    track,
+)
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["bar"]
+__all__ = ["StepProgress", "bar"]
+
+logger = logging.getLogger(__name__)
 
 
 def bar(items: Iterable[int], what: str) -> Iterable[int]:
@@ -15,3 +28,50 @@ def bar(items: Iterable[int], what: str) -> Iterable[int]:
     console = Console(stderr=True)
     short = isinstance(items, Sequence) and len(items) < 10
     return track(items, description=what, console=console, transient=True, disable=short or not console.is_terminal)
+
+
+class StepProgress(TrainerCallback):
+    """A bar over the steps with the loss beside it, and a log line at every evaluation."""
+
+    def __init__(self) -> None:
+        console = Console(stderr=True)
+        columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+        self.progress = Progress(
+            *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
+        )
+        self.task = self.progress.add_task("training", total=None)
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Show the bar, from the step that a resumed run goes on from."""
+        if state.is_world_process_zero:
+            self.progress.update(self.task, total=state.max_steps, completed=state.global_step)
+            self.progress.start()
+
+    def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
+        """One step further."""
+        self.progress.update(self.task, completed=state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """The loss goes beside the bar, an evaluation into the log."""
+        logs = logs or {}
+        if "loss" in logs:
+            self.progress.update(self.task, description=f"training, loss {logs['loss']:.3f}")
+        accuracies = {k.removeprefix("eval_accuracy_"): v for k, v in logs.items() if k.startswith("eval_accuracy_")}
+        if accuracies and state.is_world_process_zero:
+            words = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items())
+            logger.info("step %d of %d: accuracy %s", state.global_step, state.max_steps, words)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
+    ) -> None:
+        """Take the bar away."""
+        self.progress.stop()

@@ -29,7 +29,7 @@ from prlhf.objectives import make_objective
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
 from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.finish import finish, score
-from prlhf.training.progress import bar
+from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison
@@ -227,6 +227,7 @@ def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArgument
         use_cpu=t.device == "cpu",
         remove_unused_columns=False,
         dataloader_pin_memory=False,
+        disable_tqdm=True,  # StepProgress draws the bar
     )
 
 
@@ -249,7 +250,7 @@ def _trainer(
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
-        callbacks=[MarkComplete(), MetricsFile(run.metrics, run.resumed_step)],
+        callbacks=[MarkComplete(), MetricsFile(run.metrics, run.resumed_step), StepProgress()],
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
-from transformers import Trainer, TrainerControl, TrainingArguments
+from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArguments
 
 from prlhf.errors import TrainingError
 from prlhf.lm import PersonalizedLM, pair_logprobs
@@ -99,6 +99,7 @@ class PreferenceTrainer(Trainer):
             optimizers=(self.user_optimizer, None),
             **kwargs,
         )
+        self.remove_callback(PrinterCallback)  # raw dictionaries; `metrics.jsonl` has them all
         self.loss_is_scaled_for_ga = True  # compute_loss divides by the comparisons of the global batch
 
     def get_train_dataloader(self) -> DataLoader:
