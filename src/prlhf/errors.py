@@ -1,12 +1,12 @@
 """The exception tree. Every error says what was wrong, where, and what to do; each is also a standard-library type.
 
-    PrlhfError
-    ├── DataError (ValueError)          a file, row or field that cannot be read
-    ├── ConfigError (ValueError)        an option that does not exist or does not fit
-    ├── UnsupportedModelError (ValueError)   a base model that cannot carry user tokens
-    ├── CheckpointError (OSError)       a folder that is missing, unfinished or of another format
-    ├── UnknownUserError (LookupError)  a user id that is not in the table, where that is not allowed
-    └── TrainingError (RuntimeError)    a training run that cannot go on (a non-finite loss)
+PrlhfError
+├── DataError (ValueError)          a file, row or field that cannot be read
+├── ConfigError (ValueError)        an option that does not exist or does not fit
+├── UnsupportedModelError (ValueError)   a base model that cannot carry user tokens
+├── CheckpointError (OSError)       a folder that is missing, unfinished or of another format
+├── UnknownUserError (LookupError)  a user id that is not in the table, where that is not allowed
+└── TrainingError (RuntimeError)    a training run that cannot go on (a non-finite loss)
 """
 
 __all__ = [
