@@ -1,10 +1,12 @@
 import json
+from pathlib import Path
 
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from prlhf.config import SftConfig
+from prlhf.config import SftConfig, load_config
+from prlhf.data import load_comparisons
 from prlhf.data.planted import sft_rows
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm.loading import BUNDLED
@@ -176,6 +178,29 @@ def test_chosen_responses_of_the_training_side_only(tmp_path):
     assert {row.completion for row in load_rows(config(everything).data)} == {f"yes {i}" for i in range(20)}
     assert len(load_rows(config(everything).data)) == 20  # the repeated vote counts once
     assert len(load_rows(config({"source": str(file), "split": {"test": 0.5}}).data)) < 13
+
+
+def test_all_responses_tell_no_vote(tmp_path):
+    votes = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": f"no {i}", "user_id": "u"} for i in range(9)]
+    votes += [{"prompt": "p0", "chosen": "no 0", "rejected": "perhaps", "user_id": "v"}]
+    turned = [v | {"chosen": v["rejected"], "rejected": v["chosen"]} for v in votes]
+    found = []
+    for name, rows in (("votes", votes), ("turned", turned)):
+        file = tmp_path / f"{name}.jsonl"
+        file.write_text("\n".join(map(json.dumps, rows)))
+        found.append(load_rows(config({"source": str(file), "split": {"test": 0.5}}).data, "all"))
+    assert found[0] == found[1]
+    texts = [f"yes {i}" for i in range(9)] + [f"no {i}" for i in range(9)] + ["perhaps"]
+    assert sorted(row.completion for row in found[0]) == sorted(texts)
+
+
+def test_the_argument_model_learns_both_sides():
+    recipe = Path(__file__).parents[2] / "recipes" / "convarg_sft.toml"
+    options = load_config(SftConfig, recipe)
+    rows = load_rows(options.data, options.responses)
+    both = {(c.prompt, text) for c in load_comparisons(options.data).comparisons for text in (c.chosen, c.rejected)}
+    assert len(rows) == len(set(rows))
+    assert {(row.prompt, row.completion) for row in rows} == {pair for pair in both if pair[1].strip()}
 
 
 def test_unknown_options_are_refused(trained):

@@ -7,7 +7,9 @@ from pydantic import Field
 from prlhf.config.base import Config
 from prlhf.config.data import DataConfig
 
-__all__ = ["NewModel", "SftConfig"]
+__all__ = ["NewModel", "Responses", "SftConfig"]
+
+Responses = Literal["chosen", "all"]
 
 
 class NewModel(Config):
@@ -29,8 +31,11 @@ class SftConfig(Config):
     seed: int = 0
     """Of everything that is drawn."""
     data: DataConfig = DataConfig()
-    """A preference log (its training side's chosen responses are learned), a file with the columns `prompt` and
+    """A preference log (`responses` says what of it is learned), a file with the columns `prompt` and
     `completion`, or `planted` (options `rows`, `seed`, `profiles`: texts of the planted world, no votes)."""
+    responses: Responses = "chosen"
+    """Of a preference log. `chosen`: chosen responses of its training side; `all`: every response of the log once,
+    chosen or rejected, so that no vote can be learned whatever the later split of the votes is."""
     base: str | None = None
     """A model to start from; without it `new` is made."""
     new: NewModel = NewModel()

@@ -38,7 +38,7 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     """
     output = Path(output)
     _check_output(output)
-    rows = load_rows(config.data)
+    rows = load_rows(config.data, config.responses)
     set_seed(config.seed)
     model, tokenizer = _model_and_tokenizer(config, rows)
     examples = encode(rows, tokenizer, config.max_tokens)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from prlhf.config.data import DataConfig
+from prlhf.config.sft import Responses
 from prlhf.data.fields import BadField, Interner, parse_cell
 from prlhf.data.readers import FORMATS, RawRow, open_table
 from prlhf.errors import ConfigError, DataError
@@ -33,20 +34,20 @@ class SftRow:
         return "\n\n".join(filter(None, (self.user_text, prompt_text(self.prompt), self.completion)))
 
 
-def load_rows(config: DataConfig) -> list[SftRow]:
+def load_rows(config: DataConfig, responses: Responses = "chosen") -> list[SftRow]:
     """The rows of `config`, at most `max_comparisons` of them (the first).
 
     Raises:
         ConfigError: an option that the source does not have.
         DataError: a row that cannot be read (named by file, row and field), or no rows at all.
     """
-    rows = list(_rows(config))[: config.max_comparisons]
+    rows = list(_rows(config, responses))[: config.max_comparisons]
     if not rows:
         raise DataError(f"{config.source}: no rows to learn from")
     return rows
 
 
-def _rows(config: DataConfig) -> Iterator[SftRow]:
+def _rows(config: DataConfig, responses: Responses) -> Iterator[SftRow]:
     if config.source == "planted":
         yield from _planted(config.options)
         return
@@ -57,7 +58,7 @@ def _rows(config: DataConfig) -> Iterator[SftRow]:
         if first and isinstance(first[1], dict) and config.columns.get("completion", "completion") in first[1]:
             yield from _completions(chain([first], table.rows), table.name, table.cells, config)
             return
-    yield from _chosen(config)
+    yield from _chosen(config) if responses == "chosen" else _every(config)
 
 
 def _planted(options: dict[str, Any]) -> Iterator[SftRow]:
@@ -76,6 +77,15 @@ def _chosen(config: DataConfig) -> Iterator[SftRow]:
     log = load_comparisons(config)
     train = (log.comparisons[i] for i in split(log, config.split).train)
     return iter(dict.fromkeys(SftRow(c.prompt, c.chosen, c.user_text) for c in train))
+
+
+def _every(config: DataConfig) -> Iterator[SftRow]:
+    """Every response of the log once, of all sides. The rows are the same whichever of a pair was chosen: no vote and
+    nothing about a user is in them, so they may be learned before any split of the votes."""
+    from prlhf.data import load_comparisons
+
+    pairs = ((c.prompt, sorted((c.chosen, c.rejected))) for c in load_comparisons(config).comparisons)
+    return iter(dict.fromkeys(SftRow(prompt, text) for prompt, texts in pairs for text in texts if text.strip()))
 
 
 def _completions(rows: Iterator[RawRow], name: str, cells: bool, config: DataConfig) -> Iterator[SftRow]:
