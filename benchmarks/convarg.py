@@ -29,7 +29,7 @@ from prlhf.lm import is_checkpoint
 from prlhf.training.pooled import pooled_config
 from prlhf.training.train import train
 
-GRID = list(product((0.1, 0.5), (2.5e-4, 1e-3)))
+GRID = list(product((0.1, 0.5), (5e-4, 2e-3)))  # beta, learning rate; the recipes stand at one of the points
 METHODS = ("P-DPO", "pooled")
 
 
@@ -70,10 +70,11 @@ def at(config: RunConfig, beta: float, rate: float) -> RunConfig:
     )
 
 
-def compare(personal: Path, pooled: Path, beta: float) -> dict:
-    """Both runs on the same test rows, with the paired difference over users."""
+def compare(personal: Path, pooled: Path, best: dict[str, RunConfig]) -> dict:
+    """Both runs on the same test rows, each with the beta that was chosen for it, and the paired difference."""
     ours, theirs = Scores.load(personal / "scores.parquet"), Scores.load(pooled / "scores.parquet")
-    a, b, gap = summarise(ours, beta), summarise(theirs, beta), paired_difference(ours, theirs)
+    a, b = (summarise(s, best[m].objective.beta) for s, m in zip((ours, theirs), METHODS, strict=True))
+    gap = paired_difference(ours, theirs)
     row = {
         "test": len(ours),
         "P-DPO seen": str(a.overall.accuracy_seen),
@@ -129,7 +130,7 @@ def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
             m: run(option(best[m], **options), m, output / f"{name.replace(', ', '-').replace(' ', '_')}-{m}")
             for m in METHODS
         }
-        row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best["P-DPO"].objective.beta)}
+        row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best)}
         table.append({**row, **lengths(folders["P-DPO"])})
         print(json.dumps(table[-1], indent=1), flush=True)
     return table
@@ -145,7 +146,8 @@ def vote_study(config: RunConfig, output: Path, grid: int, seeds: int) -> list[d
             split = best[m].data.split.model_copy(update={"seed": seed})
             data = best[m].data.model_copy(update={"split": split})
             folders[m] = run(best[m].model_copy(update={"seed": seed, "data": data}), m, output / f"votes-{seed}-{m}")
-        table.append({"study": f"true votes, top 40, seed {seed}", **compare(folders["P-DPO"], folders["pooled"], 0.1)})
+        row = compare(folders["P-DPO"], folders["pooled"], best)
+        table.append({"study": f"true votes, top 40, seed {seed}", **row})
         print(json.dumps(table[-1], indent=1), flush=True)
     return table
 
