@@ -3,6 +3,7 @@ from collections import Counter
 import pytest
 
 from prlhf.data.planted import PlantedUser, World, is_answer, questions, read_levels, sft_rows, win_rate
+from prlhf.errors import ConfigError
 
 ROWS = list(sft_rows(4000))
 PLAIN = [r for r in ROWS if "\n\n" not in r["prompt"]]
@@ -50,3 +51,17 @@ def test_the_oracle_sentence_of_every_user_is_in_the_texts():
     seen = {r["prompt"].split("\n\n")[0] for r in sft_rows(40_000, profiles=1.0)}
     missing = [u.text for u in World().users if u.text not in seen]
     assert len(missing) <= 3, missing
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"rows": "x"}, "option rows: found 'x', expected a whole number, at least 0"),
+        ({"seed": 1.5}, "option seed: found 1.5, expected a whole number"),
+        ({"profiles": "half"}, "option profiles: found 'half', expected the share of prompts with a profile"),
+        ({"profiles": 2}, "option profiles: found 2, expected the share of prompts with a profile"),
+    ],
+)
+def test_options_are_refused_before_the_first_row(options, message):
+    with pytest.raises(ConfigError, match=f"planted texts: {message}"):
+        sft_rows(**options)

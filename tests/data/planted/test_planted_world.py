@@ -131,3 +131,20 @@ def test_noise_is_the_share_asked_for(noise):
 def test_impossible_worlds_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         World(**options)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"users": "x"}, "option users: found 'x', expected a whole number, at least 6"),
+        ({"users": 6.5}, "option users: found 6.5, expected a whole number, at least 6"),
+        ({"votes": None}, "option votes: found None, expected a whole number, at least 1"),
+        ({"votes": True}, "option votes: found True, expected a whole number"),
+        ({"seed": "a"}, "option seed: found 'a', expected a whole number"),
+        ({"noise": "a"}, "option noise: found 'a', expected the share of flipped votes, a number from 0 to 1"),
+        ({"noise": float("nan")}, "option noise: found nan, expected the share"),
+    ],
+)
+def test_options_of_another_type_are_refused(options, message):
+    with pytest.raises(ConfigError, match=f"planted world: {message}"):
+        World(**options)

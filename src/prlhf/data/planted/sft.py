@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from prlhf.data.planted.checks import share, whole
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, Levels, answer, questions
 from prlhf.data.planted.profiles import PlantedUser, mixture_weights
@@ -16,12 +17,22 @@ _SLIGHT = (0.75, 0.17, 0.08)
 
 
 def sft_rows(rows: int = 50_000, seed: int = 0, profiles: float = 0.5) -> Iterator[dict[str, str]]:
-    """Yield `rows` rows `{"prompt", "completion"}` over all topics.
+    """An iterator over `rows` rows `{"prompt", "completion"}` over all topics.
 
     A share `profiles` of the prompts begins with a random profile in words and a blank line, and its completion
     follows the profile closely (`PlantedUser.text` of fresh profiles, never of a world's users). The other prompts
     are plain and their completions have independent uniform levels.
+
+    Raises:
+        ConfigError: an option of another type or outside its range (at once, not at the first row).
     """
+    whole("planted texts", "rows", rows, 0)
+    whole("planted texts", "seed", seed)
+    share("planted texts", "profiles", profiles, "the share of prompts with a profile")
+    return _rows(rows, seed, profiles)
+
+
+def _rows(rows: int, seed: int, profiles: float) -> Iterator[dict[str, str]]:
     pool = questions()
     draw = Draw(seed, "sft")
     for _ in range(rows):

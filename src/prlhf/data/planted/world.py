@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
+from prlhf.data.planted.checks import share, whole
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, Levels, Question, answer, questions
 from prlhf.data.planted.profiles import PlantedUser, population
-from prlhf.errors import ConfigError
 from prlhf.types import Comparison
 
 if TYPE_CHECKING:
@@ -32,10 +32,9 @@ class World:
         self, users: int = 60, votes: int = 100, noise: float = 0.1, seed: int = 0, test_pairs: int = 40
     ) -> None:
         for name, value, least in (("users", users, 6), ("votes", votes, 1), ("test_pairs", test_pairs, 0)):
-            if value < least:
-                raise ConfigError(f"planted world: {name} must be at least {least}; found {value}")
-        if not 0 <= noise <= 1:
-            raise ConfigError(f"planted world: noise is the share of flipped votes, from 0 to 1; found {noise}")
+            whole("planted world", name, value, least)
+        whole("planted world", "seed", seed)
+        share("planted world", "noise", noise, "the share of flipped votes")
         values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
         for name, number in values.items():
             object.__setattr__(self, name, number)
