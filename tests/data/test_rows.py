@@ -62,7 +62,9 @@ def test_texts_are_shared(load):
     ("change", "message"),
     [
         ({"chosen": None}, "row 2: field 'chosen': found nothing, expected text"),
-        ({"chosen": 3}, "row 2: field 'rejected': found 'b' (str), expected the same form as chosen (messages)"),
+        ({"chosen": 3}, "row 2: field 'chosen': found 3 (int), expected text, or a list of messages"),
+        ({"rejected": 3}, "row 2: field 'rejected': found 3 (int), expected text, or a list of messages"),
+        ({"chosen": [A]}, "row 2: field 'rejected': found 'b' (str), expected the same form as chosen (messages)"),
         ({"chosen": 3, "rejected": 4}, "field 'chosen': found 3 (int), expected text, or a list of messages"),
         ({"prompt": ""}, "field 'prompt': found an empty text"),
         ({"prompt": None}, "field 'prompt': found nothing, and no beginning that chosen and rejected share"),

@@ -221,6 +221,9 @@ class _Rows:
 def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
     """Prompt, chosen and rejected of a standard or conversational row, with an explicit or implicit prompt."""
     prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
+    for name in ("chosen", "rejected"):
+        if not isinstance(row[name], str | list | tuple):
+            raise BadField(name, show(row[name]), "text, or a list of messages")
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadField(
             "rejected", show(rejected), f"the same form as chosen ({'text' if isinstance(chosen, str) else 'messages'})"
