@@ -140,10 +140,12 @@ def test_context_is_the_rest_of_the_held_out_users():
     assert pairs <= {c.pair_key for c in log.comparisons} - {log.comparisons[i].pair_key for i in result.train}
 
 
-def test_a_source_may_bring_its_own_sides():
+def test_a_source_may_bring_its_own_sides(caplog):
     fixed = Split(train=(0,), test=(1,))
     log = replace(random_log(0), fixed_split=fixed)
+    assert split(log) is split(log, SplitConfig()) is fixed and not caplog.records
     assert split(log, SplitConfig(by="prompt")) is fixed
+    assert "the options data.split.* change nothing here" in caplog.text
 
 
 def test_save_and_load(tmp_path):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import itertools
 import json
+import logging
 import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from prlhf.data.log import Log
 
 __all__ = ["SIDES", "Split", "split", "subsample"]
+
+logger = logging.getLogger(__name__)
 
 SIDES = ("train", "validation", "test", "unseen", "context")
 
@@ -121,12 +124,14 @@ def split(log: Log, config: SplitConfig | None = None) -> Split:
 
     The shares of `config` count comparisons and are met as nearly as whole groups allow. Ties and pairs of equal texts
     are on no side; comparisons with an empty response are not trained on. A source's own sides (`Log.fixed_split`)
-    are returned as they are.
+    are returned as they are, with a warning where `config` asks for something else.
 
     Raises:
         DataError: the groups are too few, or one is too large, to fill the sides that are asked for.
     """
     if log.fixed_split is not None:
+        if config is not None and config != SplitConfig():
+            logger.warning("%s brings its own sides: the options data.split.* change nothing here", log.source)
         return log.fixed_split
     config = config or SplitConfig()
     groups = group_keys(log.comparisons, config.by)
