@@ -2,6 +2,7 @@
 
 from collections import Counter
 
+import numpy as np
 import pytest
 import torch
 from peft import PeftModel
@@ -83,6 +84,14 @@ def test_unknown_users_are_generic_and_visible(lm, caplog):
     assert (zoe.user, zoe.row, zoe.known) == ("zoe", 0, False)
     assert (nobody.user, nobody.row, nobody.known) == (None, 0, True)
     assert zoe.tokens == nobody.tokens
+
+
+def test_integers_are_ids_as_in_data_files(base_folder):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["7", "8"], seed=1)
+    for users in ([7, 8], np.array([7, 8])):
+        found = lm.generate(["a", "b"], users=users, max_new_tokens=1, details=True)
+        assert [(g.user, g.row, g.known) for g in found] == [("7", 1, True), ("8", 2, True)]
+    assert [g.row for g in lm.generate(["a", "b"], users=8, max_new_tokens=1, details=True)] == [2, 2]
 
 
 def test_rows_and_the_reference(lm):
@@ -263,6 +272,8 @@ def test_training_mode_comes_back(lm):
         ({"prompts": [3]}, DataError, "found int 3"),
         ({"prompts": [[{"role": "user"}]]}, DataError, "role and content"),
         ({"prompts": ["a", "b"], "users": ["ann"]}, DataError, "found 1 for 2 prompts"),
+        ({"prompts": ["a"], "users": [7.0]}, DataError, r"users: found 7.0 \(float\), expected a string, an integer"),
+        ({"prompts": ["a"], "user_texts": [7]}, DataError, r"user_texts: found 7 \(int\), expected a string"),
         ({"prompts": ["a"], "temprature": 1}, ConfigError, "did you mean temperature"),
         ({"prompts": ["a"], "temperature": -1}, ConfigError, "temperature: found -1"),
         ({"prompts": ["a"], "top_p": 0.0}, ConfigError, "top_p"),

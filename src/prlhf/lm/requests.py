@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Sized
 from dataclasses import dataclass, fields
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from prlhf.errors import ConfigError, DataError
@@ -120,13 +121,16 @@ def _message(item: Any) -> Message:
 def requests(
     lm: PersonalizedLM,
     prompts: Sequence[Any],
-    users: Sequence[str | None] | str | None = None,
+    users: Sequence[str | int | None] | str | int | None = None,
     *,
     user_texts: Sequence[str | None] | str | None = None,
     row: int | None = None,
     num_samples: int = 1,
 ) -> list[Request]:
-    """What is asked of whom. A single user or user text goes for every prompt; see `PersonalizedLM.generate`."""
+    """What is asked of whom. A single user or user text goes for every prompt; see `PersonalizedLM.generate`.
+
+    A user id that is an integer is read as its digits, as in data files.
+    """
     if isinstance(prompts, str) or (len(prompts) and isinstance(prompts[0], Message | Mapping)):
         raise DataError("prompts: found a single prompt, expected a list of prompts, as [prompt]")
     if row is not None and users is not None:
@@ -135,8 +139,8 @@ def requests(
         raise ConfigError(f"row: found {row}, expected -1 (no user tokens), 0 (generic) … {len(lm.users)}")
     if num_samples < 1:
         raise ConfigError(f"num_samples: found {num_samples}, expected at least 1")
-    ids = _one_each("users", users, len(prompts))
-    texts = _one_each("user_texts", user_texts, len(prompts))
+    ids = [_user_id(user) for user in _one_each("users", users, len(prompts))]
+    texts = [_user_text(text) for text in _one_each("user_texts", user_texts, len(prompts))]
     rows = lm.lookup(ids) if row is None else [row] * len(prompts)
     return [
         Request(as_prompt(p), u, r, row is not None or u is None or r > 0, text, i * num_samples + sample)
@@ -145,8 +149,22 @@ def requests(
     ]
 
 
-def _one_each(name: str, given: Sequence[str | None] | str | None, count: int) -> list[str | None]:
-    if given is None or isinstance(given, str):
+def _user_id(value: Any) -> str | None:
+    if isinstance(value, Integral) and not isinstance(value, bool):
+        return str(int(value))
+    if value is None or isinstance(value, str):
+        return value
+    raise DataError(f"users: found {value!r:.60} ({type(value).__name__}), expected a string, an integer or None")
+
+
+def _user_text(value: Any) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    raise DataError(f"user_texts: found {value!r:.60} ({type(value).__name__}), expected a string or None")
+
+
+def _one_each(name: str, given: Any, count: int) -> list[Any]:
+    if not isinstance(given, Sized) or isinstance(given, str):
         return [given] * count
     if len(given) != count:
         raise DataError(f"{name}: found {len(given)} for {count} prompts, expected one for each")
