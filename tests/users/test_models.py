@@ -254,3 +254,18 @@ def test_impossible_sizes_are_refused(vocabulary):
     with pytest.raises(ConfigError, match=r"vocabulary is a matrix"):
         make_user_model(Uniform(), 2, vocabulary[0])
     assert isinstance(make_user_model(Uniform(), 1, vocabulary), UniformModel)
+
+
+@pytest.mark.parametrize(
+    ("config", "scale"),
+    [
+        (Individual(), 0.02),
+        (LowRank(), 0.02),  # directions of size 1
+        (LowRank(start="vocabulary"), 1.0),
+        (Cluster(), 1.0),  # logits
+        (Cluster(start="vocabulary"), 1.0),
+    ],
+)
+def test_the_scale_of_rows(config, scale):
+    model = make_user_model(config, 3, 0.02 * torch.randn(50, 8, generator=torch.Generator().manual_seed(0)))
+    assert model.row_scale(0.02) == scale

@@ -48,6 +48,14 @@ class UserModel(nn.Module, ABC):
         """Whether the generic user's state is fixed at zero; it then gets no gradient."""
         return False
 
+    def row_scale(self, embedding_scale: float) -> float:
+        """The size of a typical entry of a user's row, which the default learning rate of rows is a share of.
+
+        Rows are in units of the token embeddings, whose root mean square is `embedding_scale`, unless a model says
+        otherwise.
+        """
+        return embedding_scale
+
     @abstractmethod
     def state_width(self) -> int:
         """`s`, the number of parameters of one user; 0 where users have none."""

@@ -111,6 +111,10 @@ class ClusterModel(UserModel):
     def state_width(self) -> int:
         return self.config.clusters
 
+    def row_scale(self, embedding_scale: float) -> float:
+        """1, since a row holds logits of a softmax."""
+        return 1.0
+
     def initialise(self, vocabulary: Tensor, generator: torch.Generator) -> None:
         assert self.table is not None
         self.centres.copy_(draw(vocabulary, self.config.clusters * self.tokens, generator).view_as(self.centres))
@@ -140,6 +144,10 @@ class LowRankModel(UserModel):
 
     def state_width(self) -> int:
         return self.config.rank
+
+    def row_scale(self, embedding_scale: float) -> float:
+        """1 where directions are vocabulary embeddings; else directions have size 1 and factors the embeddings'."""
+        return 1.0 if self.config.start == "vocabulary" else embedding_scale
 
     def initialise(self, vocabulary: Tensor, generator: torch.Generator) -> None:
         assert self.table is not None
