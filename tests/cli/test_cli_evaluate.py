@@ -45,10 +45,14 @@ def calls(monkeypatch):
             scores=a,
             metrics=summarise(a, beta=0.1, bootstrap=10),
             per_user=per_user(a, 0.1),
-            baselines={"length": compared("length", a, b), "oracle": Compared("oracle", missing="no truth")},
+            baselines={
+                **{n: compared(n, a, b) for n in ("length", "in_context_relative")},
+                "oracle": Compared("oracle", missing="no truth"),
+            },
             against=compared("against", a, b) if options["against"] else None,
             against_run="runs/b",
             notes=("something to know",),
+            reading="40 comparisons from 40 rows.",
         )
 
     monkeypatch.setattr("prlhf.evaluation.run.evaluate", evaluate)
@@ -74,20 +78,70 @@ def test_by_default_the_data_of_the_run_and_every_baseline(calls, run):
         "baselines": list(BASELINES),
         "bootstrap": 1000,
     }
-    for text in ("own row, seen users", "length", "this run minus it", "not applicable, no truth", "something to know"):
+    for text in (
+        "own row, seen users",
+        "length",
+        "this run minus it",
+        "not applicable, no truth",
+        "something to know",
+        "40 rows",
+    ):
         assert text in done.stdout
     assert "the other run" not in done.stdout
+
+
+@pytest.mark.parametrize("width", ["80", "100"])
+def test_systems_have_their_names_on_narrow_terminals(calls, run, width):
+    out = RUN.invoke(app, ["evaluate", str(run), "--against", "runs/b"], env={"COLUMNS": width}).stdout
+    for name in ("this run", "in_context_relative", "length", "the other run"):
+        assert any(line.startswith(f"{name} ") for line in out.splitlines()), out
+    assert "…" not in out and "this run minus it" in out
+    assert all(len(line) <= int(width) for line in out.splitlines())
+
+
+def write_votes(path, **more):
+    row = {"question": "why?", "chosen": "a", "rejected": "b", "user_id": "ann", **more}
+    path.write_text(json.dumps(row) + "\n")
+    return path
+
+
+def test_other_data_are_read_as_the_run_s_where_that_fits(calls, tmp_path):
+    own = DataConfig(source="x", columns={"user_id": "worker", "prompt": "question"}, rankings="comparison")
+    (tmp_path / "config.json").write_text(RunConfig(data=own).model_dump_json())
+
+    def asked(file, *options):
+        done = RUN.invoke(app, ["evaluate", str(tmp_path), "--data", str(file), *options])
+        assert done.exit_code == 0, done.output
+        return calls[-1][1]
+
+    file = write_votes(tmp_path / "a.jsonl")
+    both = write_votes(tmp_path / "b.jsonl", worker="bob")
+    assert asked(file) == DataConfig(source=str(file), columns={"prompt": "question"}, rankings="comparison")
+    assert asked(both).columns == own.columns
+    found = asked(both, "--set", "columns.user_id=user_id", "--set", "rankings=judgement", "--on-bad-row", "skip")
+    assert found.columns == {"user_id": "user_id", "prompt": "question"}
+    assert (found.rankings, found.on_bad_row) == ("judgement", "skip")
+    assert asked("polis").columns == {}
+
+
+def test_bad_rows_of_the_run_s_own_data_are_skipped_where_that_is_asked_for(calls, run):
+    assert RUN.invoke(app, ["evaluate", str(run), "--on-bad-row", "skip"]).exit_code == 0
+    assert calls[0][1].on_bad_row == "skip" and calls[0][1].source == "mine.jsonl"
+    done = RUN.invoke(app, ["evaluate", str(run), "--on-bad-row", "skp"])
+    assert done.exit_code == 2 and "did you mean skip?" in done.stderr
 
 
 def test_other_data_other_run_and_files(calls, run):
     out = run / "out"
     files = ["--json", str(out / "f.json"), "--report", str(out / "r.html")]
-    more = ["--data", "other.csv", "--split", "all", "--against", "runs/b", "--set", "columns.prompt=question"]
+    other = run / "other.csv"
+    other.write_text("question,chosen,rejected\n?,a,b\n")
+    more = ["--data", str(other), "--split", "all", "--against", "runs/b", "--set", "columns.prompt=question"]
     few = ["--baselines", "length, oracle", "--bootstrap", "20"]
     done = RUN.invoke(app, ["evaluate", str(run), *files, *more, *few], env=WIDE)
     assert done.exit_code == 0, done.output
     _, data, options = calls[0]
-    assert data == DataConfig(source="other.csv", columns={"prompt": "question"})
+    assert data == DataConfig(source=str(other), columns={"prompt": "question"})
     assert "split" not in data.model_fields_set  # so that the split options of the run hold
     assert (options["split"], str(options["against"]), options["bootstrap"]) == ("all", "runs/b", 20)
     assert options["baselines"] == ["length", "oracle"]

@@ -1,5 +1,6 @@
 """`prlhf train` as a command; the training itself is replaced."""
 
+import io
 import json
 import math
 from types import SimpleNamespace
@@ -16,10 +17,11 @@ from prlhf.types import Comparison
 RUN = CliRunner()
 
 
-def some_metrics():
+def some_metrics(groups=(None, None)):
     rng = np.random.default_rng(0)
     h = rng.normal(size=(3, 40))
-    votes = [Comparison("?", "a", "b", user=user) for user in ("ann", "bob") for _ in range(20)]
+    users = zip(("ann", "bob"), groups, strict=True)
+    votes = [Comparison("?", "a", "b", user=user, group=group) for user, group in users for _ in range(20)]
     scores = Scores.of(votes, seen=np.ones(40, bool), h_specific=h[0], h_generic=h[1], h_permuted=h[2])
     return summarise(scores, beta=0.1, bootstrap=20)
 
@@ -44,12 +46,14 @@ def test_flags_win_over_the_recipe_and_set_over_both(calls, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text('seed = 1\nalpha = 0.3\n[data]\nsource = "a.jsonl"\n[user_model]\ntokens = 3\n')
     flags = ["--recipe", str(recipe), "-o", str(tmp_path / "run"), "--seed", "2", "--data", "b.jsonl", "--model", "m"]
-    done = RUN.invoke(app, ["train", *flags, "--adapter", "a", "--set", "seed=3", "-s", "objective.beta=0.5"])
+    done = RUN.invoke(
+        app, ["train", *flags, "--adapter", "a", "--on-bad-row", "skip", "--set", "seed=3", "-s", "objective.beta=0.5"]
+    )
     assert done.exit_code == 0, done.output
     config, output, resume = calls[0]
     assert (config.seed, config.alpha, config.data.source, config.objective.beta) == (3, 0.3, "b.jsonl", 0.5)
     assert (config.model.base, config.model.adapter, config.user_model) == ("m", "a", Individual(tokens=3))
-    assert output == tmp_path / "run" and not resume
+    assert output == tmp_path / "run" and not resume and config.data.on_bad_row == "skip"
 
 
 def test_ends_with_figures_and_what_to_do_next(calls, tmp_path):
@@ -105,3 +109,19 @@ def test_metrics_table_leaves_out_what_does_not_exist():
     metrics = some_metrics()
     assert math.isnan(metrics.overall.accuracy_generic_unseen.value)
     assert metrics_table(metrics).row_count == len(HEADLINES) - 1
+
+
+def test_metrics_table_with_two_groups_on_a_narrow_terminal():
+    from rich.console import Console
+
+    from prlhf.cli.tables import metrics_table
+    from prlhf.evaluation.result import HEADLINES
+
+    console = Console(width=80, record=True, file=io.StringIO())
+    console.print(metrics_table(some_metrics(groups=("majority", "minority"))))
+    out = console.export_text()
+    metrics = some_metrics(groups=("majority", "minority"))
+    assert all(label in out for name, label in HEADLINES.items() if getattr(metrics.overall, name).exists), out
+    assert "majority" in out and "minority" in out and "…" not in out
+    assert str(metrics.overall.accuracy_seen) in out
+    assert all(f"{figures.accuracy_seen.value:.3f}" in out for figures in metrics.groups.values())

@@ -79,6 +79,7 @@ def found(run, tmp_path_factory):
 def test_personal_tokens_beat_somebody_elses(found):
     o = found.metrics.overall
     assert found.metrics.comparisons == 32 and found.metrics.seen_users == 8
+    assert found.reading == found.as_dict()["data"]["reading"] == "56 comparisons from 56 rows."
     assert o.accuracy_seen.value > 0.75
     assert o.accuracy_permuted.value < o.accuracy_seen.value - 0.2
     assert o.permutation_drop.low > 0
@@ -200,6 +201,19 @@ def test_a_side_of_other_data_follows_the_split_of_the_run_unless_told(run, tmp_
     half = DataConfig(source=str(file), split=SplitConfig(test=0.5))
     assert len(select(run, own, half, "test").comparisons) == 20
     assert len(select(run, own, str(file), None).comparisons) == len(load_comparisons(str(file))) == 40
+
+
+def test_a_file_is_read_with_the_options_of_the_run_where_they_fit(run, tmp_path):
+    from prlhf.evaluation.rows import read_config, select
+
+    options = {"source": "x", "columns": {"user_id": "worker", "group": "team"}, "on_bad_row": "skip"}
+    own = read_config(run).model_copy(update={"data": DataConfig(**options)})
+    file = tmp_path / "mine.jsonl"
+    rows = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b", "worker": f"u{i}"} for i in range(3)]
+    file.write_text("\n".join(map(json.dumps, [*rows, {"prompt": 5}])))
+    found = select(run, own, str(file), None)
+    assert [c.user for c in found.comparisons] == ["u0", "u1", "u2"]
+    assert found.config.columns == {"user_id": "worker"} and "1 bad rows were skipped" in found.log.notes.text()
 
 
 def test_refusals(run, config, tmp_path):

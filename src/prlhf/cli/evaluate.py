@@ -11,13 +11,10 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
+from prlhf.cli.options import OnBadRow
 
 if TYPE_CHECKING:
-    from rich.table import Table
-
     from prlhf.config import DataConfig, RunConfig
-    from prlhf.evaluation.metrics import Metrics
-    from prlhf.evaluation.paired import PairedDifference
     from prlhf.evaluation.result import Evaluation
 
 __all__ = ["BASELINES", "SIDES", "evaluate"]
@@ -61,6 +58,7 @@ def evaluate(
     report: Annotated[
         Path | None, typer.Option(metavar="OUT.html", help="Write a report with plots, in one file.")
     ] = None,
+    on_bad_row: OnBadRow = None,
     overrides: Annotated[
         list[str] | None,
         typer.Option("--set", "-s", metavar="KEY=VALUE", help="An option of the data, as columns.user_id=worker."),
@@ -75,7 +73,7 @@ def evaluate(
     if train_pooled and pooled is not None:
         raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
     own = _run_config(run)
-    config = _data(own, data, overrides or [])
+    config = _data(own, data, on_bad_row, overrides or [])
     no_loading_bars()
     if train_pooled:
         pooled = _train_pooled(run, own)
@@ -118,12 +116,16 @@ def _run_config(run: Path) -> RunConfig:
     return load_config(RunConfig, held)
 
 
-def _data(own: RunConfig, source: str | None, overrides: list[str]) -> DataConfig:
-    """The run's own data options, or those of another source, then the overrides."""
+def _data(own: RunConfig, source: str | None, on_bad_row: str | None, overrides: list[str]) -> DataConfig:
+    """The run's own data options, or another source read as the run's where that fits; then the overrides."""
     from prlhf.config import DataConfig, load_config
+    from prlhf.data import inherit
 
     values: dict[str, Any] = own.data.model_dump(mode="json") if source is None else {"source": source}
-    return load_config(DataConfig, overrides=overrides, values=values)
+    if on_bad_row is not None:
+        values["on_bad_row"] = on_bad_row
+    config = load_config(DataConfig, overrides=overrides, values=values)
+    return config if source is None else inherit(config, own.data)
 
 
 def _train_pooled(run: Path, own: RunConfig) -> Path:
@@ -157,39 +159,17 @@ def _write(found: Evaluation, json_path: Path | None, users_path: Path | None, r
 def _tell(found: Evaluation) -> None:
     from rich.console import Console
 
-    from prlhf.cli.tables import metrics_table
+    from prlhf.cli.tables import metrics_table, systems_table
 
     console = Console()
     console.print(f"{found.side} of {found.source}", highlight=False, markup=False)
+    if found.reading:
+        console.print(found.reading, highlight=False, markup=False, style="dim")
     for note in found.notes:
         console.print(note, highlight=False, markup=False, style="yellow")
     console.print(metrics_table(found.metrics))
     if found.compared():
-        console.print(_systems(found))
+        console.print(systems_table(found))
     for name, baseline in found.baselines.items():
         if baseline.missing:
             console.print(f"{name}: not applicable, {baseline.missing}", highlight=False, markup=False, style="dim")
-
-
-def _systems(found: Evaluation) -> Table:
-    """The run and everything it is compared with: one row a system."""
-    from rich.table import Table
-
-    table = Table(title="on the same comparisons", title_justify="left")
-    table.add_column("accuracy")
-    for name in ("seen users", "mean over users", "worst tenth", "this run minus it", "comparisons"):
-        table.add_column(name, justify="right", no_wrap=True)
-    _row(table, "this run", found.metrics, None)
-    for name, other in found.compared().items():
-        if other.metrics is not None:
-            _row(table, name, other.metrics, other.difference)
-    return table
-
-
-def _row(table: Table, name: str, metrics: Metrics, difference: PairedDifference | None) -> None:
-    figures = metrics.overall
-    gain = "" if difference is None else str(difference.overall.accuracy)
-    values = (figures.accuracy_seen, figures.accuracy_per_user)
-    worst = figures.accuracy_worst_tenth  # its interval would make the table too wide
-    worst_text = f"{worst.value:.3f}" if worst.exists else "–"
-    table.add_row(name, *(str(value) for value in values), worst_text, gain, f"{metrics.comparisons:,}")

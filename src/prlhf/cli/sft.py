@@ -7,6 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
+from prlhf.cli.options import OnBadRow
+
 __all__ = ["sft"]
 
 
@@ -20,8 +22,10 @@ def sft(
     model: Annotated[
         str | None, typer.Option(help="A folder, hub id or `planted` to start from; without it a new small model.")
     ] = None,
+    on_bad_row: OnBadRow = None,
     overrides: Annotated[
-        list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Options, as learning_rate=1e-3.")
+        list[str] | None,
+        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option, as learning_rate=1e-3; may be repeated."),
     ] = None,
 ) -> None:
     """Fine-tune a language model on chosen responses or on prompt/completion rows, or make a small one from them.
@@ -30,7 +34,7 @@ def sft(
     """
     from prlhf.config import SftConfig, load_config
 
-    given: dict[str, Any] = {"data.source": data, "base": model}
+    given: dict[str, Any] = {"data.source": data, "base": model, "data.on_bad_row": on_bad_row}
     values = {name: value for name, value in given.items() if value is not None}
     config = load_config(SftConfig, recipe, overrides or (), values)
 

@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from rich.table import Table
 
+    from prlhf.evaluation.bootstrap import Estimate
     from prlhf.evaluation.metrics import Metrics
+    from prlhf.evaluation.paired import PairedDifference
+    from prlhf.evaluation.result import Evaluation
 
-__all__ = ["metrics_table"]
+__all__ = ["metrics_table", "systems_table"]
 
 
 def metrics_table(metrics: Metrics) -> Table:
@@ -19,8 +22,8 @@ def metrics_table(metrics: Metrics) -> Table:
     from prlhf.evaluation.result import HEADLINES
 
     about = f"{metrics.comparisons:,} held-out comparisons, {metrics.users:,} users ({metrics.seen_users:,} seen)"
-    table = Table(title=about, title_justify="left")
-    table.add_column("accuracy of the implicit reward", min_width=28)
+    table = Table(title=about, title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("accuracy of the implicit reward", min_width=29)
     table.add_column("all, with interval", justify="right", no_wrap=True)
     for name in metrics.groups:
         table.add_column(name, justify="right", overflow="ellipsis")
@@ -30,3 +33,30 @@ def metrics_table(metrics: Metrics) -> Table:
         if whole.exists:
             table.add_row(label, str(whole), *(f"{g.value:.3f}" if g.exists else "" for g in groups))
     return table
+
+
+def systems_table(found: Evaluation) -> Table:
+    """The run and everything it is compared with, one row a system. Only the difference has its interval, so that the
+    table is no wider than 80 columns; all others are among the figures of `--json`."""
+    from rich.table import Table
+
+    table = Table(title="accuracy on the same comparisons", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    for heading in ("seen\nusers", "mean\nover\nusers", "worst\ntenth", "this run minus it", "count"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    _row(table, "this run", found.metrics, None)
+    for name, other in found.compared().items():
+        if other.metrics is not None:
+            _row(table, name, other.metrics, other.difference)
+    return table
+
+
+def _row(table: Table, name: str, metrics: Metrics, difference: PairedDifference | None) -> None:
+    f = metrics.overall
+    gain = "" if difference is None else str(difference.overall.accuracy)
+    accuracies = (f.accuracy_seen, f.accuracy_per_user, f.accuracy_worst_tenth)
+    table.add_row(name, *map(_plain, accuracies), gain, f"{metrics.comparisons:,}")
+
+
+def _plain(estimate: Estimate) -> str:
+    return f"{estimate.value:.3f}" if estimate.exists else "–"

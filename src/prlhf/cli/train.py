@@ -10,6 +10,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
+from prlhf.cli.options import OnBadRow
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -38,6 +39,7 @@ def train(
     alpha: Annotated[
         float | None, typer.Option(help="Weight of the user's own branch; the generic user's has 1 - alpha.")
     ] = None,
+    on_bad_row: OnBadRow = None,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in FOLDER, with the options stored there.")
     ] = False,
@@ -51,6 +53,7 @@ def train(
     Options come from the recipe, then from the flags, then from --set; all of them are listed in docs/training.md.
     """
     given = {"data.source": data, "model.base": model, "model.adapter": adapter, "seed": seed, "alpha": alpha}
+    given["data.on_bad_row"] = on_bad_row
     values = {name: value for name, value in given.items() if value is not None}
     config = _config(output, recipe, resume, overrides or [], values)
     with interruptible(f"go on with: prlhf train --output {shlex.quote(str(output))} --resume"):

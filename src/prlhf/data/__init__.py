@@ -9,6 +9,7 @@ _PUBLIC = {
     "decided": "prlhf.data.log",
     "SOURCES": "prlhf.data.sources",
     "Split": "prlhf.data.splits",
+    "inherit": "prlhf.data.load",
     "inspect_log": "prlhf.data.inspect",
     "load_comparisons": "prlhf.data.load",
     "recency_weights": "prlhf.data.recency",

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import difflib
+import logging
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +17,12 @@ from prlhf.data.rows import convert, wanted_columns
 from prlhf.data.sources import SOURCES, call_source
 from prlhf.errors import ConfigError, DataError
 
-__all__ = ["load_comparisons"]
+__all__ = ["inherit", "load_comparisons"]
+
+logger = logging.getLogger(__name__)
 
 _READING = ("columns", "rankings", "on_bad_row")
+_FIRST = 100  # rows by which the columns of a file that does not declare them are known
 
 
 def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
@@ -59,3 +64,34 @@ def _open(config: DataConfig) -> Table:
         expected = f"a file, a folder, a source ({', '.join(SOURCES)}) or a hub data set (owner/name)"
         raise DataError(f"no file at {config.source}{hint}; expected {expected}")
     return open_hub(config.source, config.options, wanted)
+
+
+def inherit(config: DataConfig, other: DataConfig) -> DataConfig:
+    """`config` with the reading options of `other` (`columns`, `rankings`, `on_bad_row`) where it does not set them.
+
+    A column's name is taken over where the source has a column of that name.
+
+    Raises:
+        DataError: the source does not exist or cannot be opened.
+    """
+    update: dict[str, Any] = {
+        name: getattr(other, name)
+        for name in ("rankings", "on_bad_row")
+        if name not in config.model_fields_set and name in other.model_fields_set
+    }
+    if config.source not in SOURCES and set(other.columns) - set(config.columns):
+        have = _columns(_open(config))
+        names = {ours: theirs for ours, theirs in other.columns.items() if ours not in config.columns}
+        names = {ours: theirs for ours, theirs in names.items() if theirs in have}
+        if names:
+            told = ", ".join(f"{ours}={theirs}" for ours, theirs in names.items())
+            logger.info("%s is read with the columns %s, as the data of the run", config.source, told)
+            update["columns"] = {**names, **config.columns}
+    return config.model_copy(update=update)
+
+
+def _columns(table: Table) -> set[str]:
+    """The names of the columns; of a format that does not declare them those of the first rows."""
+    if table.columns is not None:
+        return set(table.columns)
+    return {name for _, row in islice(table.rows, _FIRST) if isinstance(row, dict) for name in row}

@@ -78,6 +78,8 @@ class Evaluation:
     """The figures by hidden profile, in the planted world."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures has to know, as comparisons that were trained on."""
+    reading: str = ""
+    """What was counted while the log was read (`Log.notes`)."""
     attribution: str = ""
     curves: Path | None = None
     """The run's `metrics.jsonl`."""
@@ -88,7 +90,12 @@ class Evaluation:
         return {
             "format": FORMAT,
             "run": self.run,
-            "data": {"source": self.source, "fingerprint": self.fingerprint, "side": self.side},
+            "data": {
+                "source": self.source,
+                "fingerprint": self.fingerprint,
+                "side": self.side,
+                "reading": self.reading,
+            },
             "notes": list(self.notes),
             "metrics": self.metrics.as_dict(),
             "profiles": {name: figures.as_dict() for name, figures in self.profiles.items()},

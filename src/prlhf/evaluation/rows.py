@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from prlhf.config import DataConfig, RunConfig, SplitConfig
-from prlhf.data import Log, Split, decided, load_comparisons, split
+from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.types import Comparison
 
@@ -75,7 +75,10 @@ def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log 
 def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:
     if isinstance(data, Log):
         return data, None
-    reading = config.data if data is None else data if isinstance(data, DataConfig) else DataConfig(source=str(data))
+    if data is None:
+        reading = config.data
+    else:
+        reading = data if isinstance(data, DataConfig) else inherit(DataConfig(source=str(data)), config.data)
     return load_comparisons(reading), reading
 
 

@@ -60,7 +60,8 @@ def evaluate(
 
     Args:
         run: a finished run folder of `train`.
-        data: another log to measure on; by default the run's own.
+        data: another log to measure on; by default the run's own. A name or path is read with the reading options of
+            the run's data, as `columns`, where they fit (`prlhf.data.inherit`); a `DataConfig` as it says.
         split: test, unseen, validation, train, context or all. By default test and unseen of the run's own data, and
             everything of other data; a side of other data is that of the run's split options.
         pooled: a run of pooled DPO (a uniform user model or alpha 0); by default `RUN/pooled` if it is there.
@@ -106,6 +107,7 @@ def evaluate(
         against_run=None if against is None else str(against),
         profiles=_profiles(rows, scores, beta, how),
         notes=tuple(note for note in notes if note),
+        reading=rows.log.notes.text(),
         curves=folder / "metrics.jsonl",
     )
 
