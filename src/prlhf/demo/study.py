@@ -12,12 +12,13 @@ import numpy as np
 from prlhf.config import RunConfig
 from prlhf.data import load_comparisons
 from prlhf.data.planted import PlantedUser, World
+from prlhf.demo.runs import StudyRun, check_output
 from prlhf.errors import ConfigError
 from prlhf.evaluation import Metrics, Scores, WinRate
 from prlhf.evaluation.judge import Judgement, judge_policies, oracle_of, policy_of, reference_of
+from prlhf.evaluation.metrics import summarise
 from prlhf.lm import PersonalizedLM
 from prlhf.training.pooled import pooled_config
-from prlhf.training.train import train
 
 __all__ = ["Examples", "Study", "run_study"]
 
@@ -64,15 +65,19 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
 
     Args:
         config: of the P-DPO run; its data must be the planted world.
-        output: gets `pooled/` and `personal/`, two complete run folders.
+        output: gets `pooled/` and `personal/`, two complete run folders. Those of an earlier call are used where they
+            are complete and resumed where they are not.
         questions: held-out questions that every user asks every policy.
+
+    Raises:
+        ConfigError: other data, or an output folder with anything else in it, as runs of another configuration.
     """
     if config.data.source != "planted":
         raise ConfigError(
             f"data.source: the study needs the planted world, whose truth is known; found {config.data.source!r}"
         )
-    if output.exists() and any(output.iterdir()):
-        raise ConfigError(f"{output} is not empty; choose another --output, or delete it")
+    plans = {name: StudyRun(output / name, settings) for name, settings in _configs(config).items()}
+    check_output(output, plans.values())
     world = World(**config.data.options)
     log = load_comparisons(config.data)
     seconds: dict[str, float] = {}
@@ -82,29 +87,40 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
         start = time.perf_counter()
         return lambda: seconds.__setitem__(name, time.perf_counter() - start)
 
-    done = timed("pooled DPO", f"pooled DPO: one model from the votes of all {len(world.users)} users together")
-    pooled = train(pooled_config(config), output / "pooled", log=log)
+    words = f"pooled DPO: one model from the votes of all {len(world.users)} users together"
+    done = timed("pooled DPO" + plans["pooled"].state, words + plans["pooled"].state)
+    pooled = plans["pooled"].result(log)
     done()
-    done = timed("P-DPO", "P-DPO: the same votes, with the name of the user on each")
-    personal = train(config, output / "personal", log=log)
+    done = timed(
+        "P-DPO" + plans["personal"].state,
+        "P-DPO: the same votes, with the name of the user on each" + plans["personal"].state,
+    )
+    personal = plans["personal"].result(log)
     done()
     done = timed("answers", f"answers: every user asks {questions} held-out questions, the judge compares")
-    judgement = _judge(world, pooled.lm, personal.lm, questions)
-    examples = _examples(world, pooled.lm, personal.lm)
+    judgement = _judge(world, pooled, personal, questions)
+    examples = _examples(world, pooled, personal)
     done()
-    assert personal.metrics is not None
-    assert pooled.metrics is not None
     return Study(
         world=world,
         config=config,
         folder=output,
-        metrics=personal.metrics,
-        pooled=pooled.metrics,
+        metrics=_metrics(config, output / "personal"),
+        pooled=_metrics(config, output / "pooled"),
         judgement=judgement,
         examples=examples,
         by_profile=_by_profile(world, output),
         seconds=seconds,
     )
+
+
+def _configs(config: RunConfig) -> dict[str, RunConfig]:
+    return {"pooled": pooled_config(config), "personal": config}
+
+
+def _metrics(config: RunConfig, run: Path) -> Metrics:
+    """From the scores, which a run of an earlier call has too."""
+    return summarise(Scores.load(run / "scores.parquet"), beta=config.objective.beta)
 
 
 def _judge(world: World, pooled: PersonalizedLM, personal: PersonalizedLM, questions: int) -> Judgement:
