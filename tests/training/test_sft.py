@@ -162,12 +162,35 @@ def test_renamed_columns_and_messages(tmp_path):
     assert found == [SftRow((Message("user", "q"),), "a")]
 
 
-def test_a_bad_row_is_named(tmp_path):
+def test_a_bad_row_is_named(tmp_path, caplog):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": 3}\n')
     with pytest.raises(DataError, match=r"rows.jsonl, row 2, field 'completion'.*3"):
         load_rows(config({"source": str(file)}).data)
     assert len(load_rows(config({"source": str(file), "on_bad_row": "skip"}).data)) == 1
+    assert "1 bad rows were skipped" in caplog.text and "row 2, field 'completion'" in caplog.text
+
+
+def test_bad_votes_that_are_skipped_are_told(tmp_path, caplog):
+    file = tmp_path / "votes.jsonl"
+    file.write_text('{"prompt": "p", "chosen": "a", "rejected": "b"}\n{"prompt": "p", "chosen": 3, "rejected": "b"}\n')
+    options = {"source": str(file), "on_bad_row": "skip", "split": {"test": 0.0}}
+    assert load_rows(config(options).data) == [SftRow("p", "a")]
+    assert "1 bad rows were skipped" in caplog.text and "found 3 (int)" in caplog.text
+
+
+def test_a_limit_draws_a_seeded_sample(caplog):
+    options = {"source": "planted", "options": {"rows": 40}}
+    everything = load_rows(config(options).data)
+    first, again, other = (load_rows(config({**options, "max_comparisons": 10}).data, seed=s) for s in (1, 1, 2))
+    assert first == again != other and len(first) == len(other) == 10
+    assert first != everything[:10] and first == [row for row in everything if row in first]
+    assert not caplog.records
+
+
+def test_split_options_that_change_nothing_are_told(caplog):
+    load_rows(config({"source": "planted", "options": {"rows": 4}, "split": {"test": 0.5}}).data)
+    assert "the options data.split.* change nothing" in caplog.text
 
 
 def test_chosen_responses_of_the_training_side_only(tmp_path):
