@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence, Sized
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
@@ -164,7 +164,7 @@ def _user_text(value: Any) -> str | None:
 
 
 def _one_each(name: str, given: Any, count: int) -> list[Any]:
-    if not isinstance(given, Sized) or isinstance(given, str):
+    if isinstance(given, str) or not hasattr(given, "__len__"):
         return [given] * count
     if len(given) != count:
         raise DataError(f"{name}: found {len(given)} for {count} prompts, expected one for each")

@@ -27,5 +27,5 @@ def share(where: str, name: str, value: Any, meaning: str) -> None:
     Raises:
         ConfigError: names the option, its meaning and what was found.
     """
-    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= value <= 1:
+    if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigError(f"{where}: option {name}: found {value!r}, expected {meaning}, a number from 0 to 1")
