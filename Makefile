@@ -1,4 +1,5 @@
 # Needs python3 (3.11 or newer) and make; everything else is installed into .venv on the first call.
+#   make setup    the environment in .venv, for `. .venv/bin/activate`
 #   make demo     a model learns what each of a group of people wants; report in demo/   (no network once installed)
 #   make test     the tests                                                                (8 minutes on 2 cores)
 #   make slow     the tests that guard a promise at length
@@ -53,6 +54,7 @@ $(READY): pyproject.toml
 	  || { echo "prlhf needs Python 3.11 or newer; name one with: make PYTHON=python3.12"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { echo "python3 -m venv does not work here; on Debian and Ubuntu: sudo apt install python3-venv"; exit 1; }
+	@echo "installing torch and the rest into $(VENV); this takes some minutes, once"
 	$(PIP) install $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) $(TORCH)
 	$(PIP) install -e '.[dev]'
 	@touch $@
