@@ -11,7 +11,7 @@ from conftest import make_model
 from prlhf.config import Individual, Lora, ModelConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, reference_logprobs
-from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer, resolve
+from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer, resolve, same_base
 from prlhf.types import Comparison
 
 IDS = torch.tensor([[5, 9, 40, 77]])
@@ -139,3 +139,18 @@ def test_the_fingerprint_sees_weights_and_not_a_lora(base_folder):
     with torch.no_grad():
         next(model.parameters()).add_(1e-3)
     assert fingerprint(model) != before
+
+
+def test_the_fingerprint_sees_the_config(base_folder):
+    folder = base_folder("llama")
+    model = load_base(ModelConfig(base=folder))
+    before = fingerprint(model)
+    model.config.use_cache, model.config._name_or_path = False, "somewhere else"  # of no consequence
+    assert fingerprint(model) == before
+    model.config.rope_parameters = {**model.config.rope_parameters, "rope_theta": 500.0}
+    other = fingerprint(model)
+    assert other != before
+    assert other.partition("-")[0] == before.partition("-")[0]
+    assert same_base(model, other)
+    assert same_base(model, before.partition("-")[0])  # as earlier checkpoints have it
+    assert not same_base(model, before)

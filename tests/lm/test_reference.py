@@ -221,3 +221,18 @@ def test_where_the_cache_is(monkeypatch, tmp_path):
     monkeypatch.delenv("PRLHF_CACHE")
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     assert default_cache() == tmp_path / "prlhf"
+
+
+def test_autocast_has_a_cache_of_its_own(base_folder, tmp_path, counted):
+    lm = fresh(base_folder())
+    few = encode(lm, LOG[:2])
+    full = reference_logprobs(lm, few, cache=tmp_path)
+    with torch.autocast("cpu", torch.bfloat16):
+        rounded = reference_logprobs(lm, few, cache=tmp_path)
+    assert counted == [2, 2]
+    assert not np.array_equal(full, rounded)
+    assert np.array_equal(reference_logprobs(lm, few, cache=tmp_path), full)
+    assert counted == [2, 2]
+    assert {f.name for f in tmp_path.iterdir()} == {
+        f"reference-{lm.base_fingerprint}{kind}.safetensors" for kind in ("", "-bfloat16")
+    }

@@ -25,7 +25,7 @@ from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig
 from prlhf.errors import CheckpointError
-from prlhf.lm.loading import fingerprint, load_base
+from prlhf.lm.loading import load_base, same_base
 from prlhf.users import load_users, save_users
 
 if TYPE_CHECKING:
@@ -94,10 +94,10 @@ def load(folder: str | Path) -> PersonalizedLM:
     about, config = _about(path / MARKER)
     if config.tuning.type == "lora":
         base = load_base(config)
-        if fingerprint(base) != about["base_fingerprint"]:
+        if not same_base(base, about["base_fingerprint"]):
             raise CheckpointError(
-                f"{path} was trained on another model than {config.base!r} now is (its weights or dtype changed); "
-                "point model.base in prlhf.json to the right one"
+                f"{path} was trained on another model than {config.base!r} now is (its weights, dtype or config "
+                "changed); point model.base in prlhf.json to the right one"
             )
         model = PeftModel.from_pretrained(base, str(path), is_trainable=True)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,44 @@ from transformers.pytorch_utils import Conv1D
 from prlhf.config import Lora, ModelConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 
-__all__ = ["BUNDLED", "add_lora", "fingerprint", "load_base", "load_tokenizer", "refuse", "resolve"]
+__all__ = [
+    "BUNDLED",
+    "add_lora",
+    "context_length",
+    "fingerprint",
+    "load_base",
+    "load_tokenizer",
+    "refuse",
+    "resolve",
+    "same_base",
+]
 
 BUNDLED = {"planted": Path(__file__).parent / "bundled" / "planted"}
 """Models inside the package, by the name that `model.base` gives them."""
+
+VOLATILE = frozenset(
+    [
+        "name_or_path",
+        "transformers_version",
+        "dtype",
+        "torch_dtype",
+        "architectures",
+        "use_cache",
+        "return_dict",
+        "output_attentions",
+        "output_hidden_states",
+        "bos_token_id",
+        "eos_token_id",
+        "pad_token_id",
+        "id2label",
+        "label2id",
+        "problem_type",
+        "chunk_size_feed_forward",
+        "is_encoder_decoder",
+        "quantization_config",
+    ]
+)
+"""Keys of a model's config that say nothing about its log-probabilities, or nothing that its weights do not."""
 
 
 def resolve(base: str) -> str:
@@ -117,8 +152,30 @@ def add_lora(model: nn.Module, config: Lora) -> nn.Module:
         raise UnsupportedModelError(f"model.tuning.target_modules: {e}") from e
 
 
+def context_length(model: Any) -> int | None:
+    """Positions that a model of transformers has; None where its config names no limit."""
+    found = getattr(model.config.get_text_config(), "max_position_embeddings", None)
+    return found if isinstance(found, int) and found > 0 else None
+
+
 def fingerprint(model: nn.Module) -> str:
-    """A hash of a model's parameters (names, shapes, and 64 values of each): tells whether it is the same base."""
+    """Tells whether it is the same base: a hash of the parameters (names, shapes, and 64 values of each), and one of the
+    model's config (what the weights do not say, as the base of rotary positions), without names and versions.
+    """
+    config = getattr(model, "config", None)
+    described = config.to_dict() if hasattr(config, "to_dict") else {}
+    kept = {k: v for k, v in described.items() if k not in VOLATILE and not k.startswith("_")}
+    text = json.dumps(kept, sort_keys=True, default=str)
+    return f"{_weights(model)}-{hashlib.sha256(text.encode()).hexdigest()[:8]}"
+
+
+def same_base(model: nn.Module, identity: str) -> bool:
+    """Whether `identity` is a model's `fingerprint`; those of earlier checkpoints are of the weights alone."""
+    found = fingerprint(model)
+    return identity in (found, found.partition("-")[0])
+
+
+def _weights(model: nn.Module) -> str:
     h = hashlib.sha256()
     for name, p in sorted(model.named_parameters()):
         if "lora_" in name:

@@ -1,8 +1,8 @@
 """Reference log-probabilities: once per comparison, ever, cached on disk by content.
 
 The reference is the model that training starts from, without user tokens and without the new LoRA. The cache is keyed
-by the base model's fingerprint and the token ids, so it holds across runs, and it grows in a fixed order: a killed pass
-goes on with the same batches, and gives the same bits.
+by the base model's fingerprint, the type of autocast where it is on, and the token ids, so it holds across runs, and it
+grows in a fixed order: a killed pass goes on with the same batches, and gives the same bits.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from prlhf.errors import CheckpointError
-from prlhf.lm.loading import fingerprint, load_base
+from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.logprobs import Layout, pair_logprobs
 from prlhf.lm.template import Encoded
 
@@ -104,7 +104,7 @@ def reference_logprobs(
     """
     plain = [replace(c, prompt=c.reference_prompt, cut=len(c.reference_prompt)) for c in comparisons]
     keys = [_key(c) for c in plain]
-    store = ReferenceCache(cache, lm.base_fingerprint) if cache is not None else None
+    store = ReferenceCache(cache, lm.base_fingerprint + _autocast(lm)) if cache is not None else None
     values = store.values if store is not None else {}
     missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
     todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))
@@ -120,12 +120,20 @@ def reference_logprobs(
     return np.array([values[k] for k in keys], np.float64).reshape(-1, 2)
 
 
+def _autocast(lm: PersonalizedLM) -> str:
+    """What the cache of a pass under autocast is called by: its log-probabilities are others."""
+    kind = lm.device.type
+    if not torch.is_autocast_enabled(kind):
+        return ""
+    return "-" + str(torch.get_autocast_dtype(kind)).removeprefix("torch.")
+
+
 @contextmanager
 def _as_reference(lm: PersonalizedLM) -> Iterator[None]:
     """`lm` is the reference for a while: LoRA off, no dropout, no gradients; or the base, loaded again."""
     training, own = lm.training, lm.model
     lm.eval()
-    if lm.config.tuning.type == "full" and fingerprint(own) != lm.base_fingerprint:
+    if lm.config.tuning.type == "full" and not same_base(own, lm.base_fingerprint):
         lm.model = _base_again(lm)
     try:
         with lm.adapter_off(), torch.no_grad():
@@ -137,9 +145,9 @@ def _as_reference(lm: PersonalizedLM) -> Iterator[None]:
 
 def _base_again(lm: PersonalizedLM) -> nn.Module:
     base = load_base(lm.config)
-    if fingerprint(base) != lm.base_fingerprint:
+    if not same_base(base, lm.base_fingerprint):
         raise CheckpointError(
             f"the reference is needed, and {lm.config.base!r} is no longer the model that training started from (its "
-            "weights or dtype changed); point model.base to the right one"
+            "weights, dtype or config changed); point model.base to the right one"
         )
     return base.to(lm.device).eval()
