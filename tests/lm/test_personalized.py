@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from conftest import make_model, make_tokenizer
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import UnknownUserError
 from prlhf.lm import PersonalizedLM
@@ -54,32 +55,49 @@ def test_padding_changes_nothing(base_folder, architecture, side):
     torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-4)
 
 
-def test_tied_weights_stay_tied(base_folder):
-    lm = personalised(base_folder("llama"))
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tied_weights_stay_tied(tmp_path, architecture):
+    make_model(architecture, tie_word_embeddings=True).save_pretrained(tmp_path)
+    make_tokenizer().save_pretrained(tmp_path)
+    lm = personalised(str(tmp_path))
     assert lm.causal_lm.get_output_embeddings().weight is lm.embedding.weight
     assert lm.vocab_rows == lm.embedding.weight.shape[0] == 272
+    by_ids, by_embeddings = both_ways(lm, torch.tensor([lm.encode_prompt("a question", row) for row in (0, 1, 2)]))
+    torch.testing.assert_close(by_ids, by_embeddings, rtol=1e-5, atol=1e-5)
 
 
-def test_gradients_equal_with_and_without_checkpointing(base_folder):
-    lm = personalised(base_folder("llama")).train()
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_gradients_equal_with_and_without_checkpointing(base_folder, architecture):
+    lm = personalised(base_folder(architecture)).train()
     ids = torch.tensor([lm.encode_prompt("a question", 1)])
 
-    def gradient() -> list[torch.Tensor]:
+    def gradient(explicit: bool = False) -> list[torch.Tensor]:
         lm.zero_grad()
-        lm(ids).logits.square().mean().backward()
+        inputs = {"inputs_embeds": with_gradient(lm, ids)} if explicit else {"input_ids": ids}
+        lm.model(**inputs).logits.square().mean().backward()
         dense = [p.grad.clone() for n, p in lm.named_parameters() if "lora" in n or "common" in n]
         return [*dense, lm.user_model.table.weight.grad.coalesce().to_dense()]
 
-    plain = gradient()
+    plain, concatenated = gradient(), gradient(explicit=True)
     lm.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
     lm.causal_lm.enable_input_require_grads()
-    for a, b in zip(plain, gradient(), strict=True):
+    for a, b, c in zip(plain, gradient(), concatenated, strict=True):
         torch.testing.assert_close(a, b)
+        torch.testing.assert_close(a, c)
     assert all(g.abs().sum() > 0 for g in plain)
 
 
-def test_bfloat16(base_folder):
-    lm = personalised(base_folder("llama"), dtype="bfloat16")
+def with_gradient(lm: PersonalizedLM, ids: torch.Tensor) -> torch.Tensor:
+    """`inputs_embeds` of a prompt of row 1 with its user tokens at the start, by concatenation."""
+    t, user = lm.user_model.tokens, lm.user_token_ids(1)
+    at = ids[0].tolist().index(user[0])
+    before, after = lm.embedding(ids[:, :at]), lm.embedding(ids[:, at + t :])
+    return torch.cat([before, lm.user_model(torch.tensor([1])), after], dim=1)
+
+
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_bfloat16(base_folder, architecture):
+    lm = personalised(base_folder(architecture), dtype="bfloat16")
     ids = torch.tensor([lm.encode_prompt("hi", row) for row in (1, 2)])
     by_ids, by_embeddings = both_ways(lm, ids)
     assert by_ids.dtype == torch.bfloat16

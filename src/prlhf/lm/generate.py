@@ -88,10 +88,10 @@ def respond(
         seed = int(torch.randint(2**62, ()))
     rendered = [_encode(lm, r, reference) for r in wanted]
     lengths = [len(ids) for ids, _ in rendered]
-    batches = _batches(lengths, options.max_new_tokens, _context(lm), batch_size)
+    batches = _batches(lengths, options.max_new_tokens, lm.template.context, batch_size)
     out: dict[int, Generation] = {}
     with _as_reference(lm) if reference else _answering(lm):
-        decoder = _Decoder(lm, options, seed, _context(lm), streamer, criteria)
+        decoder = _Decoder(lm, options, seed, lm.template.context, streamer, criteria)
         for at in progress(range(len(batches)), "generating"):
             part = batches[at]
             answers = decoder.batch([rendered[i][0] for i in part], [wanted[i].number for i in part])
@@ -120,11 +120,6 @@ def _encode(lm: PersonalizedLM, request: Request, reference: bool) -> tuple[list
     rendered = lm.template.prompt(request.prompt, None if hide else request.user_text)
     user = () if reference or request.row < 0 else lm.user_token_ids(request.row)
     return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :]], rendered.truncated
-
-
-def _context(lm: PersonalizedLM) -> int | None:
-    """Positions that the model has."""
-    return getattr(lm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
 
 
 def _batches(lengths: Sequence[int], new: int, context: int | None, size: int) -> list[list[int]]:

@@ -16,7 +16,7 @@ from prlhf.config import ModelConfig, UserModelConfig
 from prlhf.errors import UnknownUserError
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
-from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer
+from prlhf.lm.loading import add_lora, context_length, fingerprint, load_base, load_tokenizer
 from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
@@ -58,7 +58,7 @@ class PersonalizedLM(nn.Module):
         self.users = users
         self.config = config
         self.base_fingerprint = base_fingerprint
-        self.template = Template(tokenizer, config)
+        self.template = Template(tokenizer, config, context_length(self.causal_lm), user_model.tokens)
         self._user_tokens = UserTokens(self.embedding, user_model)
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from prlhf.config import ModelConfig
-from prlhf.errors import DataError, UnsupportedModelError
+from prlhf.errors import ConfigError, DataError, UnsupportedModelError
 from prlhf.types import Comparison, Message, Prompt
 
 __all__ = ["Encoded", "Rendered", "Template"]
@@ -67,12 +67,15 @@ class Template:
     Args:
         tokenizer: a fast tokenizer of transformers, with or without BOS, with or without chat template.
         config: placement of the user tokens, limits in tokens, whether the chat template is used.
+        context: positions that the model has, where that is limited: prompt, user tokens and response share them.
+        user_tokens: how many of them the user tokens take.
 
     Raises:
         UnsupportedModelError: the tokenizer has no end-of-sequence token, or is not a fast one.
+        ConfigError: the user tokens leave no room for a prompt and a response.
     """
 
-    def __init__(self, tokenizer: Any, config: ModelConfig):
+    def __init__(self, tokenizer: Any, config: ModelConfig, context: int | None = None, user_tokens: int = 0):
         if tokenizer.eos_token_id is None:
             raise UnsupportedModelError("the tokenizer has no eos_token; set one, since every response ends with it")
         if not tokenizer.is_fast:
@@ -85,6 +88,13 @@ class Template:
             if tokenizer.bos_token_id is not None and first == [tokenizer.bos_token_id]
             else ()
         )
+        self.context = context
+        self._space = None if context is None else context - user_tokens
+        if self._space is not None and self._space < len(self.bos) + 2:
+            raise ConfigError(
+                f"user_model.tokens: {user_tokens} user tokens leave no room for a prompt and a response in the model's "
+                f"context of {context}; lower it, or take a model with a longer context"
+            )
         self.chat = config.chat_template == "auto" and getattr(tokenizer, "chat_template", None) is not None
         self._system_role = self.chat and self._has_system_role()
 
@@ -98,20 +108,36 @@ class Template:
     def _apply(self, messages: Sequence[dict[str, str]], generation: bool) -> str:
         return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generation)
 
-    def prompt(self, prompt: Prompt, user_text: str | None = None) -> Rendered:
+    @property
+    def max_response(self) -> int:
+        """Tokens of the longest response: `max_response_tokens`, or what the context has beside one of prompt."""
+        limit = self.config.max_response_tokens
+        return limit if self._space is None else min(limit, self._space - len(self.bos) - 1)
+
+    def prompt(self, prompt: Prompt, user_text: str | None = None, response_tokens: int = 0) -> Rendered:
         """Token ids of `prompt` with the user's text before it, ready for user tokens and a response.
 
         A prompt longer than `max_prompt_tokens` loses tokens at its left; BOS, system message and user text stay, and
-        at least one token of the rest, even where these alone are too long.
+        at least one token of the rest, even where these alone are too long. With `response_tokens` it also leaves so
+        many positions of the context free, and there system message and user text are cut at their left too.
         """
         written = self._write(prompt, user_text)
         ids, offsets = self._tokenise(written.text)
         head, system = _tokens_before(offsets, written.head_end), _tokens_before(offsets, written.system_end)
         bos = () if self.chat or ids[: len(self.bos)] == self.bos else self.bos
-        room = max(self.config.max_prompt_tokens - len(bos) - head, 1)
+        free = None  # positions of the context that prompt and response share, less what the response needs
+        if self._space is not None and response_tokens:
+            free = self._space - response_tokens - len(bos)
+        limit = self.config.max_prompt_tokens - len(bos)
+        room = max((limit if free is None else min(limit, free)) - head, 1)
         truncated = len(ids) - head > room
         if truncated:
             ids = ids[:head] + ids[-room:]
+        if free is not None and len(ids) > free:
+            before = len(ids)
+            first = ids[: len(self.bos)] if not bos and ids[: len(self.bos)] == self.bos else ()
+            ids = (*first, *ids[len(ids) - free + len(first) :])
+            system, truncated = max(system - (before - free), 0), True
         ids = (*bos, *ids) or (self._first_token(),)
         return Rendered(ids, self._cut(ids, len(bos) + system if system else 0), truncated)
 
@@ -195,7 +221,7 @@ class Template:
 
     def response(self, prompt: Prompt, response: str, user_text: str | None = None) -> tuple[int, ...]:
         """Token ids of a response to `prompt`, with the end of sequence; longer ones are cut at their right."""
-        return self._response(prompt, response, user_text)[: self.config.max_response_tokens]
+        return self._response(prompt, response, user_text)[: self.max_response]
 
     def _response(self, prompt: Prompt, response: str, user_text: str | None) -> tuple[int, ...]:
         before, after = self._response_text(prompt, response, user_text)
@@ -220,12 +246,13 @@ class Template:
 
     def comparison(self, c: Comparison) -> Encoded:
         """A comparison as token ids; the reference sees the user text unless `reference_user_text` is off."""
-        rendered = self.prompt(c.prompt, c.user_text)
+        chosen, rejected = (self._response(c.prompt, text, c.user_text) for text in (c.chosen, c.rejected))
+        limit = self.max_response
+        longest = min(max(len(chosen), len(rejected)), limit)
+        rendered = self.prompt(c.prompt, c.user_text, longest)
         reference = rendered
         if c.user_text and not self.config.reference_user_text:
-            reference = self.prompt(c.prompt, None)
-        chosen, rejected = (self._response(c.prompt, text, c.user_text) for text in (c.chosen, c.rejected))
-        limit = self.config.max_response_tokens
+            reference = self.prompt(c.prompt, None, longest)
         return Encoded(
             prompt=rendered.ids,
             cut=rendered.cut,
