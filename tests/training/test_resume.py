@@ -343,3 +343,39 @@ def test_the_metrics_file_goes_back_to_the_step_it_resumes_from(tmp_path):
     assert path.read_text() == ""
     MetricsFile(tmp_path / "none", 0)
     assert [p.name for p in tmp_path.iterdir()] == ["metrics.jsonl"]
+
+
+def test_a_failed_start_does_not_block_its_folder(tmp_path):
+    folder = tmp_path / "run"
+    Run(folder).open(RunConfig(), resume=False)
+    (folder / "versions.json").write_text('{"python": "2"}')
+    (folder / "split.json").write_text("{}")
+    other = RunConfig(seed=1)
+    Run(folder).open(other, resume=False)  # the corrected command
+    assert RunConfig.model_validate_json((folder / "config.json").read_text()) == other
+    assert json.loads((folder / "versions.json").read_text())["python"] != "2"
+    assert not (folder / "split.json").exists()
+    (folder / "data.json").write_text("{}")
+    with pytest.raises(ConfigError, match="is not empty"):
+        Run(folder).open(other, resume=False)
+    with pytest.raises(ConfigError, match="is not empty"):  # a file where the folder should be
+        Run(folder / "data.json").open(other, resume=False)
+
+
+@pytest.mark.parametrize("held", ["notes.txt", "split.json"])
+def test_files_of_others_are_not_taken_for_a_failed_start(tmp_path, held):
+    (tmp_path / held).write_text("{}")
+    with pytest.raises(ConfigError, match="is not empty"):
+        Run(tmp_path).open(RunConfig(), resume=False)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(ConfigError, match="is not empty"):
+        Run(tmp_path).open(RunConfig(), resume=False)
+    assert (tmp_path / held).read_text() == "{}"
+
+
+def test_data_that_are_not_there_can_be_corrected(tmp_path, base_folder):
+    tree = config(base_folder())
+    tree["data"] = {"source": str(tmp_path / "nothing.jsonl")}
+    with pytest.raises(DataError):
+        train(RunConfig.model_validate(tree), tmp_path / "run")
+    Run(tmp_path / "run").open(RunConfig.model_validate(config(base_folder())), resume=False)

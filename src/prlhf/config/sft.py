@@ -6,6 +6,7 @@ from pydantic import Field
 
 from prlhf.config.base import Config
 from prlhf.config.data import DataConfig
+from prlhf.config.training import Scheduler
 
 __all__ = ["NewModel", "Responses", "SftConfig"]
 
@@ -49,7 +50,7 @@ class SftConfig(Config):
     """Forward passes before each step."""
     learning_rate: float = Field(1e-3, ge=0)
     """The highest one, after the warm-up."""
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Scheduler = "cosine"
     """A scheduler of transformers."""
     warmup_steps: float = Field(0.05, ge=0)
     """A number of steps, or below 1 a share of them."""

@@ -6,7 +6,12 @@ from pydantic import Field, field_validator
 
 from prlhf.config.base import Config
 
-__all__ = ["TrainingConfig"]
+__all__ = ["Scheduler", "TrainingConfig"]
+
+Scheduler = Literal[
+    "linear", "cosine", "cosine_with_restarts", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+]
+"""Schedulers of transformers that need no arguments of their own."""
 
 
 class TrainingConfig(Config):
@@ -23,8 +28,9 @@ class TrainingConfig(Config):
     learning_rate: float = Field(5e-5, ge=0)
     """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)
-    """Of each user's own row: how far a row moves when it is in a batch. By default 0.4 times the root mean square of
-    the model's token embeddings, since rows are embeddings and their gradients are brought to size 1."""
+    """Of each user's own row: how far a row moves when it is in a batch. By default 0.4 times the size of a row's
+    entries, since row gradients are brought to size 1: 1 for the logits of `cluster`, else the root mean square of the
+    model's token embeddings."""
     shared_learning_rate: float | None = Field(None, ge=0)
     """Of what users share (common part, centres, directions); by default ten times `learning_rate`."""
     user_l2: float = Field(0.0, ge=0)
@@ -35,7 +41,7 @@ class TrainingConfig(Config):
     """Norm to which the gradient of the dense parameters is clipped; 0 = not at all."""
     warmup_steps: float = Field(0.05, ge=0)
     """A number of steps, or below 1 a share of them."""
-    lr_scheduler_type: str = "cosine"
+    lr_scheduler_type: Scheduler = "cosine"
     """A scheduler of transformers."""
     half_life_days: float | None = Field(None, gt=0)
     """Comparisons this much older than the newest one weigh half."""

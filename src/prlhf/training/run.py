@@ -27,9 +27,17 @@ from prlhf.training.callbacks import last_checkpoint
 __all__ = ["Run"]
 
 logger = logging.getLogger(__name__)
-CONFIG, VERSIONS = "config.json", "versions.json"
+CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
 
 LIBRARIES = ("prlhf", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy")
+
+
+def _is_run_config(path: Path) -> bool:
+    try:
+        RunConfig.model_validate_json(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _aside(name: str) -> str:
@@ -49,18 +57,32 @@ class Run:
     def open(self, config: RunConfig, *, resume: bool) -> None:
         """Make the folder, or with `resume` check that it holds this very configuration and is not complete.
 
+        What a start left that failed before its data were known counts as nothing: its corrected command may follow.
+
         Raises:
             ConfigError: a folder that is not empty, another configuration, or nothing left to do.
             CheckpointError: nothing to resume.
         """
         if resume:
             self._check(config)
-        elif self.folder.exists() and any(p.name != _aside(CONFIG) for p in self.folder.iterdir()):
+        elif self.folder.exists() and not self._only_begun():
             raise ConfigError(f"{self.folder} is not empty; choose another output folder, or resume it")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
+            for name in (VERSIONS, SPLIT):  # of a start that failed
+                (self.folder / name).unlink(missing_ok=True)
             self.write_json(CONFIG, config.model_dump(mode="json"))
         self._write_versions()
+
+    def _only_begun(self) -> bool:
+        """Whether the folder is empty, or holds a run's first files and no `data.json`."""
+        if not self.folder.is_dir():
+            return False
+        names = {path.name for path in self.folder.iterdir()}
+        first = {CONFIG, VERSIONS, SPLIT}
+        if not names <= first | {_aside(name) for name in (*first, DATA)}:
+            return False
+        return not names & first or _is_run_config(self.folder / CONFIG)
 
     def _check(self, config: RunConfig) -> None:
         held = self.folder / CONFIG
@@ -96,7 +118,7 @@ class Run:
         Raises:
             DataError: the data are not those that the run was started with.
         """
-        about, saved = self.folder / "data.json", self.folder / "split.json"
+        about, saved = self.folder / DATA, self.folder / SPLIT
         if about.exists():
             known = json.loads(about.read_text(encoding="utf8"))["fingerprint"]
             if known != log.fingerprint:

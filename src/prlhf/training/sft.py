@@ -14,12 +14,13 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from prlhf.config import ModelConfig, SftConfig
 from prlhf.errors import CheckpointError
-from prlhf.lm.loading import load_base, load_tokenizer
+from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.new_model import new_model
 from prlhf.training.sft_card import CARD_MARK, write_card
 from prlhf.training.sft_rows import SftRow, load_rows
 from prlhf.training.tokenizer import train_tokenizer
+from prlhf.training.trackers import check_trackers
 
 __all__ = ["Collator", "encode", "sft"]
 
@@ -38,10 +39,11 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     """
     output = Path(output)
     _check_output(output)
-    rows = load_rows(config.data, config.responses)
+    check_trackers(config.report_to, "report_to")
+    rows = load_rows(config.data, config.responses, config.seed)
     set_seed(config.seed)
     model, tokenizer = _model_and_tokenizer(config, rows)
-    examples = encode(rows, tokenizer, config.max_tokens)
+    examples = encode(rows, tokenizer, min(config.max_tokens, context_length(model) or config.max_tokens))
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,

@@ -31,6 +31,7 @@ from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.finish import finish, score
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run
+from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison
 
@@ -77,6 +78,7 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with what to do about it.
     """
+    check_trackers(config.training.report_to, "training.report_to")
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
     run = Run(Path(output))
     if process.is_main_process:
@@ -149,7 +151,7 @@ def prepare(
 ) -> PreferenceDataset:
     """Token ids, rows, weights and reference log-probabilities of the training comparisons."""
     encoded = [lm.template.comparison(c) for c in training]
-    _warn_cuts(encoded, config)
+    _warn_cuts(encoded, config, lm.template.context)
     rows = np.array(lm.lookup([c.user for c in training]), np.int64)
     weight = np.array([c.weight for c in training], np.float64)
     if config.training.half_life_days is not None:
@@ -157,7 +159,9 @@ def prepare(
     if not 0 < weight.sum() < np.inf:
         raise DataError(f"the weights of the training comparisons add up to {weight.sum()}; at least one has to count")
     counts = Counter(rows.tolist())
-    reference = reference_logprobs(lm, encoded, layout=layout, cache=cache, progress=bar)
+    # computed as the policy is in a step, or h would not be 0 at the start
+    with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
+        reference = reference_logprobs(lm, encoded, layout=layout, cache=cache, progress=bar)
     return PreferenceDataset(
         encoded=encoded,
         rows=rows,
@@ -168,16 +172,18 @@ def prepare(
     )
 
 
-def _warn_cuts(encoded: Sequence[Encoded], config: RunConfig) -> None:
+def _warn_cuts(encoded: Sequence[Encoded], config: RunConfig, context: int | None) -> None:
     n, model = len(encoded), config.model
     prompts, responses = sum(e.truncated for e in encoded), sum(e.responses_cut for e in encoded)
+    end = "" if context is None else f", context of the model {context}"
     if prompts:
-        logger.warning(
-            "%d of %d prompts were cut at their left: max_prompt_tokens=%d", prompts, n, model.max_prompt_tokens
-        )
+        limit = model.max_prompt_tokens
+        logger.warning("%d of %d prompts were cut at their left: max_prompt_tokens=%d%s", prompts, n, limit, end)
     if responses:
         limit = model.max_response_tokens
-        logger.warning("%d of %d responses were cut at their right: max_response_tokens=%d", responses, 2 * n, limit)
+        logger.warning(
+            "%d of %d responses were cut at their right: max_response_tokens=%d%s", responses, 2 * n, limit, end
+        )
 
 
 def _evaluation(
@@ -235,6 +241,9 @@ def _trainer(
     lm: PersonalizedLM, dataset: PreferenceDataset, evaluation: Any, config: RunConfig, run: Run, layout: Layout
 ) -> PreferenceTrainer:
     t = config.training
+    own_rate = t.user_learning_rate
+    if own_rate is None:
+        own_rate = 0.4 * lm.user_model.row_scale(lm.embedding_scale)
     if t.gradient_checkpointing:
         lm.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         lm.causal_lm.enable_input_require_grads()
@@ -245,7 +254,7 @@ def _trainer(
         objective=make_objective(config.objective),
         alpha=config.alpha,
         layout=layout,
-        user_learning_rate=0.4 * lm.embedding_scale if t.user_learning_rate is None else t.user_learning_rate,
+        user_learning_rate=own_rate,
         shared_learning_rate=t.shared_learning_rate,
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
