@@ -159,10 +159,10 @@ def context_length(model: Any) -> int | None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Tells whether it is the same base: a hash of the parameters (names, shapes, and 64 values of each), and one of the
-    model's config (what the weights do not say, as the base of rotary positions), without names and versions.
+    """Tells whether it is the same base: a hash of the parameters (names, shapes, and 64 values of each), and one of its
+    config (what the weights do not say, as the base of rotary positions), without names and versions.
     """
-    config = getattr(model, "config", None)
+    config: Any = getattr(model, "config", None)
     described = config.to_dict() if hasattr(config, "to_dict") else {}
     kept = {k: v for k, v in described.items() if k not in VOLATILE and not k.startswith("_")}
     text = json.dumps(kept, sort_keys=True, default=str)

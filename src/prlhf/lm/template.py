@@ -92,8 +92,8 @@ class Template:
         self._space = None if context is None else context - user_tokens
         if self._space is not None and self._space < len(self.bos) + 2:
             raise ConfigError(
-                f"user_model.tokens: {user_tokens} user tokens leave no room for a prompt and a response in the model's "
-                f"context of {context}; lower it, or take a model with a longer context"
+                f"user_model.tokens: {user_tokens} user tokens leave no room for a prompt and a response in the "
+                f"model's context of {context}; lower it, or take a model with a longer context"
             )
         self.chat = config.chat_template == "auto" and getattr(tokenizer, "chat_template", None) is not None
         self._system_role = self.chat and self._has_system_role()
