@@ -159,7 +159,7 @@ def context_length(model: Any) -> int | None:
 
 
 def fingerprint(model: nn.Module) -> str:
-    """Tells whether it is the same base: a hash of the parameters (names, shapes, and 64 values of each), and one of its
+    """Tells whether it is the same base: a hash of the parameters (names, shapes, 64 values of each) and one of the
     config (what the weights do not say, as the base of rotary positions), without names and versions.
     """
     config: Any = getattr(model, "config", None)
