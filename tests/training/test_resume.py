@@ -3,6 +3,7 @@
 import json
 import os
 import random
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from prlhf.config import RunConfig
+from prlhf.config import DataConfig, ModelConfig, RunConfig
 from prlhf.data import Log, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
 from prlhf.training.callbacks import COMPLETE, MetricsFile, last_checkpoint
-from prlhf.training.run import LIBRARIES, Run
+from prlhf.training.run import LIBRARIES, Run, settled
 from prlhf.training.train import train
 from prlhf.types import Comparison
 
@@ -379,3 +380,14 @@ def test_data_that_are_not_there_can_be_corrected(tmp_path, base_folder):
     with pytest.raises(DataError):
         train(RunConfig.model_validate(tree), tmp_path / "run")
     Run(tmp_path / "run").open(RunConfig.model_validate(config(base_folder())), resume=False)
+
+
+def test_a_run_can_be_used_from_another_folder(base_folder, tmp_path, monkeypatch):
+    shutil.copytree(base_folder(), tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    config = RunConfig(model=ModelConfig(base="base"), data=DataConfig(source="planted"))
+    written = settled(config)
+    assert written.model.base == str(tmp_path / "base")
+    assert written.data.source == "planted"
+    assert settled(RunConfig(model=ModelConfig(base="org/model"))).model.base == "org/model"
+    assert settled(RunConfig(model=ModelConfig(base="planted"))).model.base == "planted"

@@ -19,12 +19,13 @@ from pathlib import Path
 from typing import Any
 
 from prlhf.config import RunConfig
-from prlhf.data import Log, Split
+from prlhf.data import SOURCES, Log, Split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
+from prlhf.lm.loading import BUNDLED
 from prlhf.training.callbacks import last_checkpoint
 
-__all__ = ["Run"]
+__all__ = ["Run", "settled"]
 
 logger = logging.getLogger(__name__)
 CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
@@ -136,3 +137,22 @@ class Run:
         aside = path.with_name(_aside(name))
         aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str), encoding="utf8")
         os.replace(aside, path)
+
+
+def settled(config: RunConfig) -> RunConfig:
+    """The same options with the paths of files and folders written out, so that a run can be used from anywhere."""
+    base, adapter, source = config.model.base, config.model.adapter, config.data.source
+    model = {
+        "base": base if base in BUNDLED else _absolute(base),
+        "adapter": None if adapter is None else _absolute(adapter),
+    }
+    data = {"source": source if source in SOURCES else _absolute(source)}
+    return config.model_copy(
+        update={"model": config.model.model_copy(update=model), "data": config.data.model_copy(update=data)}
+    )
+
+
+def _absolute(name: str) -> str:
+    """A path that exists here, written out; anything else, as a hub id, unchanged."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if path.exists() else name

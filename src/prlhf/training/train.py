@@ -30,7 +30,7 @@ from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_c
 from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.finish import finish, score
 from prlhf.training.progress import StepProgress, bar
-from prlhf.training.run import Run
+from prlhf.training.run import Run, settled
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison
@@ -78,6 +78,7 @@ def train(
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with what to do about it.
     """
+    config = settled(config)
     check_trackers(config.training.report_to, "training.report_to")
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
     run = Run(Path(output))
