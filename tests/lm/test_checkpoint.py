@@ -10,10 +10,10 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import prlhf.lm.checkpoint as checkpoint
-from conftest import make_model, make_tokenizer
 from prlhf.config import Cluster, Full, Individual, Lora, LowRank, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, is_checkpoint
+from tiny_models import make_model, make_tokenizer
 
 USERS = ["ann", "bob", "zoë"]
 USER_MODELS = [Uniform(tokens=2), Individual(tokens=2), Cluster(tokens=2, clusters=3), LowRank(tokens=2, rank=3)]

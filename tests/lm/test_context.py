@@ -5,13 +5,13 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from conftest import make_model, make_tokenizer
 from prlhf.config import Individual, ModelConfig, RunConfig
 from prlhf.errors import ConfigError
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.lm import PersonalizedLM
 from prlhf.training.train import prepare
 from prlhf.types import Comparison, Message
+from tiny_models import make_model, make_tokenizer
 
 CONTEXT = 48
 LOG = [

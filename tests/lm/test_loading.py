@@ -7,12 +7,12 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from conftest import make_model
 from prlhf.config import Individual, Lora, ModelConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, reference_logprobs
 from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer, resolve, same_base
 from prlhf.types import Comparison
+from tiny_models import make_model
 
 IDS = torch.tensor([[5, 9, 40, 77]])
 

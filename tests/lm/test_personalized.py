@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from conftest import make_model, make_tokenizer
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import UnknownUserError
 from prlhf.lm import PersonalizedLM
+from tiny_models import make_model, make_tokenizer
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
 

@@ -9,12 +9,12 @@ import torch
 from safetensors.numpy import load_file
 
 import prlhf.lm.reference as reference
-from conftest import make_model, make_tokenizer
 from prlhf.config import Full, Individual, Lora, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, default_cache, pair_logprobs, pair_scores, reference_logprobs
 from prlhf.objectives import dpo_loss
 from prlhf.types import Comparison
+from tiny_models import make_model, make_tokenizer
 
 LOG = [
     Comparison("why is the sky blue?", "light scatters", "because", user="ann"),

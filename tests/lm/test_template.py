@@ -6,11 +6,11 @@ import pytest
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers
 from transformers import PreTrainedTokenizerFast
 
-from conftest import make_model, make_tokenizer
 from prlhf.config import ModelConfig
 from prlhf.errors import DataError, UnsupportedModelError
 from prlhf.lm import Template
 from prlhf.types import Comparison, Message
+from tiny_models import make_model, make_tokenizer
 
 NO_SYSTEM = (
     "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system role') }}{% endif %}"
