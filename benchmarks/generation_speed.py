@@ -46,7 +46,7 @@ def main() -> None:
         for name, way in ways.items():
             start = time.perf_counter()
             answers = way()
-            speeds[name].append(sum(a.tokens for a in answers) / (time.perf_counter() - start))
+            speeds[name].append(sum(len(a.tokens) for a in answers) / (time.perf_counter() - start))
             texts[name] = [a.text for a in answers]
     print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
     base = statistics.median(speeds["one by one"])
