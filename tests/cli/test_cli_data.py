@@ -1,6 +1,7 @@
 """`prlhf data inspect` as a person runs it."""
 
 import json
+import shlex
 
 import pytest
 from typer.testing import CliRunner
@@ -29,7 +30,7 @@ def votes(tmp_path):
 
 def test_table_json_and_picture(run, votes, tmp_path):
     numbers, picture = tmp_path / "n.json", tmp_path / "n.png"
-    words = ["inspect", votes, "--column", "user_id=worker", "--on-bad-row", "skip"]
+    words = ["inspect", votes, "--set", "columns.user_id=worker", "--on-bad-row", "skip"]
     done = run(*words, "--json", str(numbers), "--picture", str(picture))
     assert done.exit_code == 0, done.output
     assert "1 bad rows were skipped" in done.output and "comparisons per user" in done.output
@@ -39,12 +40,23 @@ def test_table_json_and_picture(run, votes, tmp_path):
 
 
 def test_source_with_options(run):
-    done = run("inspect", "convarg", "-o", "top=2", "-o", "preference=length")
+    done = run("inspect", "convarg", "-s", "options.top=2", "-s", "data.options.preference=length")
     assert done.exit_code == 0, done.output
     assert "4,527" in done.output and "The votes are simulated: length." in done.output
 
 
 def test_errors_reach_the_main_command(run, votes):
     assert isinstance(run("inspect", votes).exception, DataError)
-    assert isinstance(run("inspect", votes, "--column", "worker").exception, ConfigError)
+    assert isinstance(run("inspect", votes, "--set", "column.user_id=worker").exception, ConfigError)
     assert isinstance(run("inspect", votes, "--on-bad-row", "ignore").exception, ConfigError)
+
+
+def test_the_error_about_a_column_says_what_to_type(run, tmp_path):
+    """The options in the message, typed after the same command, are what was missing."""
+    path = tmp_path / "votes.csv"
+    path.write_text("question,better,worse,Worker ID\np,a longer text,b,w\n")
+    message = str(run("inspect", str(path)).exception)
+    words = shlex.split(message[message.index("--set") :])
+    done = run("inspect", str(path), *words)
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert "users" in done.output and "nobody" not in done.output

@@ -115,27 +115,33 @@ def test_missing_column_names_what_is_there(load, tmp_path):
     row = {"prompt": "p", "chosn": "a", "rejected": "b"}
     with pytest.raises(DataError) as caught:
         load(row)
-    expected = "no column 'chosen'; found the columns chosn, prompt, rejected; if 'chosn' is meant"
-    assert expected in str(caught.value)
-    assert 'columns: {chosen = "chosn"}' in str(caught.value)
+    assert "row 1: no column 'chosen'; found the columns chosn, prompt, rejected; " in str(caught.value)
+    assert str(caught.value).endswith("--set data.columns.chosen=chosn")  # skipping would not help here
     assert load(row, columns={"chosen": "chosn"}).comparisons[0].chosen == "a"
     (tmp_path / "a.csv").write_text("prompt,preferred,rejected\np,a,b\n")
-    with pytest.raises(DataError, match=r"a\.csv: no column 'chosen'.*if 'preferred' is meant"):
+    with pytest.raises(DataError, match=r"a\.csv: no column 'chosen'.*--set data\.columns\.chosen=preferred"):
         load_comparisons(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"a\.csv: no column 'votr'; found the columns"):
         load_comparisons(tmp_path / "a.csv", columns={"chosen": "preferred", "user_id": "votr"})
 
 
 def test_renamed_optional_column_must_exist(load):
-    with pytest.raises(DataError, match=r"no column 'workr'; found the columns .*if 'worker' is meant"):
+    with pytest.raises(DataError, match=r"no column 'workr'; found .* --set data\.columns\.user_id=worker"):
         load({**PAIR, "worker": "w"}, columns={"user_id": "workr"})
 
 
 def test_a_log_without_users_says_so(load):
     log = load({**PAIR, "worker": "w"})
     assert log.notes.without_user == 1
-    assert "nobody to personalise for" in log.notes.text() and 'user_id = "worker"' in log.notes.text()
-    assert load({**PAIR, "user_id": None}).notes.remarks == ()
+    assert "nobody to personalise for" in log.notes.text()
+    assert "--set data.columns.user_id=worker" in log.notes.text()
+    assert "nobody" not in load(PAIR, {**PAIR, "user_id": "u"}).notes.text()
+
+
+def test_a_bad_row_says_how_to_go_on(load):
+    with pytest.raises(DataError, match=r"row 2: field 'tie': .* --on-bad-row skip \(data\.on_bad_row\)$"):
+        load(PAIR, {**PAIR, "tie": 5})
+    assert "--on-bad-row" not in load(PAIR, {**PAIR, "tie": 5}, on_bad_row="skip").notes.text()
 
 
 def test_columns_option_is_checked(load):

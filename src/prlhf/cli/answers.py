@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import inspect
+from collections.abc import Callable, Iterator, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -13,20 +15,59 @@ if TYPE_CHECKING:
     from prlhf.generation.compare import Voice
     from prlhf.lm.requests import Generation
 
-__all__ = ["MaxNewTokens", "NoRepeat", "Penalty", "Seed", "Stop", "Temperature", "TopK", "TopP", "beside", "write"]
+__all__ = ["Compare", "Run", "User", "UserText", "beside", "with_decoding", "write"]
 
-MaxNewTokens = Annotated[
-    int, typer.Option("--max-new-tokens", "-n", metavar="N", help="The longest answer, in tokens.")
+Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")]
+User = Annotated[
+    str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answers; without it the generic user's.")
 ]
-Temperature = Annotated[
-    float, typer.Option("--temperature", "-t", metavar="T", help="0 = greedy; 1 = as the model says.")
-]
-TopP = Annotated[float, typer.Option(metavar="P", help="Sample from the likeliest tokens of this total probability.")]
-TopK = Annotated[int, typer.Option(metavar="K", help="Sample from this many likeliest tokens; 0 = from all.")]
-Penalty = Annotated[float, typer.Option(metavar="X", help="Above 1: tokens that occurred become less likely.")]
-NoRepeat = Annotated[int, typer.Option(metavar="N", help="No sequence of N tokens occurs twice; 0 = off.")]
-Stop = Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends an answer; may be repeated.")]
-Seed = Annotated[int, typer.Option(metavar="SEED", help="Of sampling.")]
+UserText = Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")]
+Compare = Annotated[str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")]
+
+
+def _decoding(
+    max_new_tokens: Annotated[
+        int, typer.Option("--max-new-tokens", "-n", metavar="N", help="The longest answer, in tokens.")
+    ] = 256,
+    temperature: Annotated[
+        float, typer.Option("--temperature", "-t", metavar="T", help="0 = greedy; 1 = as the model says.")
+    ] = 0.0,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Sample from the likeliest tokens of this total probability.")
+    ] = 1.0,
+    top_k: Annotated[int, typer.Option(metavar="K", help="Sample from this many likeliest tokens; 0 = from all.")] = 0,
+    repetition_penalty: Annotated[
+        float, typer.Option(metavar="X", help="Above 1: tokens that occurred become less likely.")
+    ] = 1.0,
+    no_repeat_ngram_size: Annotated[
+        int, typer.Option(metavar="N", help="No sequence of N tokens occurs twice; 0 = off.")
+    ] = 0,
+    stop: Annotated[list[str] | None, typer.Option(metavar="TEXT", help="Ends an answer; may be repeated.")] = None,
+    seed: Annotated[int, typer.Option(metavar="SEED", help="Of sampling.")] = 0,
+) -> Any:
+    """The options of decoding, as each command that answers has them."""
+    from prlhf.lm.requests import GenerationOptions
+
+    return GenerationOptions(
+        max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, tuple(stop or ()), seed
+    )
+
+
+def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
+    """`command` with the options of decoding on its command line, which reach it as one, its keyword `options`."""
+    ours = inspect.signature(_decoding, eval_str=True).parameters
+    signature = inspect.signature(command, eval_str=True)
+    own = [p for name, p in signature.parameters.items() if name != "options"]
+    parameters = [*own, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in ours.values())]
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        options = _decoding(**{name: given.pop(name) for name in ours})
+        command(**given, options=options)
+
+    run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by typer
+    run.__annotations__ = {p.name: p.annotation for p in parameters}
+    return run
 
 
 def write(pieces: Iterator[str]) -> Any:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prlhf.cli.answers import MaxNewTokens, NoRepeat, Penalty, Seed, Stop, Temperature, TopK, TopP, beside, write
+from prlhf.cli.answers import Compare, Run, User, UserText, beside, with_decoding, write
 from prlhf.cli.console import no_loading_bars
 
 if TYPE_CHECKING:
@@ -25,25 +25,14 @@ HELP = """\
 //text         a line that begins with one slash"""
 
 
+@with_decoding
 def chat(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")],
-    user: Annotated[
-        str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answers; without it the generic user's.")
-    ] = None,
-    user_text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")
-    ] = None,
-    compare: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")
-    ] = None,
-    max_new_tokens: MaxNewTokens = 256,
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
-    top_k: TopK = 0,
-    repetition_penalty: Penalty = 1.0,
-    no_repeat_ngram_size: NoRepeat = 0,
-    stop: Stop = None,
-    seed: Seed = 0,
+    run: Run,
+    user: User = None,
+    user_text: UserText = None,
+    compare: Compare = None,
+    *,
+    options: Any,
 ) -> None:
     """Talk to a trained model as one of its users.
 
@@ -51,13 +40,9 @@ def chat(
     conversation; for others each line is a question of its own.
     """
     from prlhf.errors import ConfigError
-    from prlhf.lm.requests import GenerationOptions
 
     if user is not None and compare is not None:
         raise ConfigError("give --user or --compare, not both")
-    options = GenerationOptions(
-        max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, tuple(stop or ()), seed
-    )
     no_loading_bars()
 
     from prlhf.generation.compare import voice, voices

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from prlhf.cli.options import DataOverrides, OnBadRow, data_config
 
 if TYPE_CHECKING:
     from prlhf.data.inspect import Inspection
@@ -24,30 +26,18 @@ def _data() -> None:
 @app.command("inspect")
 def inspect_command(
     source: Annotated[
-        str, typer.Argument(metavar="FILE", help="A file, a folder of `datasets`, a source (convarg, …) or a hub id.")
+        str,
+        typer.Argument(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
     ],
-    option: Annotated[
-        list[str] | None, typer.Option("--option", "-o", metavar="KEY=VALUE", help="Option of the source, as top=10.")
-    ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option("--column", "-c", metavar="OURS=THEIRS", help="A column of another name, as user_id=worker."),
-    ] = None,
-    rankings: Annotated[
-        str, typer.Option(help="judgement: a ranking weighs 1; comparison: each of its pairs does.")
-    ] = "judgement",
-    on_bad_row: Annotated[str, typer.Option(help="stop, or skip: count bad rows and list them.")] = "stop",
-    json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT", help="Write the numbers as JSON.")] = None,
+    on_bad_row: OnBadRow = None,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="OUT.png", help="Write four plots.")] = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Users, lengths, ties and duplicates of a log; how users disagree; what personalisation can hope for."""
-    from prlhf.config import DataConfig, load_config
     from prlhf.data import inspect_log, load_comparisons
 
-    values: dict[str, Any] = {"source": source, "rankings": rankings, "on_bad_row": on_bad_row}
-    overrides = [f"options.{text}" for text in option or ()]
-    values["columns"] = dict(_pair(text) for text in column or ())
-    log = load_comparisons(load_config(DataConfig, overrides=overrides, values=values))
+    log = load_comparisons(data_config({"source": source, "on_bad_row": on_bad_row}, overrides))
     found = inspect_log(log)
     _print(log, found)
     if json_path is not None:
@@ -60,15 +50,6 @@ def inspect_command(
 
         draw(found, picture)
         typer.echo(f"picture: {picture}")
-
-
-def _pair(text: str) -> tuple[str, str]:
-    from prlhf.errors import ConfigError
-
-    ours, equals, theirs = text.partition("=")
-    if not equals:
-        raise ConfigError(f"--column is written OURS=THEIRS, as in user_id=worker; found {text!r}")
-    return ours.strip(), theirs.strip()
 
 
 def _print(log: Log, found: Inspection) -> None:

@@ -7,24 +7,21 @@ from typing import Annotated
 
 import typer
 
+from prlhf.cli.options import Folder, Overrides, Recipe
+
 __all__ = ["demo"]
 
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for both runs and the report.")] = Path("demo"),
-    recipe: Annotated[
-        Path | None,
-        typer.Option(help="A recipe on the planted world, as recipes/planted.toml; by default a short one."),
-    ] = None,
+    output: Folder = Path("demo"),
+    recipe: Recipe = None,
     questions: Annotated[int, typer.Option(help="Held-out questions that every user asks.")] = 4,
-    overrides: Annotated[
-        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Change an option, as training.epochs=2.")
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Learn what planted users want from their votes alone, and answer each of them differently.
 
     Trains pooled DPO and P-DPO on the same votes, measures both on held-out questions, and writes report.html.
-    Needs no network and no GPU.
+    Needs no network and no GPU. Without a recipe the training is a short one; recipes/planted.toml is the full one.
     """
     from importlib.resources import files
 

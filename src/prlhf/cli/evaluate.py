@@ -11,7 +11,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import OnBadRow
+from prlhf.cli.options import DataOverrides, OnBadRow, data_config
 
 if TYPE_CHECKING:
     from prlhf.config import DataConfig, RunConfig
@@ -59,10 +59,7 @@ def evaluate(
         Path | None, typer.Option(metavar="OUT.html", help="Write a report with plots, in one file.")
     ] = None,
     on_bad_row: OnBadRow = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="An option of the data, as columns.user_id=worker."),
-    ] = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
     from prlhf.errors import ConfigError
@@ -118,13 +115,10 @@ def _run_config(run: Path) -> RunConfig:
 
 def _data(own: RunConfig, source: str | None, on_bad_row: str | None, overrides: list[str]) -> DataConfig:
     """The run's own data options, or another source read as the run's where that fits; then the overrides."""
-    from prlhf.config import DataConfig, load_config
     from prlhf.data import inherit
 
     values: dict[str, Any] = own.data.model_dump(mode="json") if source is None else {"source": source}
-    if on_bad_row is not None:
-        values["on_bad_row"] = on_bad_row
-    config = load_config(DataConfig, overrides=overrides, values=values)
+    config = data_config(values if on_bad_row is None else {**values, "on_bad_row": on_bad_row}, overrides)
     return config if source is None else inherit(config, own.data)
 
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlhf.cli.answers import MaxNewTokens, NoRepeat, Penalty, Seed, Stop, Temperature, TopK, TopP, beside, write
+from prlhf.cli.answers import Compare, Run, User, UserText, beside, with_decoding, write
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 
@@ -20,18 +20,13 @@ if TYPE_CHECKING:
 __all__ = ["generate"]
 
 
+@with_decoding
 def generate(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")],
+    run: Run,
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to answer.")] = None,
-    user: Annotated[
-        str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answer; without it the generic user's.")
-    ] = None,
-    user_text: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")
-    ] = None,
-    compare: Annotated[
-        str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")
-    ] = None,
+    user: User = None,
+    user_text: UserText = None,
+    compare: Compare = None,
     prompts: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Many prompts: a line each (.txt), or a table with the column prompt."),
@@ -47,15 +42,9 @@ def generate(
     reference: Annotated[
         bool, typer.Option("--reference", help="Answer by what training started from, without user tokens.")
     ] = False,
-    max_new_tokens: MaxNewTokens = 256,
-    temperature: Temperature = 0.0,
-    top_p: TopP = 1.0,
-    top_k: TopK = 0,
-    repetition_penalty: Penalty = 1.0,
-    no_repeat_ngram_size: NoRepeat = 0,
-    stop: Stop = None,
-    seed: Seed = 0,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Prompts at once.")] = 16,
+    *,
+    options: Any,
 ) -> None:
     """Answer prompts as each user would like them answered.
 
@@ -63,12 +52,6 @@ def generate(
     telling `known: false` where the user is not in the user table and the generic user answered.
     """
     _check(prompt, prompts, users, user, compare, output, reference, each_user)
-
-    from prlhf.lm.requests import GenerationOptions
-
-    options = GenerationOptions(
-        max_new_tokens, temperature, top_p, top_k, repetition_penalty, no_repeat_ngram_size, tuple(stop or ()), seed
-    )
     if prompts is None:
         assert prompt is not None
         lm = _load(run)

@@ -1,13 +1,36 @@
-"""Options that several commands have."""
+"""Options that several commands have: one spelling and one letter for the same thing everywhere."""
 
 from __future__ import annotations
 
-from typing import Annotated
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-__all__ = ["OnBadRow"]
+if TYPE_CHECKING:
+    from prlhf.config import DataConfig
 
+__all__ = ["DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config"]
+
+Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
+Recipe = Annotated[
+    Path | None,
+    typer.Option("--recipe", "-r", metavar="FILE", help="A TOML recipe, or the config that an earlier result kept."),
+]
+Overrides = Annotated[
+    list[str] | None,
+    typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option, as data.columns.user_id=worker; repeatable."),
+]
+DataOverrides = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--set",
+        "-s",
+        metavar="KEY=VALUE",
+        help="An option of the data, as data.columns.user_id=worker; `data.` may be left out; repeatable.",
+    ),
+]
 OnBadRow = Annotated[
     str | None,
     typer.Option(
@@ -15,3 +38,11 @@ OnBadRow = Annotated[
         help="A row that cannot be read: stop there, or skip it, counted and listed (data.on_bad_row).",
     ),
 ]
+
+
+def data_config(values: Mapping[str, Any], overrides: list[str] | None) -> DataConfig:
+    """The options of the data in commands that have no others: their names are those of a recipe, `data.` or not."""
+    from prlhf.config import DataConfig, load_config
+
+    given = {name: value for name, value in values.items() if value is not None}
+    return load_config(DataConfig, overrides=[text.removeprefix("data.") for text in overrides or ()], values=given)

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from prlhf.cli.options import OnBadRow
+from prlhf.cli.options import Folder, OnBadRow, Overrides, Recipe
 
 __all__ = ["sft"]
 
 
 def sft(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for the model.")],
-    recipe: Annotated[Path | None, typer.Option(help="A TOML recipe, as recipes/planted_sft.toml.")] = None,
+    output: Folder,
+    recipe: Recipe = None,
     data: Annotated[
         str | None,
-        typer.Option(metavar="FILE", help="A preference log, or a file with the columns prompt and completion."),
+        typer.Option(metavar="SOURCE", help="A preference log, or a file with the columns prompt and completion."),
     ] = None,
     model: Annotated[
-        str | None, typer.Option(help="A folder, hub id or `planted` to start from; without it a new small model.")
+        str | None,
+        typer.Option(metavar="MODEL", help="A folder, a hub id, or planted; without it a new small model is made."),
     ] = None,
     on_bad_row: OnBadRow = None,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option, as learning_rate=1e-3; may be repeated."),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Fine-tune a language model on chosen responses or on prompt/completion rows, or make a small one from them.
 

@@ -10,7 +10,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import OnBadRow
+from prlhf.cli.options import Folder, OnBadRow, Overrides, Recipe
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -20,10 +20,8 @@ __all__ = ["train"]
 
 
 def train(
-    output: Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The run folder to make.")],
-    recipe: Annotated[
-        Path | None, typer.Option("--recipe", "-r", metavar="FILE", help="A TOML recipe, or the config.json of a run.")
-    ] = None,
+    output: Folder,
+    recipe: Recipe = None,
     data: Annotated[
         str | None,
         typer.Option(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
@@ -43,10 +41,7 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in FOLDER, with the options stored there.")
     ] = False,
-    overrides: Annotated[
-        list[str] | None,
-        typer.Option("--set", "-s", metavar="KEY=VALUE", help="Any option, as objective.beta=0.5; may be repeated."),
-    ] = None,
+    overrides: Overrides = None,
 ) -> None:
     """Train one language model that answers each user of a preference log.
 

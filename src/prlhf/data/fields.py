@@ -10,13 +10,17 @@ from typing import Any
 
 from prlhf.types import Message
 
-__all__ = ["BadField", "Interner", "parse_cell"]
+__all__ = ["BadField", "BadRow", "Interner", "parse_cell"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
-class BadField(Exception):
-    """A value that does not fit; the row's reader adds file and row number."""
+class BadRow(Exception):
+    """What is wrong with a row; its reader adds file and row number."""
+
+
+class BadField(BadRow):
+    """A value that does not fit."""
 
     def __init__(self, field: str, found: str, expected: str):
         super().__init__(f"field {field!r}: found {found}, expected {expected}")

@@ -10,14 +10,15 @@ from pathlib import Path
 from typing import Any
 
 from prlhf.config.data import DataConfig
+from prlhf.data.columns import wanted_columns
 from prlhf.data.hub import open_folder, open_hub
 from prlhf.data.log import Log
 from prlhf.data.readers import FORMATS, Table, open_table
-from prlhf.data.rows import convert, wanted_columns
+from prlhf.data.rows import convert
 from prlhf.data.sources import SOURCES, call_source
 from prlhf.errors import ConfigError, DataError
 
-__all__ = ["inherit", "load_comparisons"]
+__all__ = ["inherit", "load_comparisons", "refuse_reading_options"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,11 +43,21 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
     reading = {name: options.pop(name) for name in _READING if name in options}
     config = DataConfig.model_validate({**config.model_dump(), **reading, "options": {**config.options, **options}})
     if config.source in SOURCES:
-        if config.columns:
-            raise ConfigError(f"option columns: the source {config.source!r} has its own columns; it is for files")
+        refuse_reading_options(config)
         return call_source(config.source, config.options)
     comparisons, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
     return Log(comparisons, config.source, notes=notes)
+
+
+def refuse_reading_options(config: DataConfig) -> None:
+    """ConfigError where an option says how rows are read, though the source is a named one and has none to read."""
+    default = DataConfig()
+    for name in _READING:
+        if getattr(config, name) != getattr(default, name):
+            raise ConfigError(
+                f"option data.{name}: it is for files, folders and the hub; the source {config.source!r} has no rows "
+                "to read, leave it out"
+            )
 
 
 def _open(config: DataConfig) -> Table:
@@ -74,12 +85,14 @@ def inherit(config: DataConfig, other: DataConfig) -> DataConfig:
     Raises:
         DataError: the source does not exist or cannot be opened.
     """
+    if config.source in SOURCES:
+        return config
     update: dict[str, Any] = {
         name: getattr(other, name)
         for name in ("rankings", "on_bad_row")
         if name not in config.model_fields_set and name in other.model_fields_set
     }
-    if config.source not in SOURCES and set(other.columns) - set(config.columns):
+    if set(other.columns) - set(config.columns):
         have = _columns(_open(config))
         names = {ours: theirs for ours, theirs in other.columns.items() if ours not in config.columns}
         names = {ours: theirs for ours, theirs in names.items() if theirs in have}

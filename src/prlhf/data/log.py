@@ -52,6 +52,8 @@ class Notes:
     """Comparisons of the generic user."""
     remarks: tuple[str, ...] = ()
     """Other things to know, one sentence each."""
+    nobody: str = ""
+    """Why no row of a file names a user, where none does."""
 
     @classmethod
     def of(
@@ -84,7 +86,10 @@ class Notes:
             lines.append(f"{self.skipped:,} bad rows were skipped:")
             lines += [f"  {message}" for message in self.bad_rows[:5]]
             lines += [f"  and {self.skipped - 5:,} more"] if self.skipped > 5 else []
-        return "\n".join([*lines, *self.remarks])
+        lines += self.remarks
+        if self.nobody:
+            lines.append(f"No row names a user, so there is nobody to personalise for: {self.nobody}.")
+        return "\n".join(lines)
 
 
 @dataclass(frozen=True)

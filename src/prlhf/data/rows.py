@@ -2,55 +2,24 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from prlhf.data import fields
-from prlhf.data.fields import BadField, Interner, parse_cell, show
+from prlhf.data.columns import COLUMNS, missing, named_otherwise, unread, wanted_columns
+from prlhf.data.fields import BadField, BadRow, Interner, parse_cell, show
 from prlhf.data.log import Notes
 from prlhf.data.readers import Table
-from prlhf.errors import ConfigError, DataError
+from prlhf.errors import DataError
 from prlhf.types import Comparison, Message, Prompt
 
-__all__ = ["COLUMNS", "convert", "wanted_columns"]
+__all__ = ["SKIP_HINT", "convert"]
 
-USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
-COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
-"""Every column that is read. `id` only where `columns` names it: many files have an `id` that is not one per row."""
+SKIP_HINT = ". To leave bad rows out, counted and listed: --on-bad-row skip (data.on_bad_row)"
+"""What the message about a bad row ends with where reading stops there."""
 
-_OTHER_NAMES = {  # only for hints: what the same thing is often called
-    "user_id": (
-        "user",
-        "userid",
-        "worker",
-        "worker_id",
-        "annotator",
-        "annotator_id",
-        "rater",
-        "labeler",
-        "participant",
-    ),
-    "prompt": ("question", "instruction", "query", "input", "user_input", "context"),
-    "chosen": ("preferred", "winner", "accepted", "completion_a", "better"),
-    "rejected": ("dispreferred", "loser", "completion_b", "worse"),
-    "responses": ("completions", "candidates", "answers", "ranking"),
-}
 _LISTED = 100
-
-
-def wanted_columns(columns: Mapping[str, str]) -> set[str]:
-    """The file's names of all columns that are read; checks the names that the option `columns` uses."""
-    for ours in columns:
-        if ours not in COLUMNS:
-            near = difflib.get_close_matches(ours, COLUMNS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
-            names = ", ".join(COLUMNS)
-            raise ConfigError(
-                f"option columns: {ours!r} is not one of our names{hint}. It maps our name to the file's; ours: {names}"
-            )
-    return {columns.get(name, name) for name in COLUMNS if name != "id" or "id" in columns}
 
 
 def convert(
@@ -73,13 +42,18 @@ def convert(
         reader.check_columns(table.columns)
     for number, values in table.rows:
         reader.rows += 1
-        problem = reader.add(number, values)
-        if problem:
-            message = f"{table.name}, row {number}: {problem}"
+        try:
+            reader.add(number, values)
+        except BadRow as e:
+            message = f"{table.name}, row {number}: {e}"
             if on_bad_row == "stop":
-                raise DataError(message)
+                raise DataError(message if isinstance(e, _NoColumn) else message + SKIP_HINT) from e
             reader.bad.append(message)
     return reader.finish()
+
+
+class _NoColumn(BadRow):
+    """A row without the columns that are needed: mostly a matter of names, not of the row."""
 
 
 @dataclass
@@ -98,41 +72,16 @@ class _Rows:
     ids: set[str] = field(default_factory=set)
     interner: Interner = field(default_factory=Interner)
 
-    def check_columns(self, found: Iterable[str]) -> None:
-        """Stop early where the table declares its columns and one that is needed or named is not among them."""
-        names = list(found)
-        have = {ours for ours in COLUMNS if self.columns.get(ours, ours) in names}
-        for ours, theirs in self.columns.items():
-            if theirs not in names:
-                raise DataError(f"{self.table.name}: {self._absent(ours, names)}")
-        if "responses" not in have or "chosen" in have:
-            for ours in ("chosen", "rejected"):
-                if ours not in have:
-                    raise DataError(f"{self.table.name}: {self._absent(ours, names)}")
+    def check_columns(self, names: Iterable[str]) -> None:
+        """An error where a column that is needed or named is not among `names`, those of the whole table."""
+        problem = missing(self.columns, set(names))
+        if problem:
+            raise DataError(f"{self.table.name}: {problem}")
 
-    def _absent(self, ours: str, names: Iterable[str]) -> str:
-        names = sorted(names)
-        theirs = self.columns.get(ours, ours)
-        if {"completion", "label"} <= set(names) and ours in ("chosen", "rejected"):
-            return "unpaired rows (completion, label) cannot be read; expected chosen and rejected, or responses"
-        near = difflib.get_close_matches(theirs, names, n=1) or [
-            n for n in names if n.lower() in _OTHER_NAMES.get(ours, ())
-        ]
-        hint = f'; if {near[0]!r} is meant, say so with the option columns: {{{ours} = "{near[0]}"}}' if near else (
-            f'; a column of another name is given with the option columns: {{{ours} = "…"}}')  # fmt: skip
-        return f"no column {theirs!r}; found the columns {', '.join(names) or '(none)'}{hint}"
-
-    def add(self, number: int, raw: dict[str, Any] | str) -> str | None:
-        """Take in the comparisons of one row, all or none; returns what is wrong with it."""
+    def add(self, number: int, raw: dict[str, Any] | str) -> None:
+        """Take in the comparisons of one row, all or none; BadRow says what is wrong with it."""
         if isinstance(raw, str):
-            return raw
-        try:
-            self._add(number, raw)
-        except BadField as e:
-            return str(e)
-        return None
-
-    def _add(self, number: int, raw: dict[str, Any]) -> None:
+            raise BadRow(raw)
         self.seen.update(raw)
         row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
         if self.table.cells:
@@ -169,10 +118,14 @@ class _Rows:
     def _pair(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> Comparison:
         for ours in ("chosen", "rejected"):
             if row[ours] is None:
-                if self.columns.get(ours, ours) not in raw:
-                    raise BadField(ours, self._absent(ours, raw), "text, or a list of messages")
-                raise BadField(ours, "nothing", "text, or a list of messages")
-        prompt, chosen, rejected = _parts(self.interner, row)
+                problem = None if self.columns.get(ours, ours) in raw else missing(self.columns, raw.keys())
+                raise _NoColumn(problem) if problem else BadField(ours, "nothing", "text, or a list of messages")
+        try:
+            prompt, chosen, rejected = _parts(self.interner, row)
+        except BadField as e:
+            if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw:
+                raise _NoColumn(f"{e}; {named_otherwise(['prompt'], self.columns, raw.keys())}") from e
+            raise
         tie = fields.flag("tie", row["tie"])
         shown = fields.shown("first_shown", row["first_shown"])
         return Comparison(prompt, chosen, rejected, tie=tie, first_shown=shown, id=name, **self._user_columns(row))
@@ -204,18 +157,23 @@ class _Rows:
         if not self.found:
             raise DataError(f"{where}: none of {self.rows} rows could be used; the first: {self.bad[0]}")
         names = set(self.table.columns or self.seen)
-        for ours, theirs in self.columns.items():
-            if theirs not in names:
-                raise DataError(f"{where}: {self._absent(ours, names)}")
+        lost = [ours for ours, theirs in self.columns.items() if theirs not in names]
+        if lost:
+            raise DataError(f"{where}: {named_otherwise(lost, self.columns, names)}")
         comparisons = tuple(self.found)
-        notes = Notes.of(comparisons, rows=self.rows, remarks=self._remarks(names))
+        remarks = tuple(filter(None, [unread(self.columns, names)]))
+        notes = Notes.of(comparisons, rows=self.rows, remarks=remarks)
         counted = {"rankings": self.ranked, "skipped": len(self.bad), "bad_rows": tuple(self.bad[:_LISTED])}
-        return comparisons, Notes(**{**vars(notes), **counted})
+        return comparisons, Notes(**{**vars(notes), **counted, "nobody": self._nobody(names)})
 
-    def _remarks(self, names: set[str]) -> tuple[str, ...]:
-        if self.columns.get("user_id", "user_id") in names:
-            return ()
-        return (f"No user is named anywhere, so there is nobody to personalise for: {self._absent('user_id', names)}.",)
+    def _nobody(self, names: set[str]) -> str:
+        """Why no comparison has a user; empty where one has."""
+        if any(c.user is not None for c in self.found):
+            return ""
+        theirs = self.columns.get("user_id", "user_id")
+        if theirs in names:
+            return f"the column {theirs!r} is empty in every row"
+        return named_otherwise(["user_id"], self.columns, names)
 
 
 def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:

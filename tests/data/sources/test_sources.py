@@ -6,7 +6,7 @@ from types import ModuleType
 import pytest
 
 from prlhf.config import DataConfig
-from prlhf.data import SOURCES, Log, load_comparisons
+from prlhf.data import SOURCES, Log, inherit, load_comparisons
 from prlhf.errors import ConfigError
 from prlhf.types import Comparison
 
@@ -26,8 +26,19 @@ def test_polis():
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="the source 'polis' has no option 'top'; it has none"):
         load_comparisons("polis", top=3)
-    with pytest.raises(ConfigError, match="has its own columns"):
-        load_comparisons(DataConfig(source="polis", columns={"user_id": "worker"}))
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("columns", {"user_id": "worker"}), ("rankings", "comparison"), ("on_bad_row", "skip")]
+)
+def test_options_of_reading_are_for_files(name, value):
+    with pytest.raises(ConfigError, match=f"option data.{name}: it is for files.*the source 'polis' has no rows"):
+        load_comparisons(DataConfig(source="polis", **{name: value}))
+
+
+def test_a_named_source_inherits_nothing_about_reading():
+    other = DataConfig(source="x.csv", rankings="comparison", on_bad_row="skip", columns={"user_id": "worker"})
+    assert inherit(DataConfig(source="polis"), other) == DataConfig(source="polis")
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 from importlib import resources
 from pathlib import Path
 
+from prlhf.data.columns import COLUMNS
 from prlhf.data.readers import open_table
-from prlhf.data.rows import COLUMNS, convert
+from prlhf.data.rows import convert
 from prlhf.types import Comparison
 
 __all__ = ["bundled"]

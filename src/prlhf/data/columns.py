@@ -1,0 +1,108 @@
+"""The columns of a file by name: which are read, which are missing and may be called otherwise, which stay unread."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Collection, Iterable, Mapping
+
+from prlhf.errors import ConfigError
+
+__all__ = ["COLUMNS", "missing", "named_otherwise", "unread", "wanted_columns"]
+
+USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
+COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
+"""Every column that is read. `id` only where `columns` names it: many files have an `id` that is not one per row."""
+
+_OTHER_NAMES = {  # only for hints: what the same thing is often called
+    "user_id": ("user", "userid", "worker", "worker_id", "annotator", "annotator_id", "rater", "labeler", "person"),
+    "prompt": ("question", "instruction", "query", "input", "user_input", "context"),
+    "chosen": ("preferred", "winner", "accepted", "completion_a", "better"),
+    "rejected": ("dispreferred", "loser", "completion_b", "worse"),
+    "responses": ("completions", "candidates", "answers", "ranking"),
+    "tie": ("ties", "is_tie", "tied", "draw"),
+    "user_text": ("persona", "profile", "user_profile"),
+    "weight": ("weights", "confidence"),
+    "timestamp": ("time", "date", "created_at"),
+}
+_SHOWN = 12
+
+
+def wanted_columns(columns: Mapping[str, str]) -> set[str]:
+    """The file's names of all columns that are read; checks the names that the option `columns` uses."""
+    for ours in columns:
+        if ours not in COLUMNS:
+            near = difflib.get_close_matches(ours, COLUMNS, n=1)
+            hint = f"; did you mean {near[0]}?" if near else ""
+            names = ", ".join(COLUMNS)
+            raise ConfigError(
+                f"option columns: {ours!r} is not one of our names{hint}. It maps our name to the file's; ours: {names}"
+            )
+    return {columns.get(name, name) for name in COLUMNS if name != "id" or "id" in columns}
+
+
+def missing(columns: Mapping[str, str], names: Collection[str]) -> str | None:
+    """What is wrong with a file of these columns, all of it at once: a column that is needed, or that the option
+    `columns` names, is not there. None where nothing is wrong."""
+    have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
+    pair = [ours for ours in ("chosen", "rejected") if ours not in have]
+    if "responses" in have and "chosen" not in have:
+        pair = []  # a ranking
+    if pair and {"completion", "label"} <= set(names):
+        return "unpaired rows (completion, label) cannot be read; expected chosen and rejected, or responses"
+    lost = [ours for ours in COLUMNS if ours in pair or (ours in columns and ours not in have)]
+    return named_otherwise(lost, columns, names) if lost else None
+
+
+def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Collection[str]) -> str:
+    """`lost` of our columns are not among `names`: what there is, and how to say which of them is meant.
+
+    Prompt and user are told too where something looks like them, since they are mostly called otherwise together.
+    """
+    free = sorted(set(names) - {columns.get(ours, ours) for ours in COLUMNS})
+    said: dict[str, str] = {}
+    for ours in COLUMNS:
+        theirs = columns.get(ours, ours)
+        if theirs not in names and (ours in lost or ours in ("prompt", "user_id")):
+            guesses = [name for name in _similar(theirs, ours, free) if name not in said.values()]
+            if guesses or ours in lost:
+                said[ours] = guesses[0] if guesses else ""
+    gone = [repr(columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
+    options = " ".join(_option(ours, guess) for ours, guess in said.items())
+    return (
+        f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {_list(sorted(names))}; "
+        f"columns of other names are given with {options}"
+    )
+
+
+def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:
+    """One line about the columns that are not read, with what may be meant by them; empty where all are read."""
+    names = set(names)
+    extra = sorted(names - wanted_columns(columns))
+    if not extra:
+        return ""
+    other = ("responses", "scores") if columns.get("chosen", "chosen") in names else ("chosen", "rejected", "tie")
+    absent = [ours for ours in COLUMNS if columns.get(ours, ours) not in names]
+    absent = [ours for ours in absent if ours not in (*other, "user_id", "id")]  # a missing user is told apart
+    meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, cutoff=0.8))}
+    hint = "".join(f"; did you mean {ours}? ({_option(ours, theirs)})" for ours, theirs in meant.items())
+    return f"Columns that are not read: {_list(extra)}{hint}."
+
+
+def _option(ours: str, theirs: str) -> str:
+    """How a column of another name is given: the same name in every command and, after `--set`, in a recipe."""
+    return f"--set data.columns.{ours}={shlex.quote(theirs) if theirs else '…'}"
+
+
+def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = 0.6) -> list[str]:
+    """Those of `names` that may be our column `ours`, which was looked for as `wanted`; the likeliest first."""
+    plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
+    usual = [plain[name] for name in (ours, *_OTHER_NAMES.get(ours, ())) if name in plain]
+    near = [plain[name] for name in difflib.get_close_matches(wanted.lower(), plain, n=3, cutoff=cutoff)]
+    return [*usual, *near] if wanted == ours else [*near, *usual]
+
+
+def _list(names: Iterable[str]) -> str:
+    listed = list(names)
+    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
+    return ", ".join([*listed[:_SHOWN], *more]) or "(none)"

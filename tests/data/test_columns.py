@@ -1,0 +1,93 @@
+"""The names of a file's columns: what is missing is told at once, and what is left unread is told too."""
+
+import json
+import shlex
+
+import pytest
+
+from prlhf.config import DataConfig, load_config
+from prlhf.data import load_comparisons
+from prlhf.data.columns import missing, named_otherwise, unread
+from prlhf.errors import ConfigError, DataError
+
+STRANGE = {"question": "p", "better": "a", "worse": "b", "worker": "w"}
+RENAMED = (
+    "--set data.columns.prompt=question --set data.columns.chosen=better "
+    "--set data.columns.rejected=worse --set data.columns.user_id=worker"
+)
+
+
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_all_missing_columns_are_named_at_once_with_options_that_work(tmp_path, suffix):
+    path = tmp_path / f"votes.{suffix}"
+    lines = {
+        "jsonl": json.dumps(STRANGE),
+        "csv": ",".join(STRANGE) + "\n" + ",".join(STRANGE.values()),
+    }
+    path.write_text(lines[suffix] + "\n")
+    with pytest.raises(DataError) as caught:
+        load_comparisons(path)
+    message = str(caught.value)
+    assert "no columns 'chosen', 'rejected'; found the columns better, question, worker, worse" in message
+    assert message.endswith(RENAMED)
+    told = [word.removeprefix("data.") for word in shlex.split(message) if word.startswith("data.columns")]
+    log = load_comparisons(load_config(DataConfig, overrides=told, values={"source": str(path)}))
+    assert [(c.prompt, c.chosen, c.rejected, c.user) for c in log.comparisons] == [("p", "a", "b", "w")]
+
+
+def test_what_is_missing():
+    assert missing({}, ["prompt", "chosen", "rejected"]) is None
+    assert missing({}, ["prompt", "responses"]) is None
+    assert "no column 'chosen';" in missing({}, ["rejected", "foo"])
+    assert missing({}, ["rejected", "foo"]).endswith("--set data.columns.chosen=…")
+    assert "unpaired" in missing({}, ["prompt", "completion", "label"])
+    names = ["prompt", "chosen", "rejected", "worker"]
+    assert missing({"user_id": "worker"}, names) is None
+    assert "no column 'workr'" in missing({"user_id": "workr"}, names)
+
+
+def test_one_column_is_not_meant_twice_and_spaces_are_quoted():
+    found = named_otherwise(["chosen", "rejected"], {}, ["better text", "better"])
+    assert found.count("=better") == 1
+    assert "--set data.columns.user_id='Worker ID'" in named_otherwise(["user_id"], {}, ["Worker ID"])
+
+
+def test_unread_columns_in_one_line():
+    assert unread({}, ["prompt", "chosen", "rejected", "user_id"]) == ""
+    assert unread({"tie": "is_tie"}, ["prompt", "is_tie"]) == ""
+    assert unread({}, ["chosen", "title", "is_tie"]) == (
+        "Columns that are not read: is_tie, title; did you mean tie? (--set data.columns.tie=is_tie)."
+    )
+    assert unread({}, ["tie", "is_tie", "id"]) == "Columns that are not read: id, is_tie."
+    many = unread({}, [f"x{i:02}" for i in range(20)])
+    assert many.endswith("x11, and 8 more.") and "\n" not in many
+
+
+def test_unread_columns_are_in_the_notes(tmp_path):
+    path = tmp_path / "a.csv"
+    path.write_text("prompt,chosen,rejected,user_id,comment,weights\np,a,b,u,x,2\n")
+    text = load_comparisons(path).notes.text()
+    assert "not read: comment, weights; did you mean weight? (--set data.columns.weight=weights)" in text
+    assert "not read: comment." in load_comparisons(path, columns={"weight": "weights"}).notes.text()
+
+
+def test_a_prompt_of_another_name(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"question": "p", "chosen": "a", "rejected": "b"}))
+    with pytest.raises(DataError, match=r"no column 'prompt'.*--set data\.columns\.prompt=question"):
+        load_comparisons(path)
+
+
+def test_nobody(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text(json.dumps({"prompt": "p", "chosen": "a", "rejected": "b", "user_id": None}))
+    assert load_comparisons(path).notes.nobody == "the column 'user_id' is empty in every row"
+
+
+def test_names_that_are_not_ours():
+    with pytest.raises(ConfigError, match="'usr_id' is not one of our names; did you mean user_id"):
+        unread({"usr_id": "x"}, [])
+
+
+def test_no_ranking_is_suspected_beside_a_pair():
+    assert unread({}, ["prompt", "chosen", "rejected", "response", "score"]).endswith("response, score.")
