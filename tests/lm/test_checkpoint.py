@@ -10,7 +10,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import prlhf.lm.checkpoint as checkpoint
-from prlhf.config import Cluster, Full, Individual, Lora, LowRank, ModelConfig, Uniform
+from prlhf.config import Cluster, Full, Individual, Lora, LowRank, ModelConfig, RunConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, is_checkpoint
 from tiny_models import make_model, make_tokenizer
@@ -123,7 +123,7 @@ def test_unfinished_and_foreign_folders(base_folder, tmp_path):
     assert not is_checkpoint(folder)
     with pytest.raises(CheckpointError, match=r"no finished prlhf model \(prlhf.json is missing\)"):
         PersonalizedLM.from_pretrained(folder)
-    with pytest.raises(CheckpointError, match="neither a folder nor a model"):
+    with pytest.raises(CheckpointError, match="there is no folder of that name, and the hub gives none: "):
         PersonalizedLM.from_pretrained(tmp_path / "nowhere")
     with pytest.raises(CheckpointError, match="is no prlhf checkpoint"):
         lm.save_pretrained(folder)  # not ours any more, as far as one can see
@@ -204,3 +204,18 @@ def test_unknown_users_after_reloading(base_folder, tmp_path, caplog):
     with caplog.at_level(logging.WARNING):
         assert again.lookup(["zoë", "cem"]) == [3, 0]
     assert "'cem'" in caplog.text
+
+
+def test_an_unfinished_run_says_how_to_go_on(tmp_path):
+    run = tmp_path / "my run"
+    (run / "model").mkdir(parents=True)
+    (run / "config.json").write_text(RunConfig().model_dump_json())
+    for folder in (run, run / "model"):
+        with pytest.raises(CheckpointError) as caught:
+            PersonalizedLM.from_pretrained(folder)
+        assert str(caught.value).endswith(f"go on with: prlhf train --output '{run}' --resume")
+
+
+def test_a_plain_model_is_told_from_a_personal_one(base_folder):
+    with pytest.raises(CheckpointError, match="holds a plain model, without users"):
+        PersonalizedLM.from_pretrained(base_folder())

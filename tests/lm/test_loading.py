@@ -1,5 +1,6 @@
 """Which base models are taken, which are refused and why, and an SFT adapter that belongs to the base."""
 
+import warnings
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ from transformers import AutoConfig, AutoModelForCausalLM
 from prlhf.config import Individual, Lora, ModelConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, reference_logprobs
-from prlhf.lm.loading import add_lora, fingerprint, load_base, load_tokenizer, resolve, same_base
+from prlhf.lm.loading import add_lora, fingerprint, first_line, load_base, load_tokenizer, resolve, same_base
 from prlhf.types import Comparison
 from tiny_models import make_model
 
@@ -41,13 +42,15 @@ def test_what_is_no_language_model_is_refused(tmp_path):
         load_base(ModelConfig(base=write_config(tmp_path, "vit")))
 
 
-def test_missing_folders(tmp_path, base_folder):
+def test_missing_folders(tmp_path, base_folder, caplog):
     with pytest.raises(CheckpointError, match=r"model\.base: no folder"):
         load_base(ModelConfig(base=str(tmp_path / "nowhere")))
     with pytest.raises(CheckpointError, match=r"model\.base: cannot load"):
         load_base(ModelConfig(base=str(tmp_path)))
-    with pytest.raises(CheckpointError, match=r"model\.base: cannot load 'somebody/a-model'"):
+    told = r"model\.base: cannot load 'somebody/a-model': there is no folder of that name, and the hub says: \w"
+    with pytest.raises(CheckpointError, match=told), caplog.at_level("INFO", logger="prlhf"):
         load_base(ModelConfig(base="somebody/a-model"))
+    assert "no folder somebody/a-model here; looking for it on the Hugging Face hub" in caplog.text
     with pytest.raises(CheckpointError, match=r"model\.adapter: cannot load"):
         load_base(ModelConfig(base=base_folder(), adapter=str(tmp_path / "nowhere")))
     with pytest.raises(CheckpointError, match=r"model\.base: no tokenizer"):
@@ -154,3 +157,15 @@ def test_the_fingerprint_sees_the_config(base_folder):
     assert same_base(model, other)
     assert same_base(model, before.partition("-")[0])  # as earlier checkpoints have it
     assert not same_base(model, before)
+
+
+def test_no_warning_that_the_user_cannot_act_on(base_folder, tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann"])
+        PersonalizedLM.from_pretrained(lm.save_pretrained(tmp_path / "model"))
+
+
+def test_an_error_without_words_has_a_name():
+    assert first_line(OSError()) == "OSError"
+    assert first_line(OSError("a\nb")) == "a"

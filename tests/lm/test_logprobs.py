@@ -75,6 +75,19 @@ def test_a_model_that_ignores_the_mask_is_not_packed(base_folder):
     assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == "plain"
 
 
+def test_the_layout_is_told_once_for_a_base(base_folder, caplog):
+    lms = [personalised(base_folder("qwen3")) for _ in range(2)]
+    with caplog.at_level("INFO", logger="prlhf"):
+        for lm in (*lms, *lms):
+            choose_layout(lm, [lm.template.comparison(c) for c in LOG])
+    assert caplog.text.count("layout: ") <= 1  # 0 where another test was told
+    caplog.clear()
+    lms[0].base_fingerprint = "another"
+    with caplog.at_level("INFO", logger="prlhf"):
+        choose_layout(lms[0], [lms[0].template.comparison(c) for c in LOG])
+    assert caplog.text.count("layout: packed (packed and plain differ by") == 1
+
+
 def test_without_user_tokens_branches_are_one(base_folder):
     lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Uniform(), ["ann"])
     logps = pair_logprobs(lm, [lm.template.comparison(LOG[0])], [[1, 0]], "packed")

@@ -8,7 +8,7 @@ import torch
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import ConfigError
 from prlhf.lm import PersonalizedLM
-from prlhf.lm.stream import _settled
+from prlhf.lm.generate import _settled, answer_text
 
 
 @pytest.fixture
@@ -63,3 +63,21 @@ def test_errors_reach_the_reader(lm, monkeypatch):
     monkeypatch.setattr(lm.causal_lm, "generate", lambda **_: 1 / 0)
     with pytest.raises(ZeroDivisionError):
         list(lm.stream("hi", "ann"))
+
+
+@pytest.mark.parametrize(
+    ("written", "stop", "answer"),
+    [
+        (" Blue, like it.", (), "Blue, like it."),
+        ("  two", (), " two"),
+        ("no space", (), "no space"),
+        (" a b", (" a",), ""),
+    ],
+)
+def test_one_space_at_the_start_only_parts_answer_and_prompt(lm, written, stop, answer):
+    """At every moment of the stream what is shown is a beginning of the answer."""
+    tokens = lm.tokenizer(written, add_special_tokens=False)["input_ids"]
+    assert len(tokens) > 1 and lm.tokenizer.decode(tokens) == written
+    assert answer_text(lm, tokens, stop) == answer
+    shown = [answer_text(lm, tokens[:k], stop, more=True) for k in range(1, len(tokens) + 1)]
+    assert all(answer.startswith(text) for text in shown)

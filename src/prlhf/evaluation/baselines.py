@@ -164,9 +164,8 @@ def _budget(lm: PersonalizedLM, c: Comparison) -> int:
     """Tokens that may stand before the prompt of `c`, so that neither it nor a response is cut."""
     encoded = lm.template.comparison(replace(c, user_text=None))
     room = lm.config.max_prompt_tokens
-    positions = getattr(lm.causal_lm.config.get_text_config(), "max_position_embeddings", None)
-    if positions is not None:
-        room = min(room, positions - max(len(encoded.chosen), len(encoded.rejected)))
+    if lm.template.context is not None:
+        room = min(room, lm.template.context - max(len(encoded.chosen), len(encoded.rejected)))
     return room - len(encoded.prompt)
 
 

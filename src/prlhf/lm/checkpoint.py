@@ -10,7 +10,9 @@ prlhf.json                         how to put them together; written last, so a 
 from __future__ import annotations
 
 import json
+import logging
 import os
+import shlex
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,16 +25,17 @@ from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntry
 from peft import PeftModel
 from transformers import AutoTokenizer
 
-from prlhf.config import ModelConfig
+from prlhf.config import ModelConfig, RunConfig
 from prlhf.errors import CheckpointError
-from prlhf.lm.loading import load_base, same_base
+from prlhf.lm.loading import first_line, load_base, quiet_peft, same_base
 from prlhf.users import load_users, save_users
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["MARKER", "is_checkpoint", "load", "replace_folder", "save"]
+__all__ = ["MARKER", "is_checkpoint", "load", "replace_folder", "resume_command", "save", "unfinished"]
 
+logger = logging.getLogger(__name__)
 FORMAT = 1
 MARKER = "prlhf.json"
 
@@ -99,7 +102,8 @@ def load(folder: str | Path) -> PersonalizedLM:
                 f"{path} was trained on another model than {config.base!r} now is (its weights, dtype or config "
                 "changed); point model.base in prlhf.json to the right one"
             )
-        model = PeftModel.from_pretrained(base, str(path), is_trainable=True)
+        with quiet_peft():
+            model = PeftModel.from_pretrained(base, str(path), is_trainable=True)
     else:
         model = load_base(config.model_copy(update={"base": str(path.resolve()), "adapter": None}))
     user_model, users = load_users(path / "user_model")
@@ -125,14 +129,37 @@ def _find(folder: str | Path) -> Path:
         if is_checkpoint(candidate):
             return candidate
     if path.exists():
-        raise CheckpointError(f"{path} holds no finished prlhf model ({MARKER} is missing); is the run complete?")
+        raise unfinished(path)
+    logger.info("no folder %s here; looking for it on the Hugging Face hub", folder)
     try:
         fetched = Path(snapshot_download(str(folder)))
     except (HfHubHTTPError, HFValidationError, LocalEntryNotFoundError, OSError) as e:
-        raise CheckpointError(f"no model at {folder}: neither a folder nor a model that the hub gives") from e
+        raise CheckpointError(
+            f"no model at {folder}: there is no folder of that name, and the hub gives none: {first_line(e)}"
+        ) from e
     if not is_checkpoint(fetched):
         raise CheckpointError(f"{folder} on the hub is no prlhf model ({MARKER} is missing)")
     return fetched
+
+
+def resume_command(folder: Path) -> str:
+    """What to type to go on with an unfinished run."""
+    return f"prlhf train --output {shlex.quote(str(folder))} --resume"
+
+
+def unfinished(folder: Path) -> CheckpointError:
+    """The error about a folder without a finished model: how to finish it where it is a run's, else what it lacks."""
+    for run in (folder, folder.parent):  # a run folder, or a path inside one
+        try:
+            RunConfig.model_validate_json((run / "config.json").read_text(encoding="utf8"))
+        except (OSError, ValueError):
+            continue
+        return CheckpointError(f"{run} is an unfinished run; go on with: {resume_command(run)}")
+    if (folder / "config.json").is_file():
+        return CheckpointError(
+            f"{folder} holds a plain model, without users ({MARKER} is missing); it is what `prlhf train --model` takes"
+        )
+    return CheckpointError(f"{folder} holds no finished prlhf model ({MARKER} is missing)")
 
 
 def _card(lm: PersonalizedLM, extra: str) -> str:

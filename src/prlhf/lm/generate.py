@@ -29,7 +29,6 @@ from prlhf.errors import ConfigError, DataError
 from prlhf.lm.decoding import Draw, NoRepeatNGram, RepetitionPenalty, StopTexts
 from prlhf.lm.reference import _as_reference
 from prlhf.lm.requests import Generation, GenerationOptions, Request, requests
-from prlhf.types import Prompt
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
@@ -96,7 +95,7 @@ def respond(
             part = batches[at]
             answers = decoder.batch([rendered[i][0] for i in part], [wanted[i].number for i in part])
             for i, (tokens, finished) in zip(part, answers, strict=True):
-                text = answer_text(lm, wanted[i].prompt, tokens, options.stop)
+                text = answer_text(lm, tokens, options.stop)
                 r = -1 if reference else wanted[i].row
                 out[i] = Generation(text, wanted[i].user, r, wanted[i].known, tokens, finished, rendered[i][1])
     cut = sum(g.truncated for g in out.values())
@@ -105,13 +104,20 @@ def respond(
     return [out[i] for i in range(len(wanted))]
 
 
-def answer_text(lm: PersonalizedLM, prompt: Prompt, tokens: Sequence[int], stop: Sequence[str]) -> str:
-    """The text of an answer: without special tokens, and up to the first stop string."""
+def answer_text(lm: PersonalizedLM, tokens: Sequence[int], stop: Sequence[str], *, more: bool = False) -> str:
+    """The text of an answer: without special tokens, up to the first stop string, and without the one space that parts
+    it from its prompt where a model writes one. With `more`, only what further tokens cannot change."""
     text = lm.tokenizer.decode(list(tokens), skip_special_tokens=True)
     found = [at for at in (text.find(s) for s in stop) if at >= 0]
     text = text[: min(found)] if found else text
-    plain_transcript = not isinstance(prompt, str) and not lm.template.chat  # responses follow "Assistant:" and a space
-    return text.removeprefix(" ") if plain_transcript else text
+    return (_settled(text, stop) if more else text).removeprefix(" ")
+
+
+def _settled(text: str, stop: Sequence[str]) -> str:
+    """Without what the next token may still change: half a character, or what may become a stop string."""
+    text = text.rstrip("\ufffd")
+    begun = [k for s in stop for k in range(1, len(s)) if text.endswith(s[:k])]
+    return text[: len(text) - max(begun)] if begun else text
 
 
 def _encode(lm: PersonalizedLM, request: Request, reference: bool) -> tuple[list[int], bool]:

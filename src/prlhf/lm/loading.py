@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +25,16 @@ __all__ = [
     "add_lora",
     "context_length",
     "fingerprint",
+    "first_line",
     "load_base",
     "load_tokenizer",
+    "quiet_peft",
     "refuse",
     "resolve",
     "same_base",
 ]
+
+logger = logging.getLogger(__name__)
 
 BUNDLED = {"planted": Path(__file__).parent / "bundled" / "planted"}
 """Models inside the package, by the name that `model.base` gives them."""
@@ -89,14 +97,18 @@ def load_base(config: ModelConfig) -> nn.Module:
         UnsupportedModelError: it cannot carry user tokens.
     """
     source = resolve(config.base)
-    if Path(source).is_dir() and not (Path(source) / "config.json").is_file():
+    local = Path(source).is_dir()
+    if local and not (Path(source) / "config.json").is_file():
         raise CheckpointError(f"model.base: cannot load {config.base!r}: the folder has no config.json")
+    if not local:  # without a network its client tries for half a minute
+        logger.info("no folder %s here; looking for it on the Hugging Face hub", config.base)
     try:
         refuse(AutoConfig.from_pretrained(source))
         dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
     except OSError as e:
-        raise CheckpointError(f"model.base: cannot load {config.base!r}: {str(e).splitlines()[0]}") from e
+        where = "" if local else "there is no folder of that name, and the hub says: "
+        raise CheckpointError(f"model.base: cannot load {config.base!r}: {where}{first_line(e)}") from e
     except ValueError as e:
         if isinstance(e, UnsupportedModelError):
             raise
@@ -110,13 +122,13 @@ def load_base(config: ModelConfig) -> nn.Module:
 def _merge(model: nn.Module, adapter: str) -> nn.Module:
     folder = Path(adapter).expanduser()
     try:
-        return PeftModel.from_pretrained(model, str(folder) if folder.is_dir() else adapter).merge_and_unload()
+        with quiet_peft():
+            found = PeftModel.from_pretrained(model, str(folder) if folder.is_dir() else adapter)
+        return found.merge_and_unload()
     except (OSError, ValueError) as e:
-        raise CheckpointError(f"model.adapter: cannot load {adapter!r}: {str(e).splitlines()[0]}") from e
+        raise CheckpointError(f"model.adapter: cannot load {adapter!r}: {first_line(e)}") from e
     except (RuntimeError, KeyError) as e:  # tensors of another shape
-        raise CheckpointError(
-            f"model.adapter: {adapter!r} does not fit this base model: {str(e).splitlines()[0]}"
-        ) from e
+        raise CheckpointError(f"model.adapter: {adapter!r} does not fit this base model: {first_line(e)}") from e
 
 
 def _no_dropout(model: nn.Module) -> None:
@@ -128,12 +140,25 @@ def _no_dropout(model: nn.Module) -> None:
             module.attention_dropout = 0.0  # type: ignore[assignment]
 
 
+@contextmanager
+def quiet_peft() -> Iterator[None]:
+    """Without PEFT's warning about its own question to transformers, by a name that is no longer the current one."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
+        yield
+
+
+def first_line(error: Exception) -> str:
+    """What an error of another library says first; some say nothing but their name."""
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
 def load_tokenizer(config: ModelConfig) -> Any:
     """The base model's tokenizer."""
     try:
         return AutoTokenizer.from_pretrained(resolve(config.base))
     except (OSError, ValueError) as e:
-        raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {str(e).splitlines()[0]}") from e
+        raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {first_line(e)}") from e
 
 
 def add_lora(model: nn.Module, config: Lora) -> nn.Module:
@@ -147,7 +172,8 @@ def add_lora(model: nn.Module, config: Lora) -> nn.Module:
         task_type="CAUSAL_LM",
     )
     try:
-        return get_peft_model(model, peft_config)
+        with quiet_peft():
+            return get_peft_model(model, peft_config)
     except ValueError as e:
         raise UnsupportedModelError(f"model.tuning.target_modules: {e}") from e
 

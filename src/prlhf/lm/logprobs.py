@@ -21,6 +21,7 @@ __all__ = ["Layout", "choose_layout", "pair_logprobs"]
 
 Layout = Literal["packed", "plain"]
 logger = logging.getLogger(__name__)
+_TOLD: set[tuple[str, str]] = set()
 
 
 def pair_logprobs(
@@ -87,11 +88,19 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
         error = max((plain.chosen - packed.chosen).abs().max(), (plain.rejected - packed.rejected).abs().max()).item()
         scale = max(plain.chosen.abs().max().item(), 1.0)
     except (RuntimeError, ValueError, TypeError) as e:
-        logger.info("layout: plain, since the model does not take a 4-D mask (%s)", e)
+        _tell(lm, "plain", f"the model does not take a 4-D mask: {e}")
         return "plain"
     finally:
         lm.train(training)
     eps = torch.finfo(lm.dtype).eps
     layout: Layout = "packed" if error <= 100 * eps * scale else "plain"
-    logger.info("layout: %s (packed and plain differ by %.1e on log-probabilities up to %.0f)", layout, error, scale)
+    words = f"packed and plain differ by {error:.1e} on log-probabilities up to {scale:.0f}"
+    _tell(lm, layout, words)
     return layout
+
+
+def _tell(lm: PersonalizedLM, layout: Layout, why: str) -> None:
+    """Log the layout; only once for a base model, which is asked about each set of comparisons anew."""
+    if (lm.base_fingerprint, layout) not in _TOLD:
+        _TOLD.add((lm.base_fingerprint, layout))
+        logger.info("layout: %s (%s)", layout, why)

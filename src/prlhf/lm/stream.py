@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator
 from queue import Queue
 from threading import Event, Thread
 from typing import TYPE_CHECKING, Any
@@ -69,7 +69,7 @@ def stream(
                 yield item.text[len(sent) :]
                 return item
             tokens += item
-            piece = _new(sent, _settled(answer_text(lm, request.prompt, tokens, options.stop), options.stop))
+            piece = _new(sent, answer_text(lm, tokens, options.stop, more=True))
             if piece:
                 sent += piece
                 yield piece
@@ -80,10 +80,3 @@ def stream(
 
 def _new(sent: str, text: str) -> str:
     return text[len(sent) :] if text.startswith(sent) else ""
-
-
-def _settled(text: str, stop: Sequence[str]) -> str:
-    """Without what the next token may still change: half a character, or what may become a stop string."""
-    text = text.rstrip("\ufffd")
-    begun = [k for s in stop for k in range(1, len(s)) if text.endswith(s[:k])]
-    return text[: len(text) - max(begun)] if begun else text
