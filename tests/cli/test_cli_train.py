@@ -10,9 +10,10 @@ import pytest
 from typer.testing import CliRunner
 
 from prlhf.cli.main import app
-from prlhf.config import Individual, LowRank, RunConfig
+from prlhf.config import Individual, LowRank, ModelConfig, RunConfig, Uniform
 from prlhf.evaluation import Scores, summarise
-from prlhf.types import Comparison
+from prlhf.lm import PersonalizedLM
+from prlhf.types import Comparison, Message
 
 RUN = CliRunner()
 
@@ -36,7 +37,7 @@ def calls(monkeypatch):
     def train(config, output, *, resume):
         made.append((config, output, resume))
         users = type("Users", (), {"__len__": lambda self: 2, "ids": lambda self, rows: ["ann o'hara"]})()
-        return SimpleNamespace(lm=SimpleNamespace(users=users), metrics=some_metrics(), folder=output)
+        return SimpleNamespace(lm=SimpleNamespace(users=users), metrics=some_metrics(), folder=output, sample=None)
 
     monkeypatch.setattr(module, "train", train)
     return made
@@ -96,10 +97,47 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
 def test_nothing_held_out(calls, monkeypatch, tmp_path):
     import prlhf.training.train as module
 
-    result = SimpleNamespace(lm=SimpleNamespace(users=()), metrics=None, folder=tmp_path)
+    result = SimpleNamespace(lm=SimpleNamespace(users=()), metrics=None, folder=tmp_path, sample=None)
     monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
     out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
     assert "nothing was measured" in out and "--user" not in out
+
+
+@pytest.fixture
+def finished(base_folder, tmp_path, monkeypatch):
+    """`prlhf train` ends with this model; returns a function from a held-out prompt to the output."""
+    import prlhf.training.train as module
+
+    def ends(sample, users=("ann", "bob", "cem"), **options):
+        model = ModelConfig(base=base_folder(), **options)
+        lm = PersonalizedLM.create(model, Individual(tokens=2) if users else Uniform(), users)
+        result = SimpleNamespace(lm=lm, metrics=None, folder=tmp_path, sample=sample)
+        monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
+        done = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")])
+        assert done.exit_code == 0, (done.output, done.exception)
+        return done.stdout, lm
+
+    return ends
+
+
+def test_ends_with_answers_of_the_generic_user_and_two_users(finished):
+    out, lm = finished("How do I\nsleep?")
+    assert "answers to the held-out prompt “How do I sleep?”" in out
+    [text] = lm.generate(["How do I\nsleep?"], max_new_tokens=48)
+    for name in ("generic user", "ann", "bob"):  # at step 0 all answer alike
+        assert f"  {name}: {' '.join(text.split())}" in out
+    assert "  cem: " not in out
+
+
+def test_answers_that_cannot_be_shown_do_not_break_the_end(finished):
+    assert "answers to" not in finished(None)[0]
+    assert "prlhf chat" in finished("x" * 5000, max_prompt_tokens=4000)[0]  # fills the context
+    assert "  generic user: " in finished((Message("user", "hi"),), users=())[0]
+
+
+def test_other_processes_say_nothing(calls, monkeypatch, tmp_path):
+    monkeypatch.setenv("RANK", "1")
+    assert RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout == ""
 
 
 def test_metrics_table_leaves_out_what_does_not_exist():

@@ -147,7 +147,15 @@ def test_a_row_a_user_with_the_baselines_beside(found, tmp_path):
 
 def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
     page = found.report().save(tmp_path / "report.html").read_text("utf8")
-    for text in ("Evaluation of", "somebody else", "the run minus it", "in_context_raw", "P-SOUPS", "not applicable"):
+    for text in (
+        "Evaluation of",
+        "somebody else",
+        "the run minus it",
+        "in_context_raw",
+        "P-SOUPS",
+        "not applicable",
+        "56 comparisons from",
+    ):
         assert text in page
     assert page.count("<img") == 2
 
@@ -227,3 +235,7 @@ def test_refusals(run, config, tmp_path):
         evaluate(run, split="validation")
     with pytest.raises(CheckpointError, match="not a run folder"):
         evaluate(tmp_path)
+    (tmp_path / "config.json").write_text(config.model_dump_json())
+    for options in ({"run": tmp_path}, {"run": run, "against": tmp_path}, {"run": run, "pooled": tmp_path}):
+        with pytest.raises(CheckpointError, match=f"go on with: prlhf train --output {tmp_path} --resume"):
+            evaluate(**options)

@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from prlhf.config import DataConfig, ModelConfig, RunConfig
+from prlhf.config import DataConfig, ModelConfig, RunConfig, TrainingConfig, Uniform
 from prlhf.data import Log, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
 from prlhf.training.callbacks import COMPLETE, MetricsFile, last_checkpoint
-from prlhf.training.run import LIBRARIES, Run, settled
+from prlhf.training.run import LIBRARIES, Run, differences, settled
 from prlhf.training.train import train
 from prlhf.types import Comparison
 
@@ -268,7 +268,7 @@ def made(config_tree: dict, output: Path, **options):
 
 def test_a_folder_that_is_not_empty(base_folder, tmp_path):
     (tmp_path / "notes.txt").touch()
-    with pytest.raises(ConfigError, match="is not empty; choose another output folder, or resume"):
+    with pytest.raises(ConfigError, match=r"is not empty; choose another output folder$"):
         made(config(base_folder()), tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
@@ -294,8 +294,25 @@ def started(base_folder, tmp_path):
 
 
 def test_another_configuration(started, base_folder):
-    with pytest.raises(ConfigError, match="differs from the options given"):
-        made(config(base_folder(), learning_rate=2e-3), started, resume=True)
+    with pytest.raises(ConfigError) as caught:
+        made(config(base_folder(), learning_rate=2e-3, max_steps=5), started, resume=True)
+    assert "training.learning_rate is 0.001 there and 0.002 here" in str(caught.value)
+    assert "training.max_steps is -1 there and 5 here" in str(caught.value)
+    assert str(caught.value).endswith(f"prlhf train --output {started} --resume")
+
+
+def test_differences_by_name():
+    assert differences(RunConfig(), RunConfig()) == []
+    other = RunConfig(user_model=Uniform(), data=DataConfig(options={"top": 3}))
+    assert set(differences(RunConfig(), other)) == {
+        "data.options.top is not set there and 3 here",
+        'user_model.type is "individual" there and "uniform" here',
+        "user_model.tokens is 10 there and 0 here",
+        "user_model.common is true there and not set here",
+        'user_model.start is "generic" there and not set here',
+    }
+    many = TrainingConfig(epochs=2, max_steps=3, batch_size=4, learning_rate=1, user_l2=1, save_steps=3, eval_steps=3)
+    assert differences(RunConfig(), RunConfig(seed=1, alpha=1, training=many))[-1] == "and 1 more"
 
 
 def test_other_data(started, base_folder):
@@ -357,8 +374,15 @@ def test_a_failed_start_does_not_block_its_folder(tmp_path):
     assert json.loads((folder / "versions.json").read_text())["python"] != "2"
     assert not (folder / "split.json").exists()
     (folder / "data.json").write_text("{}")
-    with pytest.raises(ConfigError, match="is not empty"):
-        Run(folder).open(other, resume=False)
+    (folder / "checkpoints").mkdir()
+    Run(folder).open(other, resume=False)  # the data were known, but no step was made
+    assert not (folder / "data.json").exists()
+    for made in ("metrics.jsonl", "checkpoints/checkpoint-4", "model"):
+        (folder / made).mkdir()
+        with pytest.raises(ConfigError, match=f"is not empty; .*prlhf train --output {folder} --resume"):
+            Run(folder).open(other, resume=False)
+        (folder / made).rmdir()
+    (folder / "data.json").write_text("{}")
     with pytest.raises(ConfigError, match="is not empty"):  # a file where the folder should be
         Run(folder / "data.json").open(other, resume=False)
 
@@ -379,6 +403,15 @@ def test_data_that_are_not_there_can_be_corrected(tmp_path, base_folder):
     tree["data"] = {"source": str(tmp_path / "nothing.jsonl")}
     with pytest.raises(DataError):
         train(RunConfig.model_validate(tree), tmp_path / "run")
+    Run(tmp_path / "run").open(RunConfig.model_validate(config(base_folder())), resume=False)
+
+
+def test_a_base_that_cannot_be_loaded_can_be_corrected(tmp_path, base_folder):
+    tree = config(base_folder())
+    tree["model"] = {"base": str(tmp_path / "nothing")}
+    with pytest.raises(CheckpointError):
+        made(tree, tmp_path / "run")
+    assert (tmp_path / "run" / "data.json").exists()
     Run(tmp_path / "run").open(RunConfig.model_validate(config(base_folder())), resume=False)
 
 

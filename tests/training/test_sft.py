@@ -1,4 +1,5 @@
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -165,10 +166,10 @@ def test_renamed_columns_and_messages(tmp_path):
 def test_a_bad_row_is_named(tmp_path, caplog):
     file = tmp_path / "rows.jsonl"
     file.write_text('{"prompt": "a", "completion": "b"}\n{"prompt": "a", "completion": 3}\n')
-    with pytest.raises(DataError, match=r"rows.jsonl, row 2, field 'completion'.*3"):
+    with pytest.raises(DataError, match=r"rows.jsonl, row 2: field 'completion'.*3.*--on-bad-row skip"):
         load_rows(config({"source": str(file)}).data)
     assert len(load_rows(config({"source": str(file), "on_bad_row": "skip"}).data)) == 1
-    assert "1 bad rows were skipped" in caplog.text and "row 2, field 'completion'" in caplog.text
+    assert "1 bad rows were skipped" in caplog.text and "row 2: field 'completion'" in caplog.text
 
 
 def test_bad_votes_that_are_skipped_are_told(tmp_path, caplog):
@@ -185,7 +186,7 @@ def test_a_limit_draws_a_seeded_sample(caplog):
     first, again, other = (load_rows(config({**options, "max_comparisons": 10}).data, seed=s) for s in (1, 1, 2))
     assert first == again != other and len(first) == len(other) == 10
     assert first != everything[:10] and first == [row for row in everything if row in first]
-    assert not caplog.records
+    assert not [record for record in caplog.records if record.levelname == "WARNING"]
 
 
 def test_split_options_that_change_nothing_are_told(caplog):
@@ -254,3 +255,41 @@ def test_the_bundled_model_is_small_and_whole():
     assert sum(file.stat().st_size for file in folder.rglob("*")) < 8 * 2**20
     rows = [SftRow(**row) for row in sft_rows(20, seed=9)]
     assert loss(folder, rows) < 0.6
+
+
+def test_what_is_learned_and_left_out_is_counted(tmp_path, caplog):
+    """By hand: 8 pairs, each twice; half of them held out; one tie and one empty response beside them."""
+    votes = [{"prompt": f"p{i}", "chosen": f"yes {i}", "rejected": "no", "user_id": "u"} for i in range(8)] * 2
+    votes += [
+        {"prompt": "t", "chosen": "a", "rejected": "b", "tie": True},
+        {"prompt": "e", "chosen": "a", "rejected": ""},
+    ]
+    file = tmp_path / "votes.jsonl"
+    file.write_text("\n".join(map(json.dumps, votes)))
+    with caplog.at_level("INFO", logger="prlhf"):
+        rows = load_rows(config({"source": str(file), "split": {"test": 0.5}}).data)
+        every = load_rows(config({"source": str(file), "split": {"test": 0.5}, "max_comparisons": 5}).data, "all")
+    n = len(rows)
+    said, all_said = (m for m in caplog.messages if "texts to learn from" in m)
+    assert f"{n} texts to learn from; left out: " in said and f"{n} duplicates" in said
+    held_out, others = (int(re.search(rf"(\d+) {what}", said)[1]) for what in ("held-out", "ties or with"))
+    assert held_out + others + 2 * n == len(votes)
+    # 16 + 4 texts: yes and no of 8 prompts, a, b, a; one is empty, and the second round repeats the first
+    assert len(every) == 5
+    assert "5 texts to learn from; left out: 1 empty, 16 duplicates, 14 more than data.max_comparisons" in all_said
+
+
+def test_tokens_and_cuts_are_counted(base_folder, tmp_path, caplog):
+    file = tmp_path / "rows.jsonl"
+    rows = [{"prompt": "ab", "completion": "cd"}, {"prompt": "x" * 50, "completion": "answer"}]
+    file.write_text("\n".join(map(json.dumps, rows)))
+    options = config({"source": str(file)}, base=base_folder(), max_tokens=12, max_steps=1)
+    with caplog.at_level("INFO", logger="prlhf"):
+        sft(options, tmp_path / "model", progress=False)
+    assert "1 of 2 texts were cut to 12 tokens" in caplog.text
+    assert "18 tokens, 10 of them in completions" in caplog.text  # <s>abcd</s>, and 12; cd</s>, answer</s>
+
+
+def test_options_of_reading_are_not_for_the_planted_texts():
+    with pytest.raises(ConfigError, match=r"option data\.on_bad_row: it is for files"):
+        load_rows(config({"source": "planted", "on_bad_row": "skip"}).data)

@@ -11,7 +11,18 @@ import pytest
 import torch
 from transformers import TrainingArguments
 
-from prlhf.config import Dpo, Individual, Ipo, Lora, ModelConfig, RunConfig, TrainingConfig, Uniform
+from prlhf.config import (
+    DataConfig,
+    Dpo,
+    Individual,
+    Ipo,
+    Lora,
+    ModelConfig,
+    RunConfig,
+    SplitConfig,
+    TrainingConfig,
+    Uniform,
+)
 from prlhf.data import Log, Notes
 from prlhf.errors import DataError, TrainingError
 from prlhf.lm import PersonalizedLM, pair_logprobs, reference_logprobs
@@ -405,6 +416,28 @@ def test_the_uniform_model_without_tokens_starts_at_ln_2(base_folder, tmp_path):
     run = train(config, tmp_path / "run", log=log_of(12))
     first = json.loads((run.folder / "metrics.jsonl").read_text().splitlines()[0])
     assert first["step"] == 1 and first["loss"] == pytest.approx(np.log(2), abs=1e-6)
+
+
+def test_a_log_without_users_is_refused_unless_there_are_no_people(base_folder, tmp_path):
+    log = log_of(12)
+    nameless = Log(tuple(replace(c, user=None) for c in log.comparisons), "made up", notes=Notes(nobody="no column x"))
+    config = config_of(base_folder(), max_steps=1)
+    with pytest.raises(DataError, match=r"made up: no comparison names a user.*: no column x\. .*uniform.*--alpha 0"):
+        train(config, tmp_path / "run", log=nameless)
+    without = config.model_copy(update={"alpha": 0.0})
+    assert train(without, tmp_path / "run", log=nameless).metrics.seen_users == 0  # the folder is free
+    uniform = config.model_copy(update={"user_model": Uniform(tokens=1)})
+    assert train(uniform, tmp_path / "uniform", log=nameless).metrics is not None
+
+
+def test_a_held_out_prompt_comes_with_the_result(base_folder, tmp_path):
+    log = log_of()
+    done = train(config_of(base_folder(), max_steps=1), tmp_path / "run", log=log)
+    ids = json.loads((done.folder / "split.json").read_text())["sides"]["test"]
+    assert done.sample in {c.prompt for c in log.comparisons if c.id in ids}
+    alone = config_of(base_folder(), max_steps=1)
+    alone = alone.model_copy(update={"data": DataConfig(split=SplitConfig(test=0.0))})
+    assert train(alone, tmp_path / "alone", log=log).sample is None
 
 
 # --- the order ---

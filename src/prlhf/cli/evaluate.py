@@ -62,13 +62,8 @@ def evaluate(
     overrides: DataOverrides = None,
 ) -> None:
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
-    from prlhf.errors import ConfigError
-
-    if split is not None and split not in SIDES:
-        raise ConfigError(f"--split: found {split!r}, expected one of {', '.join(SIDES)}")
     names = _names(baselines)
-    if train_pooled and pooled is not None:
-        raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
+    _check(split, pooled, train_pooled)
     own = _run_config(run)
     config = _data(own, data, on_bad_row, overrides or [])
     no_loading_bars()
@@ -90,6 +85,16 @@ def evaluate(
     )
     _tell(found)
     _write(found, json_path, users_path, report)
+
+
+def _check(split: str | None, pooled: Path | None, train_pooled: bool) -> None:
+    """Refuse options that do not fit, before anything is loaded."""
+    from prlhf.errors import ConfigError
+
+    if split is not None and split not in SIDES:
+        raise ConfigError(f"--split: found {split!r}, expected one of {', '.join(SIDES)}")
+    if train_pooled and pooled is not None:
+        raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
 
 
 def _names(text: str) -> list[str]:
@@ -125,9 +130,12 @@ def _data(own: RunConfig, source: str | None, on_bad_row: str | None, overrides:
 def _train_pooled(run: Path, own: RunConfig) -> Path:
     """Train the pooled baseline of a run into its folder; a finished one is kept, an unfinished one gone on with."""
     from prlhf.lm import is_checkpoint
+    from prlhf.lm.checkpoint import unfinished
     from prlhf.training.pooled import pooled_config
     from prlhf.training.train import train
 
+    if not is_checkpoint(run / "model"):
+        raise unfinished(run)
     folder, config = run / "pooled", pooled_config(own)
     if is_checkpoint(folder / "model"):
         typer.echo(f"pooled DPO: {folder} is there")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from prlhf.training.train import TrainResult
 
 __all__ = ["train"]
+
+SAMPLE_TOKENS = 48
 
 
 def train(
@@ -55,7 +58,9 @@ def train(
         from prlhf.training.train import train as run
 
         no_loading_bars()
-        _tell(run(config, output, resume=resume))
+        result = run(config, output, resume=resume)
+        if os.environ.get("RANK", "0") == "0":  # of several processes only the first has measured something
+            _tell(result)
 
 
 def _config(output: Path, recipe: Path | None, resume: bool, overrides: list[str], values: dict[str, Any]) -> RunConfig:
@@ -79,6 +84,7 @@ def _tell(result: TrainResult) -> None:
         console.print("no comparison was held out, so nothing was measured (see the options data.split.*)")
     else:
         console.print(metrics_table(result.metrics))
+    _show_answers(result)
     folder = shlex.quote(str(result.folder))
     first = result.lm.users.ids([1])[0] if len(result.lm.users) else None
     as_user = "" if first is None else f" --user {shlex.quote(first)}"
@@ -86,3 +92,28 @@ def _tell(result: TrainResult) -> None:
     typer.echo(f"  prlhf evaluate {folder}")
     typer.echo(f'  prlhf generate {folder}{as_user} "…"')
     typer.echo(f"  prlhf chat {folder}{as_user}")
+
+
+def _show_answers(result: TrainResult) -> None:
+    """A held-out prompt and how it is answered for nobody and for two users: accuracies do not show a lost language."""
+    from prlhf.errors import DataError
+    from prlhf.types import prompt_text
+
+    lm = result.lm
+    if result.sample is None:
+        return
+    people = lm.users.ids(range(1, min(len(lm.users), 2) + 1)) if lm.user_model.tokens else []
+    who = [None, *people]
+    try:
+        answers = lm.generate([result.sample] * len(who), users=who, max_new_tokens=SAMPLE_TOKENS, details=True)
+    except DataError:  # a prompt that fills the model's context
+        return
+    typer.echo(f"\nanswers to the held-out prompt “{_short(prompt_text(result.sample))}”")
+    for name, answer in zip(("generic user", *people), answers, strict=True):
+        typer.echo(f"  {name}: {' '.join(answer.text.split())}{'' if answer.finished else ' …'}")
+
+
+def _short(text: str, limit: int = 160) -> str:
+    """The end of a prompt, on one line: a conversation ends with the question."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"… {flat[-limit:]}"

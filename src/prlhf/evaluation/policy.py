@@ -14,7 +14,7 @@ from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, refere
 from prlhf.lm.logprobs import Layout
 from prlhf.types import Comparison
 
-__all__ = ["EvaluationSet", "score_policy"]
+__all__ = ["EvaluationSet", "policy_logprobs", "score_policy", "scores_of"]
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
@@ -66,10 +66,21 @@ def score_policy(
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
     """Margins `h` of every comparison; `average` divides log-probabilities by response lengths (per-token IPO)."""
-    difference = pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
-    difference -= data.reference[:, None, :]
+    return scores_of(data, policy_logprobs(lm, data, progress=progress), average=average)
+
+
+def policy_logprobs(
+    lm: PersonalizedLM, data: EvaluationSet, *, progress: Progress = lambda batches, _: batches
+) -> np.ndarray:
+    """Summed log-probabilities `[n, 3, 2]` of (chosen, rejected) under the three branches of `data`."""
+    return pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
+
+
+def scores_of(data: EvaluationSet, logps: np.ndarray, *, average: bool = False) -> Scores:
+    """The margins that `policy_logprobs` make with the reference of `data`."""
+    difference = logps - data.reference[:, None, :]
     if average:
-        difference /= np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded], float)[:, None, :]
+        difference = difference / np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded], float)[:, None, :]
     h = difference[..., 0] - difference[..., 1]
     return Scores.of(
         data.comparisons, seen=data.branches[:, 0] > 0, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=h[:, 2]

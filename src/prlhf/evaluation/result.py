@@ -135,7 +135,8 @@ class Evaluation:
             f"{m.comparisons:,} comparisons of {m.users:,} users ({m.seen_users:,} with a row of their own), "
             f"{self.side} of {self.source}. Intervals are the central 95 % of {m.resamples:,} draws of users.\n\n"
         )
-        return Report(f"Evaluation of {self.run}", intro + "\n\n".join(self.notes), sections, self.attribution)
+        about = "\n\n".join(filter(None, [self.reading, *self.notes]))
+        return Report(f"Evaluation of {self.run}", intro + about, sections, self.attribution)
 
     def _figures(self) -> Section:
         columns = {"all": self.metrics.overall, **self.metrics.groups}

@@ -24,6 +24,7 @@ from prlhf.evaluation.result import Compared, Evaluation
 from prlhf.evaluation.rows import Rows, read_config, seen_by, select, training_of
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
+from prlhf.lm.checkpoint import unfinished
 from prlhf.types import Comparison
 
 __all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
@@ -78,56 +79,80 @@ def evaluate(
         DataError: data that cannot be read, or an empty side.
     """
     folder = Path(run)
-    _check(folder, baselines, pooled, against)
-    config = read_config(folder)
+    config = _check(folder, baselines, pooled, against)
     how = _How(cache if cache is not None else default_cache(), bootstrap, seed, progress)
     rows = select(folder, config, data, split)
     lm = _load(folder, config)
     scores = score_run(lm, config, rows.comparisons, seed=seed, cache=how.cache, progress=progress)
-    beta = config.objective.beta
-    own = Baseline("run", scores, beta)
+    own = Baseline("run", scores, config.objective.beta)
     found = [*_model_free(rows, scores, baselines), *_prompted(lm, rows, scores, baselines, how)]
     del lm
     gc.collect()  # one model in memory at a time
     notes = [seen_by(rows.training, rows.comparisons, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
-    other = None if against is None else _against(Path(against), rows, how, notes)
-    return Evaluation(
+    if against is not None:
+        found.append(_against(Path(against), rows, how, notes))
+    compared = {b.name: _compare(b, own, how) for b in found}
+    other = compared.pop("against", None)
+    return replace(
+        _measured(folder, rows, own, how),
         run=str(run),
+        baselines=compared,
+        against=other,
+        against_run=None if against is None else str(against),
+        notes=tuple(note for note in notes if note),
+    )
+
+
+def _measured(folder: Path, rows: Rows, own: Baseline, how: _How) -> Evaluation:
+    """The run itself, with nothing beside it."""
+    scores, beta = own.scores, own.beta
+    assert scores is not None
+    return Evaluation(
+        run=str(folder),
         source=rows.log.source,
         attribution=rows.log.attribution,
         fingerprint=rows.log.fingerprint,
         side=rows.side,
         scores=scores,
-        metrics=summarise(scores, beta, bootstrap, seed),
+        metrics=summarise(scores, beta, how.bootstrap, how.seed),
         per_user=per_user(scores, beta),
-        baselines={b.name: _compare(b, own, how) for b in found},
-        against=None if other is None else _compare(other, own, how),
-        against_run=None if against is None else str(against),
         profiles=_profiles(rows, scores, beta, how),
-        notes=tuple(note for note in notes if note),
         reading=rows.log.notes.text(),
         curves=folder / "metrics.jsonl",
     )
 
 
-def _check(folder: Path, baselines: Sequence[str], pooled: str | Path | None, against: str | Path | None) -> None:
-    """Refuse at once what would be refused after minutes of scoring."""
+def _check(folder: Path, baselines: Sequence[str], pooled: str | Path | None, against: str | Path | None) -> RunConfig:
+    """The run's configuration; refuses at once what would be refused after minutes of scoring."""
     unknown = sorted(set(baselines) - set(BASELINES))
     if unknown:
         raise ConfigError(f"baselines: found {unknown[0]!r}, expected some of {', '.join(BASELINES)}")
+    config = _finished(folder)
     if against is not None:
-        read_config(Path(against))
+        _finished(Path(against))
     place = _pooled_place(folder, pooled)
-    if place is None or "pooled" not in baselines:
-        return
-    config = read_config(place)
+    if place is not None and "pooled" in baselines:
+        _check_pooled(place)
+    return config
+
+
+def _check_pooled(place: Path) -> None:
+    config = _finished(place)
     if config.alpha and config.user_model.type != "uniform":
         raise ConfigError(
             f"{place} is no pooled run: alpha {config.alpha:g} and an {config.user_model.type} user model; expected "
             "alpha 0 or a uniform one (for any other run there is --against)"
         )
+
+
+def _finished(folder: Path) -> RunConfig:
+    """The configuration of a finished run; CheckpointError says how to finish one that is not."""
+    config = read_config(folder)
+    if not is_checkpoint(folder / "model"):
+        raise unfinished(folder)
+    return config
 
 
 def _pooled_place(folder: Path, given: str | Path | None) -> Path | None:

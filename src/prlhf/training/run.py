@@ -22,13 +22,16 @@ from prlhf.config import RunConfig
 from prlhf.data import SOURCES, Log, Split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
+from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.loading import BUNDLED
 from prlhf.training.callbacks import last_checkpoint
 
-__all__ = ["Run", "settled"]
+__all__ = ["Run", "differences", "settled"]
 
 logger = logging.getLogger(__name__)
 CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
+
+_UNSET = "not set"
 
 LIBRARIES = ("prlhf", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy")
 
@@ -58,7 +61,7 @@ class Run:
     def open(self, config: RunConfig, *, resume: bool) -> None:
         """Make the folder, or with `resume` check that it holds this very configuration and is not complete.
 
-        What a start left that failed before its data were known counts as nothing: its corrected command may follow.
+        What a start left that failed before its first step counts as nothing: its corrected command may follow.
 
         Raises:
             ConfigError: a folder that is not empty, another configuration, or nothing left to do.
@@ -67,21 +70,29 @@ class Run:
         if resume:
             self._check(config)
         elif self.folder.exists() and not self._only_begun():
-            raise ConfigError(f"{self.folder} is not empty; choose another output folder, or resume it")
+            hint = f", or go on with: {self.resume_command}" if _is_run_config(self.folder / CONFIG) else ""
+            raise ConfigError(f"{self.folder} is not empty; choose another output folder{hint}")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for name in (VERSIONS, SPLIT):  # of a start that failed
+            for name in (VERSIONS, SPLIT, DATA):  # of a start that failed
                 (self.folder / name).unlink(missing_ok=True)
             self.write_json(CONFIG, config.model_dump(mode="json"))
         self._write_versions()
 
+    @property
+    def resume_command(self) -> str:
+        """What to type to go on with this run."""
+        return resume_command(self.folder)
+
     def _only_begun(self) -> bool:
-        """Whether the folder is empty, or holds a run's first files and no `data.json`."""
+        """Whether the folder is empty, or a run's that made no step: its first files, no checkpoint, nothing logged."""
         if not self.folder.is_dir():
             return False
         names = {path.name for path in self.folder.iterdir()}
-        first = {CONFIG, VERSIONS, SPLIT}
-        if not names <= first | {_aside(name) for name in (*first, DATA)}:
+        if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
+            names.discard(self.checkpoints.name)  # the trainer makes it before the first step
+        first = {CONFIG, VERSIONS, SPLIT, DATA}
+        if not names <= first | {_aside(name) for name in first}:
             return False
         return not names & first or _is_run_config(self.folder / CONFIG)
 
@@ -89,8 +100,12 @@ class Run:
         held = self.folder / CONFIG
         if not held.exists():
             raise CheckpointError(f"nothing to resume in {self.folder} (no {CONFIG}); start without resume")
-        if RunConfig.model_validate_json(held.read_text(encoding="utf8")) != config:
-            raise ConfigError(f"{held} differs from the options given; resume with the same, or leave them out")
+        others = differences(RunConfig.model_validate_json(held.read_text(encoding="utf8")), config)
+        if others:
+            raise ConfigError(
+                f"{held} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
+                f"{self.resume_command}"
+            )
         if is_checkpoint(self.model):
             raise ConfigError(f"{self.folder} is complete; there is nothing to resume")
 
@@ -137,6 +152,23 @@ class Run:
         aside = path.with_name(_aside(name))
         aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str), encoding="utf8")
         os.replace(aside, path)
+
+
+def differences(held: RunConfig, given: RunConfig) -> list[str]:
+    """The options in which two configurations differ, each with both values; at most eight, then a count."""
+    a, b = (_flat(config.model_dump(mode="json")) for config in (held, given))
+    names = [name for name in {**a, **b} if a.get(name, _UNSET) != b.get(name, _UNSET)]
+    told = [f"{name} is {a.get(name, _UNSET)} there and {b.get(name, _UNSET)} here" for name in names[:8]]
+    return [*told, f"and {len(names) - 8} more"] if len(names) > 8 else told
+
+
+def _flat(tree: dict[str, Any], prefix: str = "") -> dict[str, str]:
+    """Dotted name -> the value as JSON."""
+    flat: dict[str, str] = {}
+    for name, value in tree.items():
+        inner = _flat(value, f"{prefix}{name}.") if isinstance(value, dict) else None
+        flat.update({prefix + name: json.dumps(value, ensure_ascii=False)} if inner is None else inner)
+    return flat
 
 
 def settled(config: RunConfig) -> RunConfig:

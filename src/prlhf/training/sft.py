@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ from prlhf.config import ModelConfig, SftConfig
 from prlhf.errors import CheckpointError
 from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
+from prlhf.training.arguments import training_arguments
 from prlhf.training.new_model import new_model
 from prlhf.training.sft_card import CARD_MARK, write_card
 from prlhf.training.sft_rows import SftRow, load_rows
@@ -24,6 +26,7 @@ from prlhf.training.trackers import check_trackers
 
 __all__ = ["Collator", "encode", "sft"]
 
+logger = logging.getLogger(__name__)
 IGNORED = -100  # a label that the loss of transformers leaves out
 
 
@@ -44,6 +47,7 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     set_seed(config.seed)
     model, tokenizer = _model_and_tokenizer(config, rows)
     examples = encode(rows, tokenizer, min(config.max_tokens, context_length(model) or config.max_tokens))
+    _tell_tokens(examples)
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,
@@ -63,18 +67,28 @@ def encode(rows: Sequence[SftRow], tokenizer: Any, max_tokens: int) -> list[dict
     """Rows as `input_ids` and `labels`, tokenised as `prlhf train` does: prompt and completion apart, EOS at the end.
 
     Over `max_tokens` the prompt loses tokens at its left (a first BOS stays); a completion that alone is too long is
-    cut at its right.
+    cut at its right. How many were cut is logged.
     """
     template = Template(tokenizer, ModelConfig(max_prompt_tokens=max_tokens, max_response_tokens=max_tokens - 1))
-    examples = []
+    examples, cut = [], 0
     for row in rows:
         response = list(template.response(row.prompt, row.completion, row.user_text))
-        prompt = list(template.prompt(row.prompt, row.user_text).ids)
+        rendered = template.prompt(row.prompt, row.user_text)
+        prompt = list(rendered.ids)
         room = max_tokens - len(response)
+        cut += rendered.truncated or len(prompt) > room or response[-1] != tokenizer.eos_token_id
         if len(prompt) > room:
             prompt = [prompt[0], *prompt[len(prompt) - room + 1 :]]
         examples.append({"input_ids": prompt + response, "labels": [IGNORED] * len(prompt) + response})
+    if cut:
+        logger.warning("%d of %d texts were cut to %d tokens (max_tokens)", cut, len(rows), max_tokens)
     return examples
+
+
+def _tell_tokens(examples: Sequence[dict[str, list[int]]]) -> None:
+    tokens = sum(len(e["input_ids"]) for e in examples)
+    learned = sum(label != IGNORED for e in examples for label in e["labels"])
+    logger.info("%s tokens, %s of them in completions, which are learned", f"{tokens:,}", f"{learned:,}")
 
 
 class Collator:
@@ -105,25 +119,14 @@ def _model_and_tokenizer(config: SftConfig, rows: Sequence[SftRow]) -> tuple[Any
 
 
 def _arguments(config: SftConfig, scratch: str, progress: bool) -> TrainingArguments:
-    return TrainingArguments(
-        output_dir=scratch,
-        seed=config.seed,
-        num_train_epochs=config.epochs,
-        max_steps=config.max_steps,
-        per_device_train_batch_size=config.batch_size,
-        gradient_accumulation_steps=config.gradient_accumulation_steps,
-        learning_rate=config.learning_rate,
-        lr_scheduler_type=config.lr_scheduler_type,
-        warmup_steps=config.warmup_steps,
-        weight_decay=config.weight_decay,
+    return training_arguments(
+        config,
+        scratch,
+        config.seed,
         max_grad_norm=config.max_grad_norm,
         train_sampling_strategy="group_by_length",
         save_strategy="no",
         logging_steps=0.05,
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
-        report_to=config.report_to or "none",
-        use_cpu=config.device == "cpu",
         disable_tqdm=not progress,
         log_level="warning",
     )

@@ -12,8 +12,10 @@ from typing import Any
 from prlhf.config.data import DataConfig, SplitConfig
 from prlhf.config.sft import Responses
 from prlhf.data import Log, load_comparisons, split, subsample
-from prlhf.data.fields import BadField, Interner, parse_cell
+from prlhf.data.fields import BadRow, Interner, parse_cell
+from prlhf.data.load import refuse_reading_options
 from prlhf.data.readers import FORMATS, RawRow, open_table
+from prlhf.data.rows import SKIP_HINT
 from prlhf.errors import ConfigError, DataError
 from prlhf.types import Prompt, prompt_text
 
@@ -41,32 +43,36 @@ class SftRow:
 def load_rows(config: DataConfig, responses: Responses = "chosen", seed: int = 0) -> list[SftRow]:
     """The rows of `config`, at most `max_comparisons` of them (a sample by `seed`, in their order).
 
-    Bad rows that are skipped, and split options that change nothing, are logged.
+    How many there are, what was left out, and split options that change nothing are logged.
 
     Raises:
         ConfigError: an option that the source does not have.
         DataError: a row that cannot be read (named by file, row and field), or no rows at all.
     """
-    rows = list(_rows(config, responses))
+    rows, left_out = _rows(config, responses)
     if not rows:
         raise DataError(f"{config.source}: no rows to learn from")
-    return [rows[i] for i in subsample(range(len(rows)), config.max_comparisons, seed)]
+    chosen = [rows[i] for i in subsample(range(len(rows)), config.max_comparisons, seed)]
+    left_out = {**left_out, "more than data.max_comparisons": len(rows) - len(chosen)}
+    told = ", ".join(f"{count:,} {what}" for what, count in left_out.items() if count)
+    logger.info("%s: %s texts to learn from; left out: %s", config.source, f"{len(chosen):,}", told or "nothing")
+    return chosen
 
 
-def _rows(config: DataConfig, responses: Responses) -> Iterator[SftRow]:
+def _rows(config: DataConfig, responses: Responses) -> tuple[list[SftRow], dict[str, int]]:
+    """The rows of the source, and counted by its name what of it they leave out."""
     if config.source == "planted":
+        refuse_reading_options(config)
         _warn_split(config)
-        yield from _planted(config.options)
-        return
+        return list(_planted(config.options)), {}
     file = Path(config.source).expanduser()
     if file.is_file() and file.suffix.lower() in FORMATS:
         table = open_table(file)
         first = next(table.rows, None)
         if first and isinstance(first[1], dict) and config.columns.get("completion", "completion") in first[1]:
             _warn_split(config)
-            yield from _completions(chain([first], table.rows), table.name, table.cells, config)
-            return
-    yield from _chosen(config) if responses == "chosen" else _every(config)
+            return _completions(chain([first], table.rows), table.name, table.cells, config)
+    return _chosen(config) if responses == "chosen" else _every(config)
 
 
 def _warn_split(config: DataConfig) -> None:
@@ -89,42 +95,55 @@ def _planted(options: dict[str, Any]) -> Iterator[SftRow]:
     return (SftRow(**row) for row in sft_rows(**options))
 
 
-def _chosen(config: DataConfig) -> Iterator[SftRow]:
+def _chosen(config: DataConfig) -> tuple[list[SftRow], dict[str, int]]:
     """Chosen responses of the training side (what is held out from the votes is held out here), each one once."""
     log = _load(config)
-    train = (log.comparisons[i] for i in split(log, config.split).train)
-    return iter(dict.fromkeys(SftRow(c.prompt, c.chosen, c.user_text) for c in train))
+    sides = split(log, config.split)
+    train = [log.comparisons[i] for i in sides.train]
+    rows = list(dict.fromkeys(SftRow(c.prompt, c.chosen, c.user_text) for c in train))
+    held_out = sum(len(side) for name, side in sides.sides().items() if name != "train")
+    others = len(log) - len(train) - held_out
+    left_out = {"held-out comparisons": held_out, "ties or with an empty or equal response": others}
+    return rows, {**left_out, "duplicates": len(train) - len(rows)}
 
 
-def _every(config: DataConfig) -> Iterator[SftRow]:
+def _every(config: DataConfig) -> tuple[list[SftRow], dict[str, int]]:
     """Every response of the log once, of all sides. The rows are the same whichever of a pair was chosen: no vote and
     nothing about a user is in them, so they may be learned before any split of the votes."""
     pairs = ((c.prompt, sorted((c.chosen, c.rejected))) for c in _load(config).comparisons)
-    return iter(dict.fromkeys(SftRow(prompt, text) for prompt, texts in pairs for text in texts if text.strip()))
+    texts = [SftRow(prompt, text) for prompt, both in pairs for text in both]
+    full = [row for row in texts if row.completion.strip()]
+    rows = list(dict.fromkeys(full))
+    return rows, {"empty": len(texts) - len(full), "duplicates": len(full) - len(rows)}
 
 
-def _completions(rows: Iterator[RawRow], name: str, cells: bool, config: DataConfig) -> Iterator[SftRow]:
+def _completions(
+    rows: Iterator[RawRow], name: str, cells: bool, config: DataConfig
+) -> tuple[list[SftRow], dict[str, int]]:
     unknown = [ours for ours in config.columns if ours not in _FIELDS]
     if unknown:
         raise ConfigError(f"data.columns: of prompt/completion rows only these have names; found {unknown[0]!r}")
-    texts, bad = Interner(), []
+    found, bad, texts = [], [], Interner()
     for number, raw in rows:
         try:
-            if isinstance(raw, str):
-                raise DataError(f"{name}, row {number}: {raw}")
-            try:
-                prompt, completion = (_value(raw.get(config.columns.get(f, f)), f, cells, texts) for f in _FIELDS)
-            except BadField as e:
-                raise DataError(f"{name}, row {number}, {e}") from e
-        except DataError as e:
+            found.append(_completion(raw, cells, config, texts))
+        except BadRow as e:
+            message = f"{name}, row {number}: {e}"
             if config.on_bad_row == "stop":
-                raise
-            bad.append(str(e))
-            continue
-        yield SftRow(prompt, completion if isinstance(completion, str) else completion[-1].content)
+                raise DataError(message + SKIP_HINT) from e
+            bad.append(message)
     if bad:
         listed = [*bad[:_LISTED], *([f"and {len(bad) - _LISTED:,} more"] if len(bad) > _LISTED else [])]
         logger.warning("%s bad rows were skipped:\n  %s", f"{len(bad):,}", "\n  ".join(listed))
+    return found, {"bad rows": len(bad)}
+
+
+def _completion(raw: dict[str, Any] | str, cells: bool, config: DataConfig, texts: Interner) -> SftRow:
+    """One row of a file; BadRow says what is wrong with it."""
+    if isinstance(raw, str):
+        raise BadRow(raw)
+    prompt, completion = (_value(raw.get(config.columns.get(f, f)), f, cells, texts) for f in _FIELDS)
+    return SftRow(prompt, completion if isinstance(completion, str) else completion[-1].content)
 
 
 def _value(value: Any, field: str, cells: bool, texts: Interner) -> Prompt:

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,42 +20,34 @@ from transformers import TrainerState, TrainingArguments
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
 from prlhf.errors import DataError
-from prlhf.evaluation.metrics import Metrics, summarise
-from prlhf.evaluation.policy import EvaluationSet
+from prlhf.evaluation.metrics import Metrics
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import make_objective
+from prlhf.training.arguments import training_arguments
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
+from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import PreferenceDataset
-from prlhf.training.finish import finish, score
+from prlhf.training.finish import finish
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Prompt
 
 __all__ = ["TrainResult", "train"]
 
 logger = logging.getLogger(__name__)
-CURVES = (
-    "accuracy_seen",
-    "accuracy_per_user",
-    "accuracy_worst_tenth",
-    "accuracy_generic",
-    "accuracy_permuted",
-    "margin_seen",
-    "log_loss_seen",
-)
-"""What is logged while training; the whole table is written at the end."""
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: the model, its metrics on the test side, and its folder."""
+    """A finished run: the model, its metrics on the test side, its folder, and a held-out prompt to try it on."""
 
     lm: PersonalizedLM
     metrics: Metrics | None
     folder: Path
+    sample: Prompt | None = None
 
 
 def train(
@@ -86,6 +77,7 @@ def train(
         run.open(config, resume=resume)
     process.wait_for_everyone()
     log = log if log is not None else load_comparisons(config.data)
+    _check_people(log, config)
     with process.main_process_first():
         sides = run.fix_split(log, lambda: _sides(log, config))
     logger.info("%s\n%s", log.notes.text(), sides.text(log))
@@ -97,14 +89,26 @@ def train(
     layout = choose_layout(lm, [lm.template.comparison(c) for c in _longest(training)], config.training.layout)
     with process.main_process_first():  # the others find the reference in the cache
         dataset = prepare(lm, training, config, layout=layout, cache=cache)
-        evaluation = _evaluation(lm, log, sides, config, cache=cache, layout=layout)
+        evaluation = LearningCurves.of(lm, log, sides, config, cache=cache, layout=layout)
     trainer = _trainer(lm, dataset, evaluation, config, run, layout)
     _run_steps(trainer, run)
     metrics = None
     if process.is_main_process:
         metrics = finish(lm, log, sides, config, run, cache=cache, layout=layout)
     process.wait_for_everyone()
-    return TrainResult(lm, metrics, run.folder)
+    held_out = [*sides.test, *sides.unseen, *sides.validation]
+    return TrainResult(lm, metrics, run.folder, log.comparisons[held_out[0]].prompt if held_out else None)
+
+
+def _check_people(log: Log, config: RunConfig) -> None:
+    """DataError where users are to be learned and no comparison names one."""
+    if config.user_model.type == "uniform" or not config.alpha or log.users:
+        return
+    why = f": {log.notes.nobody}" if log.notes.nobody else ""
+    raise DataError(
+        f"{log.source}: no comparison names a user, so there is nobody to personalise for{why}. "
+        "One model for everybody is trained with --set user_model.type=uniform, or with --alpha 0"
+    )
 
 
 def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
@@ -187,40 +191,13 @@ def _warn_cuts(encoded: Sequence[Encoded], config: RunConfig, context: int | Non
         )
 
 
-def _evaluation(
-    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None, layout: Layout
-) -> Any:
-    """A function that scores a sample of the validation side (else the test side), for learning curves."""
-    held_out = sides.validation or sides.test
-    chosen = subsample(held_out, config.training.eval_comparisons, config.seed)
-    if not chosen or not config.training.eval_steps:
-        return None
-    data = EvaluationSet.of(
-        lm, [log.comparisons[i] for i in chosen], cache=cache, layout=layout, seed=config.seed, progress=bar
-    )
-
-    def evaluate() -> dict[str, float]:
-        metrics = summarise(score(lm, data, config), beta=config.objective.beta, bootstrap=0)
-        groups = {name: figures.values().get("accuracy_seen") for name, figures in metrics.groups.items()}
-        curves = {name: value for name, value in metrics.values().items() if name in CURVES}
-        return curves | {f"accuracy_{name}": value for name, value in groups.items() if value is not None}
-
-    return evaluate
-
-
 def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArguments:
     t = config.training
-    return TrainingArguments(
-        output_dir=str(run.checkpoints),
-        num_train_epochs=t.epochs,
-        max_steps=t.max_steps,
-        per_device_train_batch_size=t.batch_size,
-        gradient_accumulation_steps=t.gradient_accumulation_steps,
-        learning_rate=t.learning_rate,
-        weight_decay=t.weight_decay,
+    return training_arguments(
+        t,
+        run.checkpoints,
+        config.seed,
         max_grad_norm=0.0,  # the optimizer clips the dense gradients; the sparse ones of the user table are scale-free
-        warmup_steps=t.warmup_steps,
-        lr_scheduler_type=t.lr_scheduler_type,
         bf16=t.bf16,
         eval_strategy="steps" if evaluates else "no",
         eval_steps=t.eval_steps or None,
@@ -229,17 +206,17 @@ def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArgument
         save_total_limit=t.save_total_limit,
         logging_steps=10,
         logging_first_step=True,
-        report_to=t.report_to or "none",
-        seed=config.seed,
-        use_cpu=t.device == "cpu",
-        remove_unused_columns=False,
-        dataloader_pin_memory=False,
         disable_tqdm=True,  # StepProgress draws the bar
     )
 
 
 def _trainer(
-    lm: PersonalizedLM, dataset: PreferenceDataset, evaluation: Any, config: RunConfig, run: Run, layout: Layout
+    lm: PersonalizedLM,
+    dataset: PreferenceDataset,
+    evaluation: LearningCurves | None,
+    config: RunConfig,
+    run: Run,
+    layout: Layout,
 ) -> PreferenceTrainer:
     t = config.training
     own_rate = t.user_learning_rate

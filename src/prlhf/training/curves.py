@@ -1,0 +1,89 @@
+"""Learning curves: a sample of the held-out side, scored again and again while the model learns."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import numpy as np
+
+from prlhf.config import RunConfig
+from prlhf.data import Log, Split, subsample
+from prlhf.evaluation.metrics import summarise
+from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
+from prlhf.lm import PersonalizedLM
+from prlhf.lm.logprobs import Layout
+from prlhf.training.progress import bar
+
+__all__ = ["FALLEN", "LearningCurves"]
+
+logger = logging.getLogger(__name__)
+CURVES = (
+    "accuracy_seen",
+    "accuracy_per_user",
+    "accuracy_worst_tenth",
+    "accuracy_generic",
+    "accuracy_permuted",
+    "margin_seen",
+    "log_loss_seen",
+)
+"""What is logged while training; the whole table is written at the end."""
+
+FALLEN = 0.5
+"""By which share of the reference's log-probability that of chosen responses may fall. On the planted world answers
+keep their sense up to .4 and lose words from .6 on (docs/training.md)."""
+
+
+class LearningCurves:
+    """Call it for the figures of this moment. It warns, once, when chosen responses have become far less likely than
+    under the reference: then preference is bought with language.
+
+    Args:
+        lm: the model that learns.
+        data: what it is scored on.
+        config: of the run.
+    """
+
+    def __init__(self, lm: PersonalizedLM, data: EvaluationSet, config: RunConfig):
+        self.lm = lm
+        self.data = data
+        self.config = config
+        self.warned = False
+
+    @classmethod
+    def of(
+        cls, lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None, layout: Layout
+    ) -> LearningCurves | None:
+        """On a sample of the validation side (else the test side); None where there is none, or none is wanted."""
+        chosen = subsample(sides.validation or sides.test, config.training.eval_comparisons, config.seed)
+        if not chosen or not config.training.eval_steps:
+            return None
+        held_out = [log.comparisons[i] for i in chosen]
+        data = EvaluationSet.of(lm, held_out, cache=cache, layout=layout, seed=config.seed, progress=bar)
+        return cls(lm, data, config)
+
+    def __call__(self) -> dict[str, float]:
+        """Name -> value: `CURVES`, `accuracy_<group>` of each group, and `chosen_fall`."""
+        objective = self.config.objective
+        logps = policy_logprobs(self.lm, self.data)
+        scores = scores_of(self.data, logps, average=getattr(objective, "average", False))
+        metrics = summarise(scores, beta=objective.beta, bootstrap=0)
+        groups = {name: figures.values().get("accuracy_seen") for name, figures in metrics.groups.items()}
+        curves = {name: value for name, value in metrics.values().items() if name in CURVES}
+        curves |= {f"accuracy_{name}": value for name, value in groups.items() if value is not None}
+        return curves | {"chosen_fall": self._fall(logps)}
+
+    def _fall(self, logps: np.ndarray) -> float:
+        """How far the log-probability of chosen responses lies below the reference's, as a share of the latter."""
+        reference, own = self.data.reference[:, 0].sum(), logps[:, 0, 0].sum()
+        fall = float((reference - own) / max(abs(reference), 1e-9))
+        if fall > FALLEN and not self.warned:
+            self.warned = True
+            logger.warning(
+                "chosen responses have lost %.0f %% of the log-probability that they had before training: the model "
+                "tells preferences apart by making all responses unlikely, and its answers may lose words, then "
+                "sense. Read some; if they suffer, raise objective.beta (now %g) or train for fewer epochs",
+                100 * fall,
+                self.config.objective.beta,
+            )
+        return fall

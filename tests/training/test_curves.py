@@ -1,0 +1,58 @@
+"""Learning curves, and the one warning when preference is bought with language."""
+
+from dataclasses import replace
+
+import pytest
+
+from prlhf.config import Individual, ModelConfig, RunConfig, TrainingConfig
+from prlhf.data import Log, Split
+from prlhf.evaluation.policy import score_policy
+from prlhf.lm import PersonalizedLM
+from prlhf.training.curves import LearningCurves
+from prlhf.types import Comparison
+
+LOG = Log(
+    tuple(
+        Comparison(f"{i}?", "green as grass", "red", user=user, group=group, id=str(i))
+        for i, (user, group) in enumerate([("ann", "few"), ("bob", "many"), ("ann", "few")])
+    ),
+    "made up",
+)
+
+
+@pytest.fixture
+def curves(base_folder) -> LearningCurves:
+    config = RunConfig(training=TrainingConfig(eval_comparisons=2))
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"])
+    return LearningCurves.of(lm, LOG, Split((), test=(0, 1, 2)), config, cache=None, layout="packed")
+
+
+def test_the_figures_of_a_sample(curves):
+    found = curves()
+    assert len(curves.data.comparisons) == 2
+    h = score_policy(curves.lm, curves.data).h_specific
+    assert found["accuracy_seen"] == pytest.approx(((h > 0) + 0.5 * (h == 0)).mean())
+    assert found["margin_seen"] == pytest.approx(h.mean())
+    groups = {c.group for c in curves.data.comparisons}
+    assert {f"accuracy_{name}" for name in groups} <= found.keys()
+
+
+def test_nothing_held_out_or_nothing_wanted(curves):
+    options = {"cache": None, "layout": "packed"}
+    assert LearningCurves.of(curves.lm, LOG, Split((0, 1, 2)), curves.config, **options) is None
+    never = RunConfig(training=TrainingConfig(eval_steps=0))
+    assert LearningCurves.of(curves.lm, LOG, Split((), test=(0,)), never, **options) is None
+
+
+@pytest.mark.parametrize(("share", "warned"), [(0.45, False), (0.55, True)])
+def test_a_fall_of_chosen_responses_is_said_once(curves, caplog, share, warned):
+    own = curves()["chosen_fall"]
+    policy = curves.data.reference[:, 0].sum() * (1 + own)
+    curves.data = replace(curves.data, reference=curves.data.reference * (policy / curves.data.reference[:, 0].sum()))
+    curves.data = replace(curves.data, reference=curves.data.reference / (1 + share))  # that much likelier
+    for _ in range(2):
+        assert curves()["chosen_fall"] == pytest.approx(share, abs=1e-6)
+    messages = [record.getMessage() for record in caplog.records if "chosen responses have lost" in record.getMessage()]
+    assert len(messages) == warned
+    if warned:
+        assert "lost 55 %" in messages[0] and "raise objective.beta (now 0.1)" in messages[0]
