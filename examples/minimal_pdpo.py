@@ -16,7 +16,7 @@ from peft import LoraConfig, get_peft_model
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prlhf.data.planted import World
-from prlhf.lm.loading import BUNDLED
+from prlhf.lm.loading import BUNDLED, quiet_peft
 
 ALPHA, BETA, TOKENS, BATCH = 0.5, 0.1, 4, 16
 
@@ -27,6 +27,7 @@ def main() -> None:
     steps = parser.parse_args().steps
     torch.manual_seed(0)
     random.seed(0)
+    print(f"P-DPO on the planted world: {steps} steps of {BATCH} votes; held-out accuracy every 50 steps", flush=True)
 
     # 1. Votes with a name on each: (prompt, chosen, rejected, user), and a small language model.
     log = World().log()
@@ -35,7 +36,8 @@ def main() -> None:
     row_of = {user: i + 1 for i, user in enumerate(sorted({c.user for c in train}))}  # row 0 is the generic user
     tokenizer = AutoTokenizer.from_pretrained(BUNDLED["planted"])
     lm = AutoModelForCausalLM.from_pretrained(BUNDLED["planted"])
-    lm = get_peft_model(lm, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
+    with quiet_peft():
+        lm = get_peft_model(lm, LoraConfig(r=8, lora_alpha=16, target_modules="all-linear", task_type="CAUSAL_LM"))
     embed = lm.get_input_embeddings()
 
     # 2. The user model: a common part and an offset for each user, zero at the start, so all start as the generic user.
@@ -112,7 +114,10 @@ def main() -> None:
         optimizer.step()
         if step % 50 == 0 or step == steps:
             own, everyone = accuracy(generic=False), accuracy(generic=True)
-            print(f"step {step:4d}  loss {loss.item():.3f}  held-out: own row {own:.3f}, generic row {everyone:.3f}")
+            print(
+                f"step {step:4d}  loss {loss.item():.3f}  held-out: own row {own:.3f}, generic row {everyone:.3f}",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

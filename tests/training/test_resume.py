@@ -273,6 +273,11 @@ def test_a_folder_that_is_not_empty(base_folder, tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["notes.txt"]
 
 
+def test_a_finished_run_is_not_gone_on_with(uninterrupted):
+    with pytest.raises(ConfigError, match=r"holds a finished run; choose another output folder$"):
+        Run(uninterrupted).open(RunConfig(), resume=False)
+
+
 def test_nothing_to_resume(base_folder, tmp_path):
     with pytest.raises(CheckpointError, match="nothing to resume"):
         made(config(base_folder()), tmp_path / "run", resume=True)

@@ -70,8 +70,7 @@ class Run:
         if resume:
             self._check(config)
         elif self.folder.exists() and not self._only_begun():
-            hint = f", or go on with: {self.resume_command}" if _is_run_config(self.folder / CONFIG) else ""
-            raise ConfigError(f"{self.folder} is not empty; choose another output folder{hint}")
+            raise ConfigError(f"{self.folder} {self._held()}; choose another output folder{self._go_on()}")
         else:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in (VERSIONS, SPLIT, DATA):  # of a start that failed
@@ -79,10 +78,13 @@ class Run:
             self.write_json(CONFIG, config.model_dump(mode="json"))
         self._write_versions()
 
-    @property
-    def resume_command(self) -> str:
-        """What to type to go on with this run."""
-        return resume_command(self.folder)
+    def _held(self) -> str:
+        return "holds a finished run" if is_checkpoint(self.model) else "is not empty"
+
+    def _go_on(self) -> str:
+        """The end of a sentence where the folder holds an unfinished run."""
+        unfinished = not is_checkpoint(self.model) and _is_run_config(self.folder / CONFIG)
+        return f", or go on with: {resume_command(self.folder)}" if unfinished else ""
 
     def _only_begun(self) -> bool:
         """Whether the folder is empty, or a run's that made no step: its first files, no checkpoint, nothing logged."""
@@ -104,7 +106,7 @@ class Run:
         if others:
             raise ConfigError(
                 f"{held} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
-                f"{self.resume_command}"
+                f"{resume_command(self.folder)}"
             )
         if is_checkpoint(self.model):
             raise ConfigError(f"{self.folder} is complete; there is nothing to resume")
