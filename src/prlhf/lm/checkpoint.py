@@ -15,7 +15,7 @@ import os
 import shlex
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import peft
 import torch
@@ -23,21 +23,33 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from peft import PeftModel
+from torch import nn
 from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.errors import CheckpointError
 from prlhf.lm.loading import first_line, load_base, quiet_peft, same_base
-from prlhf.users import load_users, save_users
+from prlhf.users import UserIndex, UserModel, load_users, save_users
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["MARKER", "is_checkpoint", "load", "replace_folder", "resume_command", "save", "unfinished"]
+__all__ = ["MARKER", "Parts", "is_checkpoint", "load", "replace_folder", "resume_command", "save", "unfinished"]
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
 MARKER = "prlhf.json"
+
+
+class Parts(NamedTuple):
+    """What a checkpoint holds, as `PersonalizedLM` takes it."""
+
+    model: nn.Module
+    tokenizer: Any
+    user_model: UserModel
+    users: UserIndex
+    config: ModelConfig
+    base_fingerprint: str
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -85,14 +97,12 @@ def _write(lm: PersonalizedLM, folder: Path, card: str) -> None:
     (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
 
 
-def load(folder: str | Path) -> PersonalizedLM:
-    """Put a checkpoint together again, bit for bit.
+def load(folder: str | Path) -> Parts:
+    """The parts of a checkpoint, bit for bit.
 
     Raises:
         CheckpointError: no finished checkpoint there, or its base model is not the one it was trained on.
     """
-    from prlhf.lm.personalized import PersonalizedLM
-
     path = _find(folder)
     about, config = _about(path / MARKER)
     if config.tuning.type == "lora":
@@ -108,7 +118,7 @@ def load(folder: str | Path) -> PersonalizedLM:
         model = load_base(config.model_copy(update={"base": str(path.resolve()), "adapter": None}))
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
-    return PersonalizedLM(model, tokenizer, user_model, users, config, about["base_fingerprint"]).eval()
+    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"])
 
 
 def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:

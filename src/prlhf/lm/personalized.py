@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
 from prlhf.errors import UnknownUserError
+from prlhf.lm import checkpoint
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
 from prlhf.lm.loading import add_lora, context_length, fingerprint, load_base, load_tokenizer
@@ -85,15 +86,11 @@ class PersonalizedLM(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> PersonalizedLM:
         """Load what `save_pretrained` wrote: a model folder, a run folder (its `model/`), or a hub id of one."""
-        from prlhf.lm.checkpoint import load
-
-        return load(folder)
+        return cls(*checkpoint.load(folder)).eval()
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
         """Write the checkpoint aside, then rename it to `folder`; `card` is added to the model card."""
-        from prlhf.lm.checkpoint import save
-
-        return save(self, Path(folder), card)
+        return checkpoint.save(self, Path(folder), card)
 
     @property
     def causal_lm(self) -> Any:
