@@ -31,7 +31,7 @@ CURVES = (
 
 FALLEN = 0.5
 """By which share of the reference's log-probability that of chosen responses may fall. Of our runs on the planted world
-those whose answers lost words were above it, and those of the recipes and the demo below."""
+those whose answers lost words were above it, and those of its recipe and of the demo below."""
 
 
 class LearningCurves:
