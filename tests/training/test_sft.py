@@ -293,3 +293,14 @@ def test_tokens_and_cuts_are_counted(base_folder, tmp_path, caplog):
 def test_options_of_reading_are_not_for_the_planted_texts():
     with pytest.raises(ConfigError, match=r"option data\.on_bad_row: it is for files"):
         load_rows(config({"source": "planted", "on_bad_row": "skip"}).data)
+
+
+def test_the_loss_is_told_as_training_goes(base_folder, tmp_path, caplog, capsys):
+    file = tmp_path / "rows.jsonl"
+    file.write_text("\n".join(json.dumps({"prompt": "ab", "completion": "c" * i}) for i in (1, 2, 3, 4)))
+    options = config({"source": str(file)}, base=base_folder(), batch_size=2, epochs=2)
+    with caplog.at_level("INFO", logger="prlhf"):
+        sft(options, tmp_path / "model")
+    told = [m for m in caplog.messages if m.startswith("step ")]
+    assert len(told) == 4 and told[-1].startswith("step 4 of 4: loss ")
+    assert "'loss'" not in capsys.readouterr().out  # the raw dictionaries of the Trainer

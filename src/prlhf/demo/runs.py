@@ -12,7 +12,7 @@ from prlhf.config import RunConfig
 from prlhf.data import Log
 from prlhf.errors import ConfigError
 from prlhf.lm import PersonalizedLM, is_checkpoint
-from prlhf.training.run import CONFIG
+from prlhf.training.run import CONFIG, differences
 from prlhf.training.train import train
 
 __all__ = ["StudyRun", "check_output"]
@@ -52,7 +52,7 @@ class StudyRun:
         held = RunConfig.model_validate_json((self.folder / CONFIG).read_text(encoding="utf8"))
         if held != self.config:
             raise ConfigError(
-                f"{self.folder} holds a run of another configuration ({_difference(held, self.config)}); repeat the "
+                f"{self.folder} holds a run of another configuration ({differences(held, self.config)[0]}); repeat the "
                 "options that it was made with, choose another --output, or delete it"
             )
 
@@ -84,18 +84,3 @@ def check_output(output: Path, runs: Iterable[StudyRun]) -> None:
 def _counts(path: Path) -> bool:
     """Not one of the hidden files that a kill or an operating system leaves."""
     return not path.name.startswith(".")
-
-
-def _difference(held: RunConfig, given: RunConfig) -> str:
-    """The first option that differs."""
-    a, b = _flat(held.model_dump(mode="json")), _flat(given.model_dump(mode="json"))
-    names = (name for name in [*a, *b] if a.get(name) != b.get(name))
-    return next((f"{name}: {a.get(name)} there, {b.get(name)} here" for name in names), "unlike")
-
-
-def _flat(tree: dict, prefix: str = "") -> dict[str, object]:
-    """Dotted name -> value."""
-    flat: dict[str, object] = {}
-    for name, value in tree.items():
-        flat.update(_flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {prefix + name: value})
-    return flat

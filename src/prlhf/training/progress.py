@@ -31,9 +31,14 @@ def bar(items: Iterable[int], what: str) -> Iterable[int]:
 
 
 class StepProgress(TrainerCallback):
-    """A bar over the steps with the loss beside it, and a log line at every evaluation."""
+    """A bar over the steps with the loss beside it, and a log line at every evaluation.
 
-    def __init__(self) -> None:
+    Args:
+        losses: a log line with the loss too, where no evaluation tells how training goes.
+    """
+
+    def __init__(self, losses: bool = False) -> None:
+        self.losses = losses
         console = Console(stderr=True)
         columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
         self.progress = Progress(
@@ -65,6 +70,8 @@ class StepProgress(TrainerCallback):
         logs = logs or {}
         if "loss" in logs:
             self.progress.update(self.task, description=f"training, loss {logs['loss']:.3f}")
+            if self.losses and state.is_world_process_zero:
+                logger.info("step %d of %d: loss %.3f", state.global_step, state.max_steps, logs["loss"])
         accuracies = {k.removeprefix("eval_accuracy_"): v for k, v in logs.items() if k.startswith("eval_accuracy_")}
         if accuracies and state.is_world_process_zero:
             words = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items())

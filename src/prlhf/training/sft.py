@@ -19,6 +19,7 @@ from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.arguments import training_arguments
 from prlhf.training.new_model import new_model
+from prlhf.training.progress import StepProgress
 from prlhf.training.sft_card import CARD_MARK, write_card
 from prlhf.training.sft_rows import SftRow, load_rows
 from prlhf.training.tokenizer import train_tokenizer
@@ -51,12 +52,12 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     with tempfile.TemporaryDirectory() as scratch:
         trainer = Trainer(
             model=model,
-            args=_arguments(config, scratch, progress),
+            args=_arguments(config, scratch),
             train_dataset=examples,  # type: ignore[arg-type]  # any sequence works
             data_collator=Collator(tokenizer.pad_token_id or 0),
+            callbacks=[StepProgress(losses=True)] if progress else [],
         )
-        if not progress:
-            trainer.remove_callback(PrinterCallback)
+        trainer.remove_callback(PrinterCallback)  # raw dictionaries
         result = trainer.train()
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     numbers = {"rows": len(rows), "steps": result.global_step, "loss": history[-1] if history else result.training_loss}
@@ -118,7 +119,7 @@ def _model_and_tokenizer(config: SftConfig, rows: Sequence[SftRow]) -> tuple[Any
     return load_base(base), load_tokenizer(base)
 
 
-def _arguments(config: SftConfig, scratch: str, progress: bool) -> TrainingArguments:
+def _arguments(config: SftConfig, scratch: str) -> TrainingArguments:
     return training_arguments(
         config,
         scratch,
@@ -126,8 +127,8 @@ def _arguments(config: SftConfig, scratch: str, progress: bool) -> TrainingArgum
         max_grad_norm=config.max_grad_norm,
         train_sampling_strategy="group_by_length",
         save_strategy="no",
-        logging_steps=0.05,
-        disable_tqdm=not progress,
+        logging_steps=0.1,
+        disable_tqdm=True,  # StepProgress draws the bar
         log_level="warning",
     )
 
