@@ -29,7 +29,7 @@ from prlhf.lm import is_checkpoint
 from prlhf.training.pooled import pooled_config
 from prlhf.training.train import train
 
-GRID = list(product((0.1, 0.5), (5e-4, 2e-3)))  # beta, learning rate; the recipes stand at one of the points
+GRID = list(product((0.1, 0.3), (2.5e-4, 5e-4)))  # beta, learning rate; the recipes stand at one of the points
 METHODS = ("P-DPO", "pooled")
 
 
@@ -47,13 +47,15 @@ def validation_accuracy(folder: Path) -> float:
 
 
 def tuned(config: RunConfig, method: str, output: Path, comparisons: int) -> RunConfig:
-    """The grid point that is best on the validation side after `comparisons` comparisons."""
+    """The grid point that is best on the validation side after two epochs over `comparisons` comparisons."""
     found = {}
     for beta, rate in GRID:
         small = at(config, beta, rate).model_copy(
             update={"data": config.data.model_copy(update={"max_comparisons": comparisons})}
         )
-        training = small.training.model_copy(update={"test_comparisons": 1, "eval_steps": 0.5, "save_steps": 0})
+        training = small.training.model_copy(
+            update={"epochs": 2, "test_comparisons": 1, "eval_steps": 0.5, "save_steps": 0}
+        )
         folder = run(small.model_copy(update={"training": training}), method, output / f"grid-{method}-{beta}-{rate}")
         found[beta, rate] = validation_accuracy(folder)
         print(f"grid {method:7s} beta {beta} lr {rate}: validation accuracy {found[beta, rate]:.3f}", flush=True)
