@@ -57,5 +57,5 @@ def test_folders_with_something_else_are_refused(tiny_config, tmp_path):
 def test_another_configuration_is_refused_by_name(tiny_study, tiny_config):
     study, _ = tiny_study
     other = tiny_config.model_copy(update={"objective": tiny_config.objective.model_copy(update={"beta": 0.1})})
-    with pytest.raises(ConfigError, match=r"another configuration \(objective\.beta: 0\.5 there, 0\.1 here\)"):
+    with pytest.raises(ConfigError, match=r"another configuration \(objective\.beta is 0\.5 there and 0\.1 here\)"):
         run_study(other, study.folder, questions=1)
