@@ -90,6 +90,14 @@ def test_curves_are_read_from_a_metrics_file(tmp_path):
         plots.read_curves(path, {})
 
 
+def test_a_standard_error_becomes_a_band(tmp_path):
+    path = tmp_path / "metrics.jsonl"
+    path.write_text('{"step": 1, "a": 0.5, "a_se": 0.1}\n{"step": 2, "a": 0.75, "a_se": 0.25, "b": 1.0}\n')
+    curves = plots.read_curves(path, {"own": "a", "other": "b"})
+    assert (curves["own"].low, curves["own"].high) == ([0.4, 0.5], [0.6, 1.0])
+    assert curves["other"].low is None
+
+
 def test_learning_curves_say_where_they_end():
     curves = {"seen": plots.Curve([1, 2], [0.5, 0.9], [0.4, 0.8], [0.6, 1.0]), "generic": plots.Curve([1], [0.6])}
     figure = plots.learning_curves(curves, target=0.9)

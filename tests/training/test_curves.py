@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from prlhf.config import Individual, ModelConfig, RunConfig, TrainingConfig
@@ -33,8 +34,19 @@ def test_the_figures_of_a_sample(curves):
     h = score_policy(curves.lm, curves.data).h_specific
     assert found["accuracy_seen"] == pytest.approx(((h > 0) + 0.5 * (h == 0)).mean())
     assert found["margin_seen"] == pytest.approx(h.mean())
+    assert "accuracy_per_user_se" not in found  # two votes of one user
     groups = {c.group for c in curves.data.comparisons}
     assert {f"accuracy_{name}" for name in groups} <= found.keys()
+
+
+def test_the_mean_over_users_has_its_standard_error(curves):
+    config = RunConfig(training=TrainingConfig(eval_comparisons=3))
+    sides = Split((), test=(0, 1, 2))
+    whole = LearningCurves.of(curves.lm, LOG, sides, config, cache=None, layout="packed")
+    right = score_policy(whole.lm, whole.data).h_specific > 0
+    users = np.array([c.user for c in whole.data.comparisons])
+    ann, bob = (right[users == name].mean() for name in ("ann", "bob"))
+    assert whole()["accuracy_per_user_se"] == pytest.approx(abs(ann - bob) / 2)  # sd / sqrt(2) of two values
 
 
 def test_nothing_held_out_or_nothing_wanted(curves):

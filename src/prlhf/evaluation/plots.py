@@ -192,7 +192,8 @@ def read_curves(path: str | os.PathLike[str], names: Mapping[str, str], x: str =
     """Curves out of a run's `metrics.jsonl`: label -> key of the record, for example `accuracy_seen`.
 
     Records without `x` or the key are passed over, and labels without any record left out. A record that repeats an
-    earlier `x`, as after a resume, replaces it.
+    earlier `x`, as after a resume, replaces it. A standard error beside a value (`<key>_se`) becomes a band of one to
+    either side.
     """
     records = []
     for number, line in enumerate(Path(path).read_text("utf8").splitlines(), 1):
@@ -203,11 +204,22 @@ def read_curves(path: str | os.PathLike[str], names: Mapping[str, str], x: str =
                 raise DataError(f"{path}, line {number}: found {line[:60]!r}, expected one JSON object a line") from e
     curves = {}
     for label, key in names.items():
-        points = {r[x]: r[key] for r in records if r.get(x) is not None and r.get(key) is not None}
+        points = {
+            r[x]: (r[key], r.get(f"{key}_se")) for r in records if r.get(x) is not None and r.get(key) is not None
+        }
         if points:
-            xs = sorted(points)
-            curves[label] = Curve(xs, [points[p] for p in xs])
+            curves[label] = _curve(points)
     return curves
+
+
+def _curve(points: Mapping[float, tuple[float, float | None]]) -> Curve:
+    """x -> (value, standard error) as a line, with a band where every error is known."""
+    xs = sorted(points)
+    ys, errors = [points[p][0] for p in xs], [points[p][1] for p in xs]
+    if any(e is None for e in errors):
+        return Curve(xs, ys)
+    around = [(y - e, y + e) for y, e in zip(ys, errors, strict=True) if e is not None]
+    return Curve(xs, ys, [low for low, _ in around], [high for _, high in around])
 
 
 def learning_curves(

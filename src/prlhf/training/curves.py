@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from pathlib import Path
 
 import numpy as np
@@ -63,13 +64,16 @@ class LearningCurves:
         return cls(lm, data, config)
 
     def __call__(self) -> dict[str, float]:
-        """Name -> value: `CURVES`, `accuracy_<group>` of each group, and `chosen_fall`."""
+        """Name -> value: `CURVES`, the standard error of the mean over users (`accuracy_per_user_se`, where there are
+        two), `accuracy_<group>` of each group, and `chosen_fall`."""
         objective = self.config.objective
         logps = policy_logprobs(self.lm, self.data)
         scores = scores_of(self.data, logps, average=getattr(objective, "average", False))
         metrics = summarise(scores, beta=objective.beta, bootstrap=0)
         groups = {name: figures.values().get("accuracy_seen") for name, figures in metrics.groups.items()}
         curves = {name: value for name, value in metrics.values().items() if name in CURVES}
+        error = metrics.overall.accuracy_per_user.standard_error
+        curves |= {} if math.isnan(error) else {"accuracy_per_user_se": error}
         curves |= {f"accuracy_{name}": value for name, value in groups.items() if value is not None}
         return curves | {"chosen_fall": self._fall(logps)}
 
