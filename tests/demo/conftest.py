@@ -57,6 +57,7 @@ def hand_study(tmp_path: Path):
     ids, groups = [u.id for u in world.users], [u.group for u in world.users]
     won = {"majority": 0, "minority": 1}  # a tie for the majority, a win for the minority
     rate = win_rate([won[g] for g in groups], ids, groups, bootstrap=20)
+    ties = win_rate([0] * len(ids), ids, groups, bootstrap=20)
     profiles = {u.name: {"P-DPO": 0.9, "pooled DPO": 0.5} for u in world.users}
     return Study(
         world=world,
@@ -65,6 +66,7 @@ def hand_study(tmp_path: Path):
         metrics=summarise(tables["personal"], 0.5, bootstrap=20),
         pooled=summarise(tables["pooled"], 0.5, bootstrap=20),
         judgement=SimpleNamespace(verdicts={pair: SimpleNamespace(rate=rate) for pair in PAIRS}),
+        greedy=SimpleNamespace(verdicts={pair: SimpleNamespace(rate=ties) for pair in PAIRS}),
         examples=Examples("Why <b>me</b>?", "[red]all[/] & <i>sundry</i>", {world.users[0]: "<script>x()</script>"}),
         by_profile=profiles,
         seconds={"P-DPO": 61.4},

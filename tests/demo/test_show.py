@@ -20,6 +20,13 @@ def test_figures_and_marks(hand_study):
     assert "≥ 0.20 ✓" in drop and "0.100" in gap and "≤ 0.02 ✗" in gap
 
 
+def test_sampled_and_greedy_answers_are_both_judged(hand_study):
+    lines = shown(hand_study).splitlines()
+    [sampled] = [line for line in lines if "│ pooled DPO  " in line]
+    [greedy] = [line for line in lines if "pooled DPO, greedy" in line]
+    assert "1.000" in sampled and "1.000" not in greedy and "100%" in greedy
+
+
 def test_answers_are_text_and_not_markup(hand_study):
     out = shown(hand_study)
     assert "[red]all[/] & <i>sundry</i>" in out and "<script>x()</script>" in out

@@ -19,7 +19,11 @@ def test_both_runs_are_complete_and_measured(tiny_study):
 def test_everybody_asks_and_is_judged(tiny_study):
     study, _ = tiny_study
     assert set(study.judgement.verdicts) == set(PAIRS)
-    assert all(study.wins(a, b).count == 12 for a, b in PAIRS)
+    assert all(study.wins(a, b, greedy=greedy).count == 12 for a, b in PAIRS for greedy in (False, True))
+    sampled, greedy = (j.answers["sft"].texts for j in (study.judgement, study.greedy))
+    first = {}  # greedily, the model without people answers a question in one way, whoever asks
+    assert all(first.setdefault(q, text) == text for q, text in zip(study.greedy.prompts, greedy, strict=True))
+    assert sampled != greedy
     assert set(study.by_profile) == {u.name for u in study.world.users}
     names = [u.name for u in study.examples.personal]
     assert names == sorted({u.name for u in study.world.users if u.kind == "single"})

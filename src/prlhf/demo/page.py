@@ -12,9 +12,18 @@ from prlhf.evaluation.plots import learning_curves, per_user_accuracy, profile_b
 from prlhf.evaluation.report import Answer, Picture, Section, SideBySide, Table, Verdict
 from prlhf.evaluation.scores import Scores
 
-__all__ = ["page", "side_by_side"]
+__all__ = ["page", "side_by_side", "win_rates"]
 
 OPPONENTS = {"SFT model": "sft", "pooled DPO": "pooled", "oracle (told the profile)": "oracle"}
+
+
+def win_rates(study: Study) -> dict[str, WinRate]:
+    """P-DPO against each opponent: sampled answers, then greedy ones."""
+    return {
+        f"{name}, greedy" if greedy else name: study.wins("personal", key, greedy=greedy)
+        for greedy in (False, True)
+        for name, key in OPPONENTS.items()
+    }
 
 
 def side_by_side(study: Study) -> SideBySide:
@@ -27,7 +36,6 @@ def side_by_side(study: Study) -> SideBySide:
 
 def page(study: Study, found: Sequence[Finding]) -> Report:
     """The report: what was found, who gains, what it looks like."""
-    wins = {label: study.wins("personal", key) for label, key in OPPONENTS.items()}
     return Report(
         title="One language model, an answer for each user",
         intro=(
@@ -36,7 +44,7 @@ def page(study: Study, found: Sequence[Finding]) -> Report:
             "from the same votes with the user's name on each. Questions and truth below are held out: other topics, "
             "no flips."
         ),
-        sections=[_figures(found), _users(study), _answers(wins), _examples(study), _how(study)],
+        sections=[_figures(found), _users(study), _answers(win_rates(study)), _examples(study), _how(study)],
         footer="Made by prlhf. Every figure comes from the run folders beside this page.",
     )
 
@@ -78,7 +86,8 @@ def _answers(wins: dict[str, WinRate]) -> Section:
     ]
     return Section(
         "Whose answers are preferred",
-        "Answers sampled at temperature 1 and judged by rule; a tie counts half to either side.",
+        "Answers judged by rule; a tie counts half to either side. All policies sample at temperature 1, or, where it "
+        "says so, all are greedy.",
         [
             Picture(win_rate_bars(wins), "win rates of P-DPO", ""),
             Table(["against", "all users", "majority", "minority", "ties"], rows),

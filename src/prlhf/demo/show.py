@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from prlhf.demo.page import OPPONENTS
+from prlhf.demo.page import win_rates
 from prlhf.demo.study import Study
 from prlhf.demo.targets import Finding
 
@@ -32,8 +32,7 @@ def show(console: Console, study: Study, found: Sequence[Finding]) -> None:
 
 def _wins(study: Study) -> Table:
     table = Table("P-DPO against", "all users", "majority", "minority", "ties", title="Win rates (ties half)")
-    for name, key in OPPONENTS.items():
-        w = study.wins("personal", key)
+    for name, w in win_rates(study).items():
         groups = [str(w.groups[g].per_user) for g in ("majority", "minority")]
         table.add_row(name, str(w.per_user), *groups, f"{w.ties_share:.0%}")
     return table
@@ -52,7 +51,7 @@ def _write(study: Study, found: Sequence[Finding]) -> None:
     result = {
         "findings": [{"name": f.name, "value": f.value, "target": f.target, "reached": f.reached} for f in found],
         "profiles": study.by_profile,
-        "wins": {name: study.wins("personal", key).as_dict() for name, key in OPPONENTS.items()},
+        "wins": {name: rate.as_dict() for name, rate in win_rates(study).items()},
         "seconds": study.seconds,
         "machine": {"processor": platform.processor() or platform.machine(), "threads": torch.get_num_threads()},
     }

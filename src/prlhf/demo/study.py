@@ -46,13 +46,16 @@ class Study:
     metrics: Metrics
     pooled: Metrics
     judgement: Judgement
+    """Of answers sampled at temperature 1."""
+    greedy: Judgement
+    """Of greedy answers, of all policies alike."""
     examples: Examples
     by_profile: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
-    def wins(self, a: str, b: str) -> WinRate:
+    def wins(self, a: str, b: str, *, greedy: bool = False) -> WinRate:
         """How often policy `a` is better than `b` by the judge, ties half, with intervals over users."""
-        return self.judgement.verdicts[a, b].rate
+        return (self.greedy if greedy else self.judgement).verdicts[a, b].rate
 
     @property
     def total_seconds(self) -> float:
@@ -98,7 +101,8 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
     personal = plans["personal"].result(log)
     done()
     done = timed("answers", f"answers: every user asks {questions} held-out questions, the judge compares")
-    judgement = _judge(world, pooled, personal, questions)
+    judgement = _judge(world, pooled, personal, questions, temperature=1.0)
+    greedy = _judge(world, pooled, personal, questions, temperature=0.0)
     examples = _examples(world, pooled, personal)
     done()
     return Study(
@@ -108,6 +112,7 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
         metrics=_metrics(config, output / "personal"),
         pooled=_metrics(config, output / "pooled"),
         judgement=judgement,
+        greedy=greedy,
         examples=examples,
         by_profile=_by_profile(world, output),
         seconds=seconds,
@@ -123,13 +128,15 @@ def _metrics(config: RunConfig, run: Path) -> Metrics:
     return summarise(Scores.load(run / "scores.parquet"), beta=config.objective.beta)
 
 
-def _judge(world: World, pooled: PersonalizedLM, personal: PersonalizedLM, questions: int) -> Judgement:
-    """Independent samples of every policy; the SFT model is the reference of both runs."""
+def _judge(
+    world: World, pooled: PersonalizedLM, personal: PersonalizedLM, questions: int, *, temperature: float
+) -> Judgement:
+    """Every policy decodes alike, samples independent of the others'; the SFT model is the reference of both runs."""
     policies = {
-        "sft": reference_of(pooled),
-        "oracle": oracle_of(pooled),
-        "pooled": policy_of(pooled, "pooled", generic=True),
-        "personal": policy_of(personal, "personal"),
+        "sft": reference_of(pooled, temperature=temperature),
+        "oracle": oracle_of(pooled, temperature=temperature),
+        "pooled": policy_of(pooled, "pooled", generic=True, temperature=temperature),
+        "personal": policy_of(personal, "personal", temperature=temperature),
     }
     return judge_policies(world, policies, prompts_per_user=questions, pairs=PAIRS, seed=world.seed)
 
