@@ -21,16 +21,16 @@ def _own_cache(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Mon
 
 @pytest.fixture(scope="session")
 def base_folder(tmp_path_factory: pytest.TempPathFactory):
-    """`base_folder(architecture, bos=, chat=, dtype=)`: a folder with a tiny model and its tokenizer, made once."""
+    """`base_folder(architecture, bos=, chat=, dtype=, …)`: a folder with a tiny model and its tokenizer, made once."""
     made: dict[str, Path] = {}
 
     def folder(
-        architecture: str = "llama", *, bos: bool = True, chat: bool = False, dtype: torch.dtype = torch.float32
+        architecture: str = "llama", *, bos: bool = True, chat: bool = False, dtype: torch.dtype = torch.float32, **options
     ):
-        key = f"{architecture}-{bos}-{chat}-{dtype}".replace(".", "-")
+        key = "-".join(map(str, (architecture, bos, chat, dtype, *sum(options.items(), ())))).replace(".", "-")
         if key not in made:
             path = tmp_path_factory.mktemp("bases") / key
-            make_model(architecture, dtype).save_pretrained(path)
+            make_model(architecture, dtype, **options).save_pretrained(path)
             make_tokenizer(bos=bos, chat=chat).save_pretrained(path)
             made[key] = path
         return str(made[key])

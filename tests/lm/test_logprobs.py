@@ -75,6 +75,18 @@ def test_a_model_that_ignores_the_mask_is_not_packed(base_folder):
     assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == "plain"
 
 
+@pytest.mark.parametrize("architecture", ["gemma3_text", "mistral"])
+def test_a_sliding_window_shows_itself_on_long_paths_only(base_folder, architecture):
+    """The window is counted in positions; packed rows stand further apart than the same tokens in plain ones."""
+    heads = {"num_key_value_heads": 2} if architecture == "mistral" else {}
+    lm = personalised(base_folder(architecture, sliding_window=24, **heads))
+    short = [Comparison("a?", "yes", "no", user="ann")] * 3
+    # the sum of its parts is not the longest, its longer response is
+    long = [Comparison("a?", "yes " * 12, "no", user="ann"), *[Comparison("b?", "y" * 30, "n" * 30)] * 4]
+    assert choose_layout(lm, [lm.template.comparison(c) for c in short]) == "packed"
+    assert choose_layout(lm, [lm.template.comparison(c) for c in [*short, *long]]) == "plain"
+
+
 def test_the_layout_is_told_once_for_a_base(base_folder, caplog):
     lms = [personalised(base_folder("qwen3")) for _ in range(2)]
     with caplog.at_level("INFO", logger="prlhf"):

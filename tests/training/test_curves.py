@@ -25,7 +25,7 @@ LOG = Log(
 def curves(base_folder) -> LearningCurves:
     config = RunConfig(training=TrainingConfig(eval_comparisons=2))
     lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"])
-    return LearningCurves.of(lm, LOG, Split((), test=(0, 1, 2)), config, cache=None, layout="packed")
+    return LearningCurves.of(lm, LOG, Split((), test=(0, 1, 2)), config, cache=None)
 
 
 def test_the_figures_of_a_sample(curves):
@@ -42,7 +42,7 @@ def test_the_figures_of_a_sample(curves):
 def test_the_mean_over_users_has_its_standard_error(curves):
     config = RunConfig(training=TrainingConfig(eval_comparisons=3))
     sides = Split((), test=(0, 1, 2))
-    whole = LearningCurves.of(curves.lm, LOG, sides, config, cache=None, layout="packed")
+    whole = LearningCurves.of(curves.lm, LOG, sides, config, cache=None)
     right = score_policy(whole.lm, whole.data).h_specific > 0
     users = np.array([c.user for c in whole.data.comparisons])
     ann, bob = (right[users == name].mean() for name in ("ann", "bob"))
@@ -50,7 +50,7 @@ def test_the_mean_over_users_has_its_standard_error(curves):
 
 
 def test_nothing_held_out_or_nothing_wanted(curves):
-    options = {"cache": None, "layout": "packed"}
+    options = {"cache": None}
     assert LearningCurves.of(curves.lm, LOG, Split((0, 1, 2)), curves.config, **options) is None
     never = RunConfig(training=TrainingConfig(eval_steps=0))
     assert LearningCurves.of(curves.lm, LOG, Split((), test=(0,)), never, **options) is None

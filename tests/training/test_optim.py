@@ -49,6 +49,32 @@ def test_two_steps_by_hand():
     assert state["square"].tolist() == pytest.approx([0, 0, 3.34375, 0, 0, 0.25])
 
 
+def test_a_weight_scales_how_far_a_row_moves():
+    """Gradients come weighted from the loss; `v` would take that out again."""
+    moved = {}
+    for weight in (1.0, 1 / 6, 0.0):
+        users = table(value=0.0).double()
+        optimizer = rowwise(users, lr=0.1)
+        for _ in range(3):
+            give(users, [2, 4], [[3.0 * weight, 4.0 * weight], [1.0, 1.0]])
+            optimizer.weigh([(2, weight), (4, 1.0)])
+            optimizer.step()
+        moved[weight] = users.weight[2].detach()
+        assert users.weight[4].tolist() == pytest.approx([-0.3, -0.3])
+    assert torch.allclose(moved[1 / 6], moved[1.0] / 6) and moved[1.0].abs().min() > 0.1
+    assert moved[0.0].tolist() == [0, 0]
+
+
+def test_a_row_that_is_not_named_has_the_mean_weight():
+    users = table(value=0.0).double()
+    optimizer = rowwise(users, lr=0.1, eps=0.0)
+    give(users, [0, 3], [[0.5, 0.5], [0.2, 0.2]])
+    optimizer.weigh([(3, 0.2), (3, 0.6), (0, 1.0)])  # row 0 learns from all three, whoever they are of
+    optimizer.step()
+    assert users.weight[0].tolist() == pytest.approx([-0.06, -0.06])
+    assert users.weight[3].tolist() == pytest.approx([-0.04, -0.04])
+
+
 def test_rows_outside_the_batch_keep_their_bits_and_state():
     torch.manual_seed(0)
     users = table(50, 3)

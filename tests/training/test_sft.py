@@ -4,9 +4,10 @@ from pathlib import Path
 
 import pytest
 import torch
-from transformers import AutoModelForCausalLM, AutoTokenizer
+from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
 
 from prlhf.config import SftConfig, load_config
+from prlhf.config.sft import NewModel
 from prlhf.data import load_comparisons
 from prlhf.data.planted import sft_rows
 from prlhf.errors import CheckpointError, ConfigError, DataError
@@ -248,6 +249,61 @@ def test_new_models_fit_their_tokenizer(trained, architecture):
     assert model.get_input_embeddings().weight.shape == (len(tokenizer), 32)
     assert model.config.eos_token_id == tokenizer.eos_token_id
     assert model.dtype == torch.float32
+
+
+@pytest.mark.parametrize("architecture", ["llama", "qwen3", "gpt2", "gemma3_text"])
+def test_a_model_of_which_nothing_is_said_is_small(trained, architecture, caplog):
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    with caplog.at_level("INFO", logger="prlhf"):
+        model = new_model(NewModel(architecture=architecture), tokenizer)
+    assert 1e6 < model.num_parameters() < 4e6
+    assert f"a new {architecture} model of {model.num_parameters():,} parameters" in caplog.messages
+    c = model.config
+    assert (c.hidden_size, c.num_hidden_layers, c.max_position_embeddings) == (192, 4, 1024)
+    assert c.tie_word_embeddings and getattr(c, "head_dim", 48) == 48 and getattr(c, "num_key_value_heads", 4) == 4
+    assert model(torch.tensor([[1, 5, 2]])).logits.shape == (1, 3, len(tokenizer))
+
+
+def test_one_size_leaves_the_others_small(trained):
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+
+    def sizes(architecture, **options):
+        c = new_model(NewModel(architecture=architecture, options=options), tokenizer).config
+        return c.hidden_size, c.num_hidden_layers, c.num_attention_heads, getattr(c, "head_dim", None)
+
+    assert sizes("llama", hidden_size=64) == (64, 4, 4, 16)
+    assert sizes("gpt2", n_embd=64) == sizes("gpt2", hidden_size=64) == (64, 4, 4, None)
+    assert sizes("gemma3_text", num_attention_heads=2) == (192, 4, 2, 96)
+    assert sizes("qwen3", head_dim=32, num_hidden_layers=2) == (192, 2, 4, 32)
+    assert sizes("falcon", num_hidden_layers=1) == (192, 1, 4, 48)  # its head_dim is computed and cannot be set
+    options = {"num_attention_heads": 6, "num_key_value_heads": 2}
+    assert new_model(NewModel(options=options), tokenizer).config.num_key_value_heads == 2
+
+
+@pytest.mark.parametrize("recipe", ["planted_sft", "convarg_sft"])
+def test_recipes_say_every_size(trained, recipe):
+    """The sizes of ours change nothing in them: config and weights are those of transformers alone."""
+    new = load_config(SftConfig, Path(__file__).parents[2] / "recipes" / f"{recipe}.toml").new
+    tokenizer = AutoTokenizer.from_pretrained(trained)
+    ids = {f"{name}_token_id": getattr(tokenizer, f"{name}_token_id") for name in ("bos", "eos", "pad")}
+    plain = AutoConfig.for_model(new.architecture, **new.options, vocab_size=len(tokenizer), **ids)
+    torch.manual_seed(3)
+    expected = AutoModelForCausalLM.from_config(plain, dtype=torch.float32)
+    torch.manual_seed(3)
+    found = new_model(new, tokenizer)
+    assert found.config.to_dict() == expected.config.to_dict()
+    assert all(map(torch.equal, found.state_dict().values(), expected.state_dict().values()))
+
+
+def test_a_large_model_is_warned_about(trained, caplog, monkeypatch):
+    monkeypatch.setattr("prlhf.training.new_model.LARGE", 1000)
+    new_model(config().new, AutoTokenizer.from_pretrained(trained))
+    [said] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert "large model" in said and "hidden_size" in said
+
+
+def test_the_card_leaves_the_licence_to_the_owner(trained):
+    assert "license" not in (trained / "README.md").read_text(encoding="utf8")
 
 
 def test_the_bundled_model_is_small_and_whole():

@@ -322,6 +322,21 @@ def test_only_rows_of_the_batch_move(base_folder, tmp_path):
     assert not torch.equal(lm.user_model.common, common)
 
 
+def test_a_ranking_moves_its_user_as_one_vote_does(base_folder, tmp_path):
+    """Six pairs of weight 1/6, one a step, beside six votes of another user: the way of one vote for the first."""
+    moved = {}
+    for weight in (1 / 6, 1.0):
+        lm = model(base_folder())
+        start = lm.user_model.table.weight.detach().clone()
+        rows = lm.users.ids([1, 2])
+        log = [replace(c, user=rows[i % 2], weight=1.0 if i % 2 else weight) for i, c in enumerate(comparisons(12))]
+        data = replace(dataset(lm, log), weight=np.array([c.weight for c in log]))
+        trainer(lm, data, tmp_path / str(weight), lr=1e-5, per_device_train_batch_size=2, alpha=1.0).train()
+        moved[weight] = (lm.user_model.table.weight.detach() - start).norm(dim=1)
+    assert moved[1 / 6][1] / moved[1.0][1] == pytest.approx(1 / 6, rel=0.05)
+    assert moved[1 / 6][2] / moved[1.0][2] == pytest.approx(1, rel=0.05)
+
+
 def test_weights_and_recency(base_folder):
     lm = model(base_folder())
     now = datetime(2024, 5, 1, tzinfo=UTC)

@@ -45,6 +45,7 @@ class EvaluationSet:
     ) -> EvaluationSet:
         """Encode `comparisons` for `lm` and look up their users; ids that `lm` does not know get the generic row."""
         encoded = tuple(lm.template.comparison(c) for c in comparisons)
+        lm.template.warn_cuts(encoded)
         rows = np.array(lm.lookup([c.user for c in comparisons]), dtype=np.int64)
         other = np.arange(lm.user_model.n)
         other[1:] = derangement(other[1:], seed)

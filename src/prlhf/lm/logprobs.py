@@ -74,11 +74,13 @@ def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
 def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "auto") -> Layout:
     """`packed` if the model gives the same log-probabilities packed and plain on the longest of `sample`, else `plain`.
 
+    A choice holds for the comparisons that it was made on: a sliding window matters from a length on.
+
     Sliding windows, ALiBi, recurrent layers and attention code that ignores a 4-D mask show themselves here.
     """
     if wanted != "auto":
         return "packed" if wanted == "packed" else "plain"
-    longest = sorted(sample, key=lambda c: c.length)[-2:] + list(sample[:2])
+    longest = sorted(sample, key=lambda c: c.path)[-2:] + sorted(sample, key=lambda c: c.length)[-1:] + [sample[0]]
     branches = [[0, lm.user_model.n - 1]] * len(longest)
     training = lm.training
     lm.eval()

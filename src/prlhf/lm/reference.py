@@ -1,8 +1,8 @@
 """Reference log-probabilities: once per comparison, ever, cached on disk by content.
 
 The reference is the model that training starts from, without user tokens and without the new LoRA. The cache is keyed
-by the base model's fingerprint, the type of autocast where it is on, and the token ids, so it holds across runs, and it
-grows in a fixed order: a killed pass goes on with the same batches, and gives the same bits.
+by the base model's fingerprint, the layout, the type of autocast where it is on, and the token ids, so it holds across
+runs, and it grows in a fixed order: a killed pass goes on with the same batches, and gives the same bits.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def reference_logprobs(
     """
     plain = [replace(c, prompt=c.reference_prompt, cut=len(c.reference_prompt)) for c in comparisons]
     keys = [_key(c) for c in plain]
-    store = ReferenceCache(cache, lm.base_fingerprint + _autocast(lm)) if cache is not None else None
+    store = ReferenceCache(cache, f"{lm.base_fingerprint}-{layout}{_autocast(lm)}") if cache is not None else None
     values = store.values if store is not None else {}
     missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
     todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))

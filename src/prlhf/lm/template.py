@@ -8,6 +8,7 @@ the end of the prompt away), and nothing follows the end of sequence (a chat tem
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,6 +18,8 @@ from prlhf.errors import ConfigError, DataError, UnsupportedModelError
 from prlhf.types import Comparison, Message, Prompt
 
 __all__ = ["Encoded", "Rendered", "Template"]
+
+logger = logging.getLogger(__name__)
 
 _NO_MESSAGES = "a conversation without messages cannot be a prompt"
 _MARK = "\u2063prlhf\u2063"  # stands in a text while a chat template runs, to find a place in what it wrote
@@ -54,6 +57,11 @@ class Encoded:
     reference_prompt: tuple[int, ...]
     truncated: bool = False
     responses_cut: int = 0
+
+    @property
+    def path(self) -> int:
+        """Tokens of the prompt with the longer response: what one row of the plain layout holds."""
+        return len(self.prompt) + max(len(self.chosen), len(self.rejected))
 
     @property
     def length(self) -> int:
@@ -107,6 +115,18 @@ class Template:
 
     def _apply(self, messages: Sequence[dict[str, str]], generation: bool) -> str:
         return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generation)
+
+    def warn_cuts(self, encoded: Sequence[Encoded]) -> None:
+        """Log how many prompts and responses of `encoded` were cut, and by which limit."""
+        n, limits = len(encoded), self.config
+        prompts, responses = sum(e.truncated for e in encoded), sum(e.responses_cut for e in encoded)
+        end = "" if self.context is None else f", context of the model {self.context}"
+        if prompts:
+            words = "%d of %d prompts were cut at their left: max_prompt_tokens=%d%s"
+            logger.warning(words, prompts, n, limits.max_prompt_tokens, end)
+        if responses:
+            words = "%d of %d responses were cut at their right: max_response_tokens=%d%s"
+            logger.warning(words, responses, 2 * n, limits.max_response_tokens, end)
 
     @property
     def max_response(self) -> int:

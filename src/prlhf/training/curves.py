@@ -13,7 +13,6 @@ from prlhf.data import Log, Split, subsample
 from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
 from prlhf.lm import PersonalizedLM
-from prlhf.lm.logprobs import Layout
 from prlhf.training.progress import bar
 
 __all__ = ["FALLEN", "LearningCurves"]
@@ -53,13 +52,14 @@ class LearningCurves:
 
     @classmethod
     def of(
-        cls, lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None, layout: Layout
+        cls, lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None
     ) -> LearningCurves | None:
         """On a sample of the validation side (else the test side); None where there is none, or none is wanted."""
         chosen = subsample(sides.validation or sides.test, config.training.eval_comparisons, config.seed)
         if not chosen or not config.training.eval_steps:
             return None
         held_out = [log.comparisons[i] for i in chosen]
+        layout = config.training.layout  # chosen for these rows: they may be longer than those of training
         data = EvaluationSet.of(lm, held_out, cache=cache, layout=layout, seed=config.seed, progress=bar)
         return cls(lm, data, config)
 

@@ -11,6 +11,7 @@ import torch
 from torch.utils.data import Dataset, Sampler
 
 from prlhf.lm import Encoded
+from prlhf.lm.logprobs import Layout
 
 MAX_CHUNK = 16
 __all__ = ["LengthBuckets", "PreferenceDataset", "collate"]
@@ -29,6 +30,8 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
     prior: np.ndarray
     reference: np.ndarray
     ids: Sequence[str]
+    layout: Layout = "plain"
+    """In which both the reference was computed and the policy will be."""
 
     def __len__(self) -> int:
         return len(self.encoded)

@@ -15,7 +15,6 @@ from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.lm import PersonalizedLM, pair_scores
-from prlhf.lm.logprobs import Layout
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
 
@@ -30,7 +29,7 @@ CURVES = {
 
 
 def finish(
-    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None, layout: Layout
+    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None
 ) -> Metrics | None:
     """Evaluate on the test side (and on held-out users), write metrics, per-user table, plots, and at last the model.
 
@@ -40,9 +39,8 @@ def finish(
     held_out = subsample([*sides.test, *sides.unseen], config.training.test_comparisons, config.seed)
     metrics, users, card = None, None, ""
     if held_out:
-        data = EvaluationSet.of(
-            lm, [log.comparisons[i] for i in held_out], cache=cache, layout=layout, seed=config.seed, progress=bar
-        )
+        rows, layout = [log.comparisons[i] for i in held_out], config.training.layout
+        data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
         scores = score(lm, data, config, progress=bar)
         metrics, users = summarise(scores, beta=config.objective.beta), per_user(scores, config.objective.beta)
         scores.save(run.folder / "scores.parquet")

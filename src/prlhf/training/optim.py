@@ -2,18 +2,21 @@
 
 For a row `w` of the table with gradient `g` in this batch (s entries, c = number of batches it has been in):
 
+    u = mean weight of the row's comparisons in the batch  (1 unless the log says otherwise)
     c = c + 1
-    v = beta2 * v + (1 - beta2) * mean(g^2)                one number per row
-    w = w - lr * g / (sqrt(v / (1 - beta2^c)) + eps)
+    v = beta2 * v + (1 - beta2) * mean((g/u)^2)            one number per row
+    w = w - lr * u * (g/u) / (sqrt(v / (1 - beta2^c)) + eps)
 
-That is Adam without momentum, with one second moment per row as in the row-wise Adagrad and Adam of recommender
-systems. Rows outside the batch keep weights and state, so a step costs as much as its batch, whatever the table's size;
+so a comparison of weight 1/6 moves its user a sixth as far as one of weight 1, although v takes out the size of g. That
+is Adam without momentum, with one second moment per row as in the row-wise Adagrad and Adam of recommender systems. Rows
+outside the batch keep weights and state, so a step costs as much as its batch, whatever the table's size;
 momentum would move them. The state is two numbers a row.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from statistics import fmean
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -65,6 +68,19 @@ class UserAdamW(torch.optim.Optimizer):
         self._dense = torch.optim.AdamW(dense) if dense else None
         self._share()
         self._aside: dict[Tensor, Tensor] = {}
+        self._weights: dict[int, float] = {}
+        self._mean_weight = 1.0
+
+    def weigh(self, pairs: Sequence[tuple[int, float]]) -> None:
+        """Say which rows of the user table the next step's comparisons belong to, and their weights.
+
+        Row 0, which every comparison teaches, and rows not named here count with the mean weight of all.
+        """
+        by_row: dict[int, list[float]] = {}
+        for row, weight in pairs:
+            by_row.setdefault(row, []).append(weight)
+        self._weights = {row: fmean(weights) for row, weights in by_row.items() if row}
+        self._mean_weight = fmean(weight for _, weight in pairs) if pairs else 1.0
 
     def set_aside(self) -> None:
         """Take the sparse gradients of row-wise parameters out of `grad`; the next `step` uses them."""
@@ -113,7 +129,10 @@ class UserAdamW(torch.optim.Optimizer):
         if not gradient.is_sparse:
             raise TrainingError("a row-wise group needs sparse gradients; use nn.Embedding(..., sparse=True)")
         gradient = gradient.coalesce()  # a user may be in the batch several times
-        rows, g = gradient.indices()[0], gradient.values()
+        rows = gradient.indices()[0]
+        weight = torch.tensor([self._weights.get(row, self._mean_weight) for row in rows.tolist()])
+        weight = weight.to(p)[:, None]
+        g = gradient.values() / torch.where(weight > 0, weight, 1)
         state = self.state[p]
         if not state:  # of the parameter's own type, to which Optimizer.load_state_dict casts
             state["square"] = torch.zeros(len(p), dtype=p.dtype, device=p.device)
@@ -123,7 +142,7 @@ class UserAdamW(torch.optim.Optimizer):
         square = beta2 * state["square"][rows] + (1 - beta2) * g.square().mean(1)
         state["count"][rows], state["square"][rows] = count, square
         scale = (square / (1 - beta2**count)).sqrt() + group["eps"]
-        p[rows] -= group["lr"] * g / scale[:, None]
+        p[rows] -= group["lr"] * weight * g / scale[:, None]
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Continue where `state_dict()` was taken.

@@ -21,8 +21,7 @@ from prlhf.config import RunConfig
 from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
-from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
-from prlhf.lm.logprobs import Layout
+from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_logprobs
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
@@ -86,15 +85,14 @@ def train(
         raise DataError("no comparison is left to train on; see the notes of `prlhf data inspect`")
     lm = _model(training, config)
     cache = cache if cache is not None else default_cache()
-    layout = choose_layout(lm, [lm.template.comparison(c) for c in _longest(training)], config.training.layout)
     with process.main_process_first():  # the others find the reference in the cache
-        dataset = prepare(lm, training, config, layout=layout, cache=cache)
-        evaluation = LearningCurves.of(lm, log, sides, config, cache=cache, layout=layout)
-    trainer = _trainer(lm, dataset, evaluation, config, run, layout)
+        dataset = prepare(lm, training, config, layout=config.training.layout, cache=cache)
+        evaluation = LearningCurves.of(lm, log, sides, config, cache=cache)
+    trainer = _trainer(lm, dataset, evaluation, config, run)
     _run_steps(trainer, run)
     metrics = None
     if process.is_main_process:
-        metrics = finish(lm, log, sides, config, run, cache=cache, layout=layout)
+        metrics = finish(lm, log, sides, config, run, cache=cache)
     process.wait_for_everyone()
     held_out = [*sides.test, *sides.unseen, *sides.validation]
     return TrainResult(lm, metrics, run.folder, log.comparisons[held_out[0]].prompt if held_out else None)
@@ -133,13 +131,6 @@ def _distinct(users: Sequence[str | None]) -> list[str]:
     return list(dict.fromkeys(user for user in users if user is not None))
 
 
-def _longest(training: Sequence[Comparison], count: int = 8) -> list[Comparison]:
-    def chars(c: Comparison) -> int:
-        return len(str(c.prompt)) + len(c.chosen) + len(c.rejected)
-
-    return sorted(training, key=chars)[-count:]
-
-
 def _warn_size(lm: PersonalizedLM) -> None:
     users = sum(p.numel() for p in lm.user_model.parameters())
     model = sum(p.numel() for p in lm.model.parameters() if p.requires_grad)
@@ -152,11 +143,12 @@ def _warn_size(lm: PersonalizedLM) -> None:
 
 
 def prepare(
-    lm: PersonalizedLM, training: Sequence[Comparison], config: RunConfig, *, layout: Layout, cache: Path | None
+    lm: PersonalizedLM, training: Sequence[Comparison], config: RunConfig, *, layout: str, cache: Path | None
 ) -> PreferenceDataset:
     """Token ids, rows, weights and reference log-probabilities of the training comparisons."""
     encoded = [lm.template.comparison(c) for c in training]
-    _warn_cuts(encoded, config, lm.template.context)
+    lm.template.warn_cuts(encoded)
+    chosen = choose_layout(lm, encoded, layout)
     rows = np.array(lm.lookup([c.user for c in training]), np.int64)
     weight = np.array([c.weight for c in training], np.float64)
     if config.training.half_life_days is not None:
@@ -166,7 +158,7 @@ def prepare(
     counts = Counter(rows.tolist())
     # computed as the policy is in a step, or h would not be 0 at the start
     with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
-        reference = reference_logprobs(lm, encoded, layout=layout, cache=cache, progress=bar)
+        reference = reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=bar)
     return PreferenceDataset(
         encoded=encoded,
         rows=rows,
@@ -174,21 +166,8 @@ def prepare(
         prior=np.array([1 / counts[r] for r in rows.tolist()]),
         reference=reference,
         ids=[c.id for c in training],
+        layout=chosen,
     )
-
-
-def _warn_cuts(encoded: Sequence[Encoded], config: RunConfig, context: int | None) -> None:
-    n, model = len(encoded), config.model
-    prompts, responses = sum(e.truncated for e in encoded), sum(e.responses_cut for e in encoded)
-    end = "" if context is None else f", context of the model {context}"
-    if prompts:
-        limit = model.max_prompt_tokens
-        logger.warning("%d of %d prompts were cut at their left: max_prompt_tokens=%d%s", prompts, n, limit, end)
-    if responses:
-        limit = model.max_response_tokens
-        logger.warning(
-            "%d of %d responses were cut at their right: max_response_tokens=%d%s", responses, 2 * n, limit, end
-        )
 
 
 def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArguments:
@@ -216,7 +195,6 @@ def _trainer(
     evaluation: LearningCurves | None,
     config: RunConfig,
     run: Run,
-    layout: Layout,
 ) -> PreferenceTrainer:
     t = config.training
     own_rate = t.user_learning_rate
@@ -231,7 +209,7 @@ def _trainer(
         dataset,
         objective=make_objective(config.objective),
         alpha=config.alpha,
-        layout=layout,
+        layout=dataset.layout,
         user_learning_rate=own_rate,
         shared_learning_rate=t.shared_learning_rate,
         user_l2=t.user_l2,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArguments
@@ -117,8 +118,13 @@ class PreferenceTrainer(Trainer):
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
-        """The micro-batches of one step, and how many comparisons they hold over all processes."""
+        """The micro-batches of one step, and how many comparisons they hold over all processes; the optimiser learns
+        what each of them weighs."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
+        pairs = [
+            (r, w) for batch in batches for r, w in zip(batch["rows"].tolist(), batch["weight"].tolist(), strict=True)
+        ]
+        self.user_optimizer.weigh(gather_object(pairs))
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
 
