@@ -19,7 +19,9 @@ class NewModel(Config):
     architecture: str = "llama"
     """A `model_type` of transformers: llama, qwen3, gpt2, gemma3_text, …"""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Keys of that architecture's config class (`hidden_size`, `num_hidden_layers`, …)."""
+    """Keys of that architecture's config class. What is not given is small, about two million parameters with
+    the vocabulary: `hidden_size` 192, `intermediate_size` 512, `num_hidden_layers` 4, `num_attention_heads` 4 (as
+    many for keys and values, and `head_dim` from the width), `max_position_embeddings` 1024, tied embeddings."""
     vocab_size: int = Field(2048, ge=300)
     """At most so many tokens, the four special ones and (`bpe`) the 256 bytes among them."""
     tokenizer: Literal["bpe", "word"] = "bpe"

@@ -23,7 +23,7 @@ def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numb
     lines = [
         "---",
         "library_name: transformers",
-        f"base_model: {json.dumps(config.base)}" if config.base else "license: apache-2.0",
+        *([f"base_model: {json.dumps(config.base)}"] if config.base else []),  # no licence: it is the owner's to name
         "---",
         "",
         f"{CARD_MARK}: {start} with {model.num_parameters():,} parameters and {len(tokenizer):,} tokens,",
