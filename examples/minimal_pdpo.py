@@ -114,7 +114,8 @@ def main() -> None:
         optimizer.step()
         if step % 50 == 0 or step == steps:
             own, everyone = accuracy(generic=False), accuracy(generic=True)
-            print(f"step {step:4d}  loss {loss.item():.3f}  held-out: own row {own:.3f}, generic row {everyone:.3f}")
+            figures = f"own row {own:.3f}, generic row {everyone:.3f}"
+            print(f"step {step:4d}  loss {loss.item():.3f}  held-out: {figures}", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,6 @@
 """The examples run as they stand."""
 
+import ast
 import os
 import re
 import subprocess
@@ -9,6 +10,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
+
+
+def test_minimal_pdpo_shows_every_line_at_once():
+    """Also where standard output is a pipe or a file, as under nohup."""
+    tree = ast.parse((ROOT / "examples" / "minimal_pdpo.py").read_text(encoding="utf8"))
+    calls = [n for n in ast.walk(tree) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "print"]
+    assert calls and all(any(keyword.arg == "flush" for keyword in call.keywords) for call in calls)
 
 
 @pytest.mark.slow

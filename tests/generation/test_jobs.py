@@ -85,10 +85,9 @@ def test_answers_of_another_kind_are_never_mixed(lm, tmp_path):
 
 def test_reading_prompts(tmp_path):
     text = tmp_path / "p.txt"
-    text.write_text("one\n\nthree — with\x85odd characters\r\n", encoding="utf8")
+    text.write_text("one\n\nthree — with\x85odd characters\r\n \t\r\n", encoding="utf8")
     assert [(q.line, q.prompt) for q in read_questions(text)] == [
         (1, "one"),
-        (2, ""),
         (3, "three — with\x85odd characters"),
     ]
     table = tmp_path / "p.jsonl"
@@ -116,6 +115,14 @@ def test_prompts_that_cannot_be_read(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
         read_questions(tmp_path / name)
+
+
+def test_users_are_counted_against_the_prompts_that_are_there(tmp_path):
+    (tmp_path / "p.txt").write_text("one\n\ntwo\n\n")
+    questions = read_questions(tmp_path / "p.txt")
+    assert [(q.line, q.user) for q in assign(questions, ["ann", "bob"])] == [(1, "ann"), (3, "bob")]
+    with pytest.raises(DataError, match=r"found 4 users for 2 prompts \(blank lines are no prompts\)"):
+        assign(questions, ["ann", None, "bob", None])
 
 
 def test_users_for_prompts(tmp_path):

@@ -34,7 +34,8 @@ class TrainingConfig(Config):
     shared_learning_rate: float | None = Field(None, ge=0)
     """Of what users share (common part, centres, directions); by default ten times `learning_rate`."""
     user_l2: float = Field(0.0, ge=0)
-    """Strength of the prior `user_l2/2 * |state|^2` per user; a user with n comparisons pays 1/n of it at each."""
+    """Strength of the prior `user_l2/2 * |state - generic|^2` per user, whose distance is that from the generic user's
+    state; a user with n comparisons pays 1/n of it at each."""
     weight_decay: float = Field(0.0, ge=0)
     """Of the language model; users have `user_l2`."""
     max_grad_norm: float = Field(1.0, ge=0)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.errors import DataError
 from prlhf.lm.generate import respond
-from prlhf.lm.loading import fingerprint
+from prlhf.lm.loading import fingerprint, hash_tensors
 from prlhf.lm.requests import GenerationOptions, Request, as_prompt
 from prlhf.types import Prompt
 
@@ -54,7 +54,7 @@ class Answered:
 
 
 def read_questions(path: str | Path) -> list[Question]:
-    """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet).
+    """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet); blank lines are passed over.
 
     A table has the column `prompt` (text or messages) and may have `user_id` (or `user`) and `user_text`.
 
@@ -63,7 +63,7 @@ def read_questions(path: str | Path) -> list[Question]:
     """
     path = Path(path)
     if path.suffix.lower() in ("", ".txt"):
-        return [Question(number, text) for number, text in _lines(path)]
+        return [Question(number, text) for number, text in _lines(path) if text.strip()]
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected .txt or one of {', '.join(FORMATS)}")
     return [_question(path, number, values) for number, values in open_table(path).rows]
@@ -118,7 +118,7 @@ def assign(questions: Sequence[Question], users: Sequence[str | None], *, every:
         users = list(users) * len(questions)
     if len(users) != len(questions):
         raise DataError(
-            f"found {len(users)} users for {len(questions)} prompts, expected one for each; "
+            f"found {len(users)} users for {len(questions)} prompts (blank lines are no prompts), expected one for each; "
             "to have every user answer every prompt say so (--each-user)"
         )
     return [replace(q, user=u) for q, u in zip(questions, users, strict=True)]
@@ -227,11 +227,6 @@ def _whole_lines(path: Path) -> tuple[int, list[dict[str, Any]]]:
 
 
 def _settings(lm: PersonalizedLM, options: GenerationOptions, reference: bool) -> str:
-    """A hash of the model (samples of its weights) and of how it decodes."""
-    h = hashlib.sha256(f"{options} {reference}".encode())
-    h.update((fingerprint(lm.model) + fingerprint(lm.user_model)).encode())
-    for name, p in lm.model.named_parameters():
-        if "lora_" in name:
-            flat = p.detach().flatten()
-            h.update(flat[:: max(flat.numel() // 64, 1)].double().cpu().numpy().tobytes())
-    return h.hexdigest()[:12]
+    """A hash of the model (all its weights, and those of its users) and of how it decodes."""
+    weights = hash_tensors([*lm.model.named_parameters(), *lm.user_model.named_parameters()])
+    return hashlib.sha256(f"{options} {reference} {fingerprint(lm.model)} {weights}".encode()).hexdigest()[:12]
