@@ -17,4 +17,6 @@ def test_new_users_are_known_and_answer_as_the_generic_user(lm, tmp_path, monkey
     dora, ann, nobody = new.generate(["hi"] * 3, users=["dora", "ann", None], max_new_tokens=8, details=True)
     assert dora.known and dora.row > ann.row > 0
     assert dora.text == nobody.text
-    assert new.generate(["hi"], "ann", max_new_tokens=8) == lm.generate(["hi"], "ann", max_new_tokens=8)
+    old = PersonalizedLM.from_pretrained("runs/mine")
+    assert [ann.text] == old.generate(["hi"], users=["ann"], max_new_tokens=8)
+    assert not old.generate(["hi"], users=["dora"], max_new_tokens=8, details=True)[0].known

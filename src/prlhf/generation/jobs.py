@@ -118,7 +118,7 @@ def assign(questions: Sequence[Question], users: Sequence[str | None], *, every:
         users = list(users) * len(questions)
     if len(users) != len(questions):
         raise DataError(
-            f"found {len(users)} users for {len(questions)} prompts (blank lines are no prompts), expected one for each; "
+            f"found {len(users)} users for {len(questions)} prompts (blank lines are none), expected one for each; "
             "to have every user answer every prompt say so (--each-user)"
         )
     return [replace(q, user=u) for q, u in zip(questions, users, strict=True)]
