@@ -82,6 +82,17 @@ def test_unknown_set_key_suggests_the_nearest(calls, tmp_path):
     assert done.exit_code == 2 and "did you mean objective.beta?" in done.stderr and not calls
 
 
+def test_a_flag_that_does_not_fit_is_named_rather_than_the_recipe(calls, tmp_path):
+    recipe = tmp_path / "votes.toml"
+    recipe.write_text("seed = 1\n")
+    given = ["train", "-o", str(tmp_path / "run"), "--recipe", str(recipe)]
+    done = RUN.invoke(app, [*given, "--alpha", "2"])
+    assert done.exit_code == 2 and done.stderr.startswith("error: --alpha: option alpha: ")
+    done = RUN.invoke(app, [*given, "--on-bad-row", "skp"])
+    assert done.exit_code == 2 and done.stderr.startswith("error: --on-bad-row: option data.on_bad_row: ")
+    assert not calls
+
+
 def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
     import prlhf.training.train as module
 

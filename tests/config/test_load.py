@@ -110,6 +110,34 @@ def test_all_complaints_name_the_recipe(tmp_path):
     assert len(lines) == 2 and all(line.startswith(f"{recipe}: ") for line in lines)
 
 
+@pytest.mark.parametrize(
+    ("overrides", "values", "told"),
+    [
+        (["objective.beta=-1"], {}, "--set objective.beta=-1: option objective.beta:"),
+        (["objective={beta=-1}"], {"objective.beta": 0.2}, "--set objective={beta=-1}: option objective.beta:"),
+        (["user_model.type=lowrank"], {}, "--set user_model.type=lowrank: option user_model.type:"),
+        (["objective.bata=1"], {}, "--set objective.bata=1: unknown option objective.bata;"),
+        ([], {"alpha": 2}, "--alpha: option alpha:"),
+        (["alpha=3"], {"alpha": 2}, "--set alpha=3: option alpha:"),
+        ([], {"objective.beta": -1}, "option objective.beta:"),
+    ],
+)
+def test_a_complaint_names_where_the_value_came_from(tmp_path, overrides, values, told):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text("[objective]\nbeta = 0.3\n")
+    with pytest.raises(ConfigError) as error:
+        load_config(RunConfig, recipe, overrides, values, {"alpha": "--alpha"})
+    assert str(error.value).startswith(told)
+
+
+def test_a_mistake_of_the_recipe_beside_good_flags_is_the_recipes(tmp_path):
+    recipe = tmp_path / "r.toml"
+    recipe.write_text('[user_model]\ntype = "lowrank"\n')
+    with pytest.raises(ConfigError) as error:
+        load_config(RunConfig, recipe, ["user_model.tokens=3"], {"alpha": 0.3}, {"alpha": "--alpha"})
+    assert str(error.value).startswith(f"{recipe}: option user_model.type: found 'lowrank'")
+
+
 def test_unreadable_recipes(tmp_path):
     with pytest.raises(ConfigError, match=r"no recipe at .*none\.toml"):
         load_config(RunConfig, tmp_path / "none.toml")

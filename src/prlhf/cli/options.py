@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from prlhf.config import DataConfig
 
-__all__ = ["DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config"]
+__all__ = ["FLAGS", "DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config"]
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
 Recipe = Annotated[
@@ -39,10 +39,23 @@ OnBadRow = Annotated[
     ),
 ]
 
+FLAGS = {
+    "data.source": "--data",
+    "data.on_bad_row": "--on-bad-row",
+    "model.base": "--model",
+    "base": "--model",
+    "model.adapter": "--adapter",
+    "seed": "--seed",
+    "alpha": "--alpha",
+    "on_bad_row": "--on-bad-row",
+}
+"""The flags that set an option, by its name, for messages about a value that does not fit."""
+
 
 def data_config(values: Mapping[str, Any], overrides: list[str] | None) -> DataConfig:
     """The options of the data in commands that have no others: their names are those of a recipe, `data.` or not."""
     from prlhf.config import DataConfig, load_config
 
     given = {name: value for name, value in values.items() if value is not None}
-    return load_config(DataConfig, overrides=[text.removeprefix("data.") for text in overrides or ()], values=given)
+    texts = [text.removeprefix("data.") for text in overrides or ()]
+    return load_config(DataConfig, overrides=texts, values=given, flags=FLAGS)

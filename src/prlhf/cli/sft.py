@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from prlhf.cli.console import no_loading_bars
-from prlhf.cli.options import Folder, OnBadRow, Overrides, Recipe
+from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe
 
 __all__ = ["sft"]
 
@@ -34,7 +34,7 @@ def sft(
 
     given: dict[str, Any] = {"data.source": data, "base": model, "data.on_bad_row": on_bad_row}
     values = {name: value for name, value in given.items() if value is not None}
-    config = load_config(SftConfig, recipe, overrides or (), values)
+    config = load_config(SftConfig, recipe, overrides or (), values, FLAGS)
 
     no_loading_bars()
 

@@ -11,7 +11,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import Folder, OnBadRow, Overrides, Recipe
+from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -71,7 +71,7 @@ def _config(output: Path, recipe: Path | None, resume: bool, overrides: list[str
         recipe = output / "config.json"
         if not recipe.exists():
             raise CheckpointError(f"nothing to resume in {output} (no config.json); start without --resume")
-    return load_config(RunConfig, recipe, overrides, values)
+    return load_config(RunConfig, recipe, overrides, values, FLAGS)
 
 
 def _tell(result: TrainResult) -> None:

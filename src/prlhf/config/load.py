@@ -25,30 +25,35 @@ def load_config(
     recipe: str | Path | None = None,
     overrides: Iterable[str] = (),
     values: Mapping[str, Any] | None = None,
+    flags: Mapping[str, str] | None = None,
 ) -> C:
     """Build a `kind` from a `recipe`, then `values` (dotted keys), then `overrides` (`"objective.beta=0.5"`).
 
     A recipe is TOML, or the `config.json` of an earlier run. An override is a TOML value, `null`, or a bare string. One
-    that changes a `type` keeps of the recipe's options those that the new variant has too.
+    that changes a `type` keeps of the recipe's options those that the new variant has too. `flags` says what each of
+    the `values` is called where the user gave it (`--data`), for messages.
 
     Raises:
         ConfigError: a file that is not TOML, an unknown option (the message names the nearest), or a value that does
-            not fit.
+            not fit; the message begins with where the value came from.
     """
     options = Options(kind)
     tree = {} if recipe is None else _read(Path(recipe))
+    sources: list[tuple[str, str]] = [] if recipe is None else [("", f"{recipe}: ")]  # dotted key, from where; in order
     for key, value in (values or {}).items():
         _put(tree, key, value, options)
+        sources.append((key, f"{flags[key]}: " if flags and key in flags else ""))
     for text in overrides:
         key, equals, value = text.partition("=")
         if not equals:
             raise ConfigError(f"an override is written key=value, as in objective.beta=0.5; found {text!r}")
         _put(tree, key.strip(), _parse(value.strip()), options)
+        sources.append((key.strip(), f"--set {text}: "))
     try:
         return kind.model_validate(tree)
     except ValidationError as e:
-        where = "" if recipe is None else f"{recipe}: "
-        raise ConfigError("\n".join(where + _explain(options, error) for error in e.errors())) from e
+        lines = [_source(options, error, sources) + _explain(options, error) for error in e.errors()]
+        raise ConfigError("\n".join(lines)) from e
 
 
 def _read(recipe: Path) -> dict[str, Any]:
@@ -89,6 +94,15 @@ def _put(tree: dict[str, Any], key: str, value: Any, options: Options) -> None:
         for name in [name for name in tree if name not in shared]:
             del tree[name]
     tree[last] = value
+
+
+def _source(options: Options, error: Any, sources: list[tuple[str, str]]) -> str:
+    """Where the value of a complaint came from: what was given last for its option, or for a table around it."""
+    place = options.place(error["loc"])
+    if error["type"] == "union_tag_invalid":
+        place += ".type"
+    held = [source for key, source in sources if not key or f"{place}.".startswith(f"{key}.")]
+    return held[-1] if held else ""
 
 
 def _explain(options: Options, error: Any) -> str:
