@@ -25,7 +25,12 @@ def base_folder(tmp_path_factory: pytest.TempPathFactory):
     made: dict[str, Path] = {}
 
     def folder(
-        architecture: str = "llama", *, bos: bool = True, chat: bool = False, dtype: torch.dtype = torch.float32, **options
+        architecture: str = "llama",
+        *,
+        bos: bool = True,
+        chat: bool = False,
+        dtype: torch.dtype = torch.float32,
+        **options,
     ):
         key = "-".join(map(str, (architecture, bos, chat, dtype, *sum(options.items(), ())))).replace(".", "-")
         if key not in made:

@@ -82,6 +82,13 @@ def test_in_context_uses_the_users_own_last_votes_of_training(lm, shown):
     assert (relative.name, raw.name) == ("in_context_relative", "in_context_raw")
 
 
+def test_in_context_never_tells_the_vote_that_is_asked_about(lm, shown):
+    train = [vote(n) for n in range(4)]
+    in_context(lm, train, [vote(3), vote(3, chosen="no", rejected="yes, it is")], np.array([True, True]), votes=2)
+    for text in shown[0]:  # the last votes before it instead, whichever way it went
+        assert "Question 3?" not in text and "Question 2?" in text and "Question 1?" in text
+
+
 def test_in_context_keeps_the_users_text_in_both(lm, shown):
     asked = [vote(10, user_text="I am ann.")]
     relative, raw = in_context(lm, [vote(1)], asked, np.array([True]))

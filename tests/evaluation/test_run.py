@@ -157,7 +157,14 @@ def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
         "56 comparisons from",
     ):
         assert text in page
-    assert page.count("<img") == 2
+    assert page.count("<img") == 2 and "While training" not in page
+
+
+def test_the_report_shows_learning_curves_of_a_run_that_has_them(found, tmp_path):
+    metrics = tmp_path / "metrics.jsonl"
+    metrics.write_text('{"step": 1, "eval_accuracy_seen": 0.5}\n{"step": 2, "eval_accuracy_seen": 0.75}\n')
+    page = replace(found, curves=metrics).report().save(tmp_path / "report.html").read_text("utf8")
+    assert "While training" in page and page.count("<img") == 3
 
 
 def test_other_data_are_taken_whole_and_known_rows_reported(run, log, config):

@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 from pathlib import Path
 
 import pytest
@@ -219,3 +220,29 @@ def test_an_unfinished_run_says_how_to_go_on(tmp_path):
 def test_a_plain_model_is_told_from_a_personal_one(base_folder):
     with pytest.raises(CheckpointError, match="holds a plain model, without users"):
         PersonalizedLM.from_pretrained(base_folder())
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_kill_between_the_two_renames_loses_no_model(base_folder, tmp_path, monkeypatch, caplog, first):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann"])
+    folder = tmp_path / "model"
+    if not first:
+        lm.save_pretrained(folder)
+        lm.add_users(["bob"])
+    monkeypatch.setattr("prlhf.lm.checkpoint.shutil.rmtree", lambda *a, **k: None)  # nothing tidies up after a kill
+    rename = os.replace
+
+    def killed(a, b):
+        if Path(b) == folder:
+            raise KeyboardInterrupt
+        rename(a, b)
+
+    monkeypatch.setattr("prlhf.lm.checkpoint.os.replace", killed)
+    with pytest.raises(KeyboardInterrupt):
+        lm.save_pretrained(folder)
+    assert not folder.exists() and (tmp_path / ".model.old").exists() is not first
+    monkeypatch.undo()
+    assert len(PersonalizedLM.from_pretrained(folder).users) == len(lm.users)
+    assert "taken from .model.writing" in caplog.text
+    lm.save_pretrained(folder)  # and the next one is as any other
+    assert len(PersonalizedLM.from_pretrained(folder).users) == len(lm.users)

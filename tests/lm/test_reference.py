@@ -175,11 +175,11 @@ def test_a_killed_pass_goes_on_with_the_same_batches(base_folder, tmp_path, coun
 def test_two_runs_share_a_cache(base_folder, tmp_path):
     lm = fresh(base_folder())
     encoded = encode(lm)
-    first = reference.ReferenceCache(tmp_path, lm.base_fingerprint)
+    first = reference.ReferenceCache(tmp_path, f"{lm.base_fingerprint}-plain")
     reference_logprobs(lm, encoded[:4], cache=tmp_path)
     first.values[bytes(16)] = (1.0, 2.0)
     first.write()
-    assert len(reference.ReferenceCache(tmp_path, lm.base_fingerprint).values) == 5
+    assert len(reference.ReferenceCache(tmp_path, f"{lm.base_fingerprint}-plain").values) == 5
 
 
 def test_what_is_not_finite_is_not_remembered(base_folder, tmp_path):
@@ -234,5 +234,13 @@ def test_autocast_has_a_cache_of_its_own(base_folder, tmp_path, counted):
     assert np.array_equal(reference_logprobs(lm, few, cache=tmp_path), full)
     assert counted == [2, 2]
     assert {f.name for f in tmp_path.iterdir()} == {
-        f"reference-{lm.base_fingerprint}{kind}.safetensors" for kind in ("", "-bfloat16")
+        f"reference-{lm.base_fingerprint}-plain{kind}.safetensors" for kind in ("", "-bfloat16")
     }
+
+
+def test_each_layout_has_a_cache_of_its_own(base_folder, tmp_path, counted):
+    lm = fresh(base_folder())
+    few = encode(lm, LOG[:2])
+    for layout in ("plain", "packed", "packed"):
+        reference_logprobs(lm, few, layout=layout, cache=tmp_path)
+    assert counted == [2, 2]

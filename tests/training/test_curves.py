@@ -7,6 +7,7 @@ import pytest
 
 from prlhf.config import Individual, ModelConfig, RunConfig, TrainingConfig
 from prlhf.data import Log, Split
+from prlhf.evaluation.plots import CURVES
 from prlhf.evaluation.policy import score_policy
 from prlhf.lm import PersonalizedLM
 from prlhf.training.curves import LearningCurves
@@ -33,6 +34,7 @@ def test_the_figures_of_a_sample(curves):
     assert len(curves.data.comparisons) == 2
     h = score_policy(curves.lm, curves.data).h_specific
     assert found["accuracy_seen"] == pytest.approx(((h > 0) + 0.5 * (h == 0)).mean())
+    assert set(CURVES.values()) <= {f"eval_{name}" for name in found}  # as the Trainer logs them
     assert found["margin_seen"] == pytest.approx(h.mean())
     assert "accuracy_per_user_se" not in found  # two votes of one user
     groups = {c.group for c in curves.data.comparisons}

@@ -8,7 +8,7 @@ from prlhf.demo.study import Study
 from prlhf.demo.targets import Finding
 from prlhf.evaluation import Report, WinRate
 from prlhf.evaluation.by_user import per_user
-from prlhf.evaluation.plots import learning_curves, per_user_accuracy, profile_bars, read_curves, win_rate_bars
+from prlhf.evaluation.plots import CURVES, learning_curves, per_user_accuracy, profile_bars, read_curves, win_rate_bars
 from prlhf.evaluation.report import Answer, Picture, Section, SideBySide, Table, Verdict
 from prlhf.evaluation.scores import Scores
 
@@ -61,9 +61,7 @@ def _users(study: Study) -> Section:
     beta = study.config.objective.beta
     own = per_user(Scores.load(study.folder / "personal" / "scores.parquet"), beta)
     pooled = per_user(Scores.load(study.folder / "pooled" / "scores.parquet"), beta)
-    names = {"own row": "eval_accuracy_seen", "generic row": "eval_accuracy_generic"}
-    names["somebody else's row"] = "eval_accuracy_permuted"
-    curves = read_curves(study.folder / "personal" / "metrics.jsonl", names)
+    curves = read_curves(study.folder / "personal" / "metrics.jsonl", CURVES)
     pictures = [
         Picture(per_user_accuracy(own, pooled), "accuracy of every user", ""),
         Picture(profile_bars(study.by_profile), "accuracy by profile", ""),

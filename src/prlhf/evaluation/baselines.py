@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -130,15 +131,16 @@ def in_context(
 ) -> list[Baseline]:
     """The reference with the user's last votes of `train` in its prompt: relative to without, and raw.
 
-    At most `votes` of them, as many as fit into `model.max_prompt_tokens` and the model's context; for somebody without
-    votes in `train` the prompt stays as it is. A user's text stays in the prompt in both.
+    A vote on the very pair that is asked about is never told. At most `votes` of the others, as many as fit into
+    `model.max_prompt_tokens` and the model's context; for somebody without votes in `train` the prompt stays as it is.
+    A user's text stays in the prompt in both.
     """
     history: defaultdict[str, list[Comparison]] = defaultdict(list)
     for vote in train:
         if vote.user is not None:
             history[vote.user].append(vote)
-    past = {user: past_votes(own, user, votes) for user, own in history.items()}
-    texts = [_context(lm, past.get(c.user or "", []), c) for c in comparisons]
+    past = {user: [(v.pair_key, v) for v in past_votes(own, user)] for user, own in history.items()}
+    texts = [_context(lm, _before(past.get(c.user or "", []), c, votes), c) for c in comparisons]
     if texts == [c.user_text for c in comparisons]:
         why = "no user of these comparisons has votes in training that fit into the prompt"
         return [Baseline(name, missing=why) for name in ("in_context_relative", "in_context_raw")]
@@ -148,6 +150,11 @@ def in_context(
         Baseline("in_context_relative", _prompted(comparisons, seen, told - plain, np.zeros(len(told)))),
         Baseline("in_context_raw", _prompted(comparisons, seen, told, plain)),
     ]
+
+
+def _before(past: Sequence[tuple[str, Comparison]], c: Comparison, count: int) -> list[Comparison]:
+    """The last `count` votes on other pairs than that of `c`, oldest first."""
+    return list(islice((vote for key, vote in reversed(past) if key != c.pair_key), count))[::-1]
 
 
 def _context(lm: PersonalizedLM, votes: Sequence[Comparison], c: Comparison) -> str | None:

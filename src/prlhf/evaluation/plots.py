@@ -28,6 +28,7 @@ from prlhf.evaluation.by_user import PerUser
 from prlhf.evaluation.winrate import WinRate
 
 __all__ = [
+    "CURVES",
     "Curve",
     "learning_curves",
     "per_user_accuracy",
@@ -186,6 +187,14 @@ class Curve:
     y: Sequence[float]
     low: Sequence[float] | None = None
     high: Sequence[float] | None = None
+
+
+CURVES = {
+    "own row": "eval_accuracy_seen",
+    "generic row": "eval_accuracy_generic",
+    "somebody else's row": "eval_accuracy_permuted",
+}
+"""What a run's learning curves show: label -> key in metrics.jsonl."""
 
 
 def read_curves(path: str | os.PathLike[str], names: Mapping[str, str], x: str = "step") -> dict[str, Curve]:

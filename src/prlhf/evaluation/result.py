@@ -31,7 +31,6 @@ HEADLINES = {
     "permutation_drop": "own row - somebody else's row",
     "log_loss_seen": "log-loss, own row",
 }
-CURVES = {"own row": "accuracy_seen", "generic row": "accuracy_generic", "somebody else's row": "accuracy_permuted"}
 
 
 @dataclass(frozen=True)
@@ -175,7 +174,7 @@ class Evaluation:
         return Section("Profiles", items=[Picture(profile_bars(values), "Accuracy by hidden profile")])
 
     def _learning(self) -> list[Section]:
-        from prlhf.evaluation.plots import learning_curves, read_curves
+        from prlhf.evaluation.plots import CURVES, learning_curves, read_curves
 
         if self.curves is None or not self.curves.exists():
             return []

@@ -34,7 +34,17 @@ from prlhf.users import UserIndex, UserModel, load_users, save_users
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["MARKER", "Parts", "is_checkpoint", "load", "replace_folder", "resume_command", "save", "unfinished"]
+__all__ = [
+    "MARKER",
+    "Parts",
+    "is_checkpoint",
+    "load",
+    "recover",
+    "replace_folder",
+    "resume_command",
+    "save",
+    "unfinished",
+]
 
 logger = logging.getLogger(__name__)
 FORMAT = 1
@@ -58,8 +68,11 @@ def is_checkpoint(folder: Path) -> bool:
 
 
 def replace_folder(new: Path, folder: Path) -> None:
-    """Rename a finished folder to its place; what stood there is moved aside first and deleted after."""
-    old = folder.with_name(f".{folder.name}.old")
+    """Rename a finished folder to its place; what stood there is moved aside first and deleted after.
+
+    A kill between the two renames leaves no `folder`, but both of the others: see `recover`.
+    """
+    old = _old(folder)
     shutil.rmtree(old, ignore_errors=True)
     if folder.exists():
         os.replace(folder, old)
@@ -67,11 +80,28 @@ def replace_folder(new: Path, folder: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def recover(folder: Path) -> None:
+    """Where a kill left no `folder`: put in its place what was about to come there, or else what had been there."""
+    for held in (_aside(folder), _old(folder)):
+        if not folder.exists() and is_checkpoint(held):
+            os.replace(held, folder)
+            logger.warning("%s was being replaced when something stopped it; taken from %s", folder, held.name)
+
+
+def _aside(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.writing")
+
+
+def _old(folder: Path) -> Path:
+    return folder.with_name(f".{folder.name}.old")
+
+
 def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
     """Write `lm` aside and rename it to `folder`."""
+    recover(folder)
     if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
-    aside = folder.with_name(f".{folder.name}.writing")
+    aside = _aside(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -136,6 +166,7 @@ def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
 def _find(folder: str | Path) -> Path:
     path = Path(folder).expanduser()
     for candidate in (path, path / "model"):
+        recover(candidate)
         if is_checkpoint(candidate):
             return candidate
     if path.exists():

@@ -27,7 +27,7 @@ from transformers import (
 
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm.decoding import Draw, NoRepeatNGram, RepetitionPenalty, StopTexts
-from prlhf.lm.reference import _as_reference
+from prlhf.lm.reference import as_reference
 from prlhf.lm.requests import Generation, GenerationOptions, Request, requests
 
 if TYPE_CHECKING:
@@ -89,7 +89,7 @@ def respond(
     lengths = [len(ids) for ids, _ in rendered]
     batches = _batches(lengths, options.max_new_tokens, lm.template.context, batch_size)
     out: dict[int, Generation] = {}
-    with _as_reference(lm) if reference else _answering(lm):
+    with as_reference(lm) if reference else _answering(lm):
         decoder = _Decoder(lm, options, seed, lm.template.context, streamer, criteria)
         for at in progress(range(len(batches)), "generating"):
             part = batches[at]

@@ -30,7 +30,7 @@ from prlhf.lm.template import Encoded
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["ReferenceCache", "default_cache", "reference_logprobs"]
+__all__ = ["ReferenceCache", "as_reference", "default_cache", "reference_logprobs"]
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[Iterable[int], str], Iterable[int]]
@@ -109,7 +109,7 @@ def reference_logprobs(
     missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
     todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))
     starts = range(0, len(todo), batch_size)
-    with _as_reference(lm):
+    with as_reference(lm):
         for done, start in enumerate(progress(starts, "reference"), 1):
             part = todo[start : start + batch_size]
             logps = pair_logprobs(lm, [c for _, c in part], [[-1]] * len(part), layout)
@@ -129,7 +129,7 @@ def _autocast(lm: PersonalizedLM) -> str:
 
 
 @contextmanager
-def _as_reference(lm: PersonalizedLM) -> Iterator[None]:
+def as_reference(lm: PersonalizedLM) -> Iterator[None]:
     """`lm` is the reference for a while: LoRA off, no dropout, no gradients; or the base, loaded again."""
     training, own = lm.training, lm.model
     lm.eval()

@@ -20,13 +20,6 @@ from prlhf.training.run import Run
 
 __all__ = ["finish", "score"]
 
-CURVES = {
-    "own row": "eval_accuracy_seen",
-    "generic row": "eval_accuracy_generic",
-    "somebody else's row": "eval_accuracy_permuted",
-}
-"""Label -> key in metrics.jsonl."""
-
 
 def finish(
     lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None
@@ -59,7 +52,7 @@ def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: 
 
 def _plot(run: Run, users: PerUser | None) -> None:
     """`plots/`: what there is to show."""
-    curves = plots.read_curves(run.metrics, CURVES) if run.metrics.exists() else {}
+    curves = plots.read_curves(run.metrics, plots.CURVES) if run.metrics.exists() else {}
     if curves:
         plots.save(plots.learning_curves(curves), run.plots / "learning_curves.png")
     if users is not None and users.seen.any():

@@ -8,9 +8,9 @@ For a row `w` of the table with gradient `g` in this batch (s entries, c = numbe
     w = w - lr * u * (g/u) / (sqrt(v / (1 - beta2^c)) + eps)
 
 so a comparison of weight 1/6 moves its user a sixth as far as one of weight 1, although v takes out the size of g. That
-is Adam without momentum, with one second moment per row as in the row-wise Adagrad and Adam of recommender systems. Rows
-outside the batch keep weights and state, so a step costs as much as its batch, whatever the table's size;
-momentum would move them. The state is two numbers a row.
+is Adam without momentum, with one second moment per row as in the row-wise Adagrad and Adam of recommender systems.
+Rows outside the batch keep weights and state, so a step costs as much as its batch, whatever the table's size; momentum
+would move them. The state is two numbers a row.
 """
 
 from __future__ import annotations

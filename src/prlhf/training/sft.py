@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import shutil
 import tempfile
 from collections.abc import Sequence
@@ -15,6 +14,7 @@ from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from prlhf.config import ModelConfig, SftConfig
 from prlhf.errors import CheckpointError
+from prlhf.lm.checkpoint import replace_folder
 from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.arguments import training_arguments
@@ -149,9 +149,7 @@ def _save(model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, floa
         tokenizer.save_pretrained(aside)
         write_card(aside, model, tokenizer, config, numbers)
         aside.chmod(0o755)  # mkdtemp's folder is closed to others
-        if output.exists():
-            shutil.rmtree(output)
-        os.replace(aside, output)
+        replace_folder(aside, output)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return output
