@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["Comparison", "Message", "Prompt", "User", "prompt_text"]
+__all__ = ["ROLES", "Comparison", "Message", "Prompt", "User", "prompt_text"]
 
-Role = Literal["system", "user", "assistant", "tool"]
+ROLES = ("system", "developer", "user", "assistant", "tool")
+"""Who speaks in a conversation."""
 
 
 @dataclass(frozen=True, slots=True)
 class Message:
-    """One turn of a conversation."""
+    """One turn of a conversation; `role` is one of `ROLES`."""
 
     role: str
     content: str

@@ -10,7 +10,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prlhf.cli.main import app
-from prlhf.config import Individual, LowRank, ModelConfig, RunConfig, Uniform
+from prlhf.config import Individual, LowRank, ModelConfig, RunConfig, Uniform, load_config
 from prlhf.evaluation import Scores, summarise
 from prlhf.lm import PersonalizedLM
 from prlhf.types import Comparison, Message
@@ -80,6 +80,14 @@ def test_resume_without_a_run(calls, tmp_path):
 def test_unknown_set_key_suggests_the_nearest(calls, tmp_path):
     done = RUN.invoke(app, ["train", "-o", str(tmp_path / "x"), "--set", "objective.bata=1"])
     assert done.exit_code == 2 and "did you mean objective.beta?" in done.stderr and not calls
+
+
+def test_an_option_without_a_flag_is_found_in_the_help_that_its_error_names():
+    wrong = RUN.invoke(app, ["train", "-o", "x", "--lr", "3"])
+    assert wrong.exit_code == 2 and "train --help" in wrong.stderr
+    text = " ".join(RUN.invoke(app, ["train", "--help"], env={"COLUMNS": "100", "NO_COLOR": "1"}).stdout.split())
+    assert "--set training.learning_rate=1e-4" in text
+    load_config(RunConfig, overrides=["training.learning_rate=1e-4"])
 
 
 def test_a_flag_that_does_not_fit_is_named_rather_than_the_recipe(calls, tmp_path):

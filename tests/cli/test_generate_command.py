@@ -68,7 +68,12 @@ def test_files_and_going_on(run, folder, tmp_path):
     words = [folder, "--prompts", str(prompts), "--users", str(users), "--output", str(out), "--batch-size", "1"]
     done = run(*words)
     assert done.exit_code == 0, done.output
-    assert "2 answers written" in done.stdout and "('zoe')" in done.stderr
+    assert "2 answers written" in done.stdout
+    assert "note: 1 user is not in the user table: the generic user answers ('zoe')" in done.stderr
+    users.write_text("yan\nzoe\n")
+    strangers = run(folder, "--prompts", str(prompts), "--users", str(users))
+    assert "note: 2 users are not in the user table: the generic user answers ('yan', 'zoe')" in strangers.stderr
+    users.write_text("ann\nzoe\n")
     whole = out.read_text()
     out.write_text(whole[:-9])
     again = run(*words)

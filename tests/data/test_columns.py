@@ -63,6 +63,11 @@ def test_unread_columns_in_one_line():
     assert many.endswith("x11, and 8 more.") and "\n" not in many
 
 
+@pytest.mark.parametrize("name", ["when", "time", "date", "created_at", "When"])
+def test_a_time_of_another_name(name):
+    assert f"did you mean timestamp? (--set data.columns.timestamp={name})" in unread({}, ["chosen", "rejected", name])
+
+
 def test_unread_columns_are_in_the_notes(tmp_path):
     path = tmp_path / "a.csv"
     path.write_text("prompt,chosen,rejected,user_id,comment,weights\np,a,b,u,x,2\n")

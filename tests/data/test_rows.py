@@ -7,7 +7,7 @@ import pytest
 from prlhf.config import DataConfig
 from prlhf.data import load_comparisons
 from prlhf.errors import ConfigError, DataError
-from prlhf.types import Message
+from prlhf.types import ROLES, Message
 
 U, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
 B, S = {"role": "assistant", "content": "Hm"}, {"role": "system", "content": "Be kind."}
@@ -255,3 +255,12 @@ def test_config_and_keywords_agree(tmp_path):
     by_config = load_comparisons(DataConfig(source=str(path), rankings="comparison"))
     assert by_config.comparisons == load_comparisons(path, rankings="comparison").comparisons
     assert by_config.comparisons[0].weight == 1.0
+
+
+@pytest.mark.parametrize("role", ROLES)
+def test_every_role_of_a_message_is_read(tmp_path, role):
+    prompt = [{"role": role, "content": "c"}, {"role": "user", "content": "q"}]
+    (tmp_path / "a.jsonl").write_text(json.dumps({"prompt": prompt, "chosen": "a", "rejected": "b"}))
+    (found,) = load_comparisons(tmp_path / "a.jsonl").comparisons
+    assert found.prompt == (Message(role, "c"), Message("user", "q"))
+    assert "developer" in ROLES  # of newer chat models

@@ -143,9 +143,8 @@ def _tell_unknown(lm: PersonalizedLM, questions: list[Question]) -> None:
     unknown = [i for i, known in zip(ids, lm.users.known(ids), strict=True) if not known]
     if unknown:
         shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        typer.echo(
-            f"note: {len(unknown)} users are not in the user table: the generic user answers ({shown})", err=True
-        )
+        many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
+        typer.echo(f"note: {many} not in the user table: the generic user answers ({shown})", err=True)
 
 
 def _print(

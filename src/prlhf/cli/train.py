@@ -49,6 +49,7 @@ def train(
     """Train one language model that answers each user of a preference log.
 
     Options come from the recipe, then from the flags, then from --set; all of them are listed in docs/training.md.
+    Those without a flag of their own are given with --set, as the learning rate: --set training.learning_rate=1e-4.
     """
     given = {"data.source": data, "model.base": model, "model.adapter": adapter, "seed": seed, "alpha": alpha}
     given["data.on_bad_row"] = on_bad_row

@@ -23,7 +23,7 @@ _OTHER_NAMES = {  # only for hints: what the same thing is often called
     "tie": ("ties", "is_tie", "tied", "draw"),
     "user_text": ("persona", "profile", "user_profile"),
     "weight": ("weights", "confidence"),
-    "timestamp": ("time", "date", "created_at"),
+    "timestamp": ("time", "when", "date", "datetime", "created_at", "created"),
 }
 _SHOWN = 12
 

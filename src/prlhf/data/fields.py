@@ -8,11 +8,9 @@ from collections.abc import Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
-from prlhf.types import Message
+from prlhf.types import ROLES, Message
 
 __all__ = ["BadField", "BadRow", "Interner", "parse_cell"]
-
-ROLES = ("system", "developer", "user", "assistant", "tool")
 
 
 class BadRow(Exception):

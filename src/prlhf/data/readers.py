@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shlex
 from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -136,10 +137,22 @@ def _csv(path: Path, wanted: Collection[str] | None) -> Table:
     header = next(rows, None)
     if header is None:
         raise DataError(f"{path}: empty, expected a header line with the names of the columns")
+    _check_separator(path, header, delimiter)
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
         raise DataError(f"{path}: the header names a column twice: {', '.join(twice)}")
     return Table(str(path), _csv_rows(header, rows), columns=tuple(header), cells=True)
+
+
+def _check_separator(path: Path, header: list[str], delimiter: str) -> None:
+    """An error where one column holds the names of several."""
+    other = next((c for c in ";\t|," if c != delimiter and len(header) == 1 and c in header[0]), None)
+    if other is not None:
+        names = {";": "';'", "\t": "tabs", "|": "'|'", ",": "commas"}
+        raise DataError(
+            f"{path}: looks separated by {names[other]} (the header is {header[0]!r:.80}), expected "
+            f"{names[delimiter]}: commas in .csv, tabs in .tsv; save it anew or rename it"
+        )
 
 
 def _csv_records(path: Path, delimiter: str) -> Iterator[list[str]]:
@@ -152,10 +165,26 @@ def _csv_records(path: Path, delimiter: str) -> Iterator[list[str]]:
                 record = next(reader)
             except StopIteration:
                 return
-            except (csv.Error, UnicodeDecodeError) as e:
-                raise DataError(f"{path}, after line {reader.line_num}: not CSV in UTF-8 ({e})") from e
+            except UnicodeDecodeError as e:
+                raise DataError(_not_utf8(path)) from e
+            except csv.Error as e:
+                raise DataError(f"{path}, after line {reader.line_num}: not CSV ({e})") from e
             if record:
                 yield record
+
+
+def _not_utf8(path: Path) -> str:
+    """Which line of a text file is the first that is not UTF-8, and how to convert the file."""
+    with path.open("rb") as file:
+        number, line = next(
+            (n, line) for n, line in enumerate(file, 1) if line.decode("utf8", "ignore").encode("utf8") != line
+        )
+    guess = "UTF-16" if number == 1 and line[:2] in (b"\xff\xfe", b"\xfe\xff") else "WINDOWS-1252"
+    convert = f"iconv -f {guess} -t UTF-8 {shlex.quote(path.name)} > utf8{path.suffix}"
+    return (
+        f"{path}, line {number}: found a byte that is not UTF-8, expected a file in UTF-8; convert it, as with "
+        f"{convert} (if it is {guess}), or save it as “CSV UTF-8” in a spreadsheet"
+    )
 
 
 def _csv_rows(header: list[str], records: Iterator[list[str]]) -> Iterator[RawRow]:
