@@ -1,6 +1,8 @@
 """What the pages say can be done: commands parse, recipes exist, links lead somewhere."""
 
+import argparse
 import re
+import runpy
 import shlex
 from pathlib import Path
 
@@ -110,3 +112,33 @@ def test_every_page_is_in_the_index():
     index = (ROOT / "docs" / "README.md").read_text(encoding="utf8")
     missing = [path.name for path in PAGES if path.parent.name == "docs" and path.name not in index]
     assert missing == ["README.md"] or not missing
+
+
+SCRIPTS = sorted(
+    {
+        found
+        for page in PAGES
+        for found in re.findall(r"python ((?:benchmarks|examples)/[^`\n#]+)", page.read_text("utf8"))
+    }
+)
+
+
+@pytest.mark.parametrize("line", SCRIPTS)
+def test_a_script_takes_the_options_that_a_page_gives_it(line, monkeypatch):
+    path, *options = shlex.split(line)
+    parse = argparse.ArgumentParser.parse_args
+
+    class Parsed(Exception):
+        pass
+
+    def only_parse(self, *_):
+        parse(self, options)  # exits where they do not fit
+        raise Parsed
+
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    script = runpy.run_path(str(ROOT / path))
+    if "argparse" in script:
+        with pytest.raises(Parsed):
+            script["main"]()
+    else:
+        assert not options
