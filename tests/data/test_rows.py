@@ -6,6 +6,8 @@ import pytest
 
 from prlhf.config import DataConfig
 from prlhf.data import load_comparisons
+from prlhf.data.readers import open_table
+from prlhf.data.rows import convert
 from prlhf.errors import ConfigError, DataError
 from prlhf.types import ROLES, Message
 
@@ -255,6 +257,14 @@ def test_config_and_keywords_agree(tmp_path):
     by_config = load_comparisons(DataConfig(source=str(path), rankings="comparison"))
     assert by_config.comparisons == load_comparisons(path, rankings="comparison").comparisons
     assert by_config.comparisons[0].weight == 1.0
+
+
+def test_a_bad_row_leaves_no_file_open(tmp_path):
+    (tmp_path / "a.jsonl").write_text('{"prompt": 3}\n{"prompt": 4}\n')
+    table = open_table(tmp_path / "a.jsonl")
+    with pytest.raises(DataError):
+        convert(table)
+    assert next(table.rows, None) is None
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shlex
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,6 +28,11 @@ class Table:
     """The columns, where the format declares them (CSV, Parquet, `datasets`)."""
     cells: bool = False
     """Whether every value is a text cell that still has to be parsed (CSV)."""
+
+    def close(self) -> None:
+        """Close the file before its last row was read, as after an error."""
+        if isinstance(self.rows, Generator):
+            self.rows.close()
 
 
 def open_table(path: Path, wanted: Collection[str] | None = None) -> Table:

@@ -47,6 +47,7 @@ def convert(
         except BadRow as e:
             message = f"{table.name}, row {number}: {e}"
             if on_bad_row == "stop":
+                table.close()
                 raise DataError(message if isinstance(e, _NoColumn) else message + SKIP_HINT) from e
             reader.bad.append(message)
     return reader.finish()
