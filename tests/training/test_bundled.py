@@ -3,12 +3,13 @@
 import statistics
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from prlhf.config import SftConfig, load_config
-from prlhf.data.planted import PlantedUser, World, is_answer, questions, read_levels, sft_rows, win_rate
+from prlhf.data.planted import PlantedUser, World, is_answer, questions, read_levels, sft_rows, utility
 from prlhf.lm.loading import BUNDLED
 
 FOLDER = BUNDLED["planted"]
@@ -80,4 +81,5 @@ def test_plain_samples_vary_on_every_axis(plain):
 def test_it_follows_a_profile_in_words(sample, plain):
     user = PlantedUser("u", (40, -30, -30))
     told = sample([f"{user.text}\n\n{prompt}" for prompt in World().test_prompts[:60]])
-    assert win_rate(user, told, plain[:60]).rate > 0.85
+    gains = [utility(user, a) - utility(user, b) for a, b in zip(told, plain[:60], strict=True)]
+    assert sum(0.5 + 0.5 * np.sign(g) for g in gains) / 60 > 0.85

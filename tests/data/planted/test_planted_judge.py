@@ -2,7 +2,7 @@ import itertools
 
 import pytest
 
-from prlhf.data.planted import PlantedUser, World, answer, is_answer, questions, read_levels, utility, win_rate
+from prlhf.data.planted import PlantedUser, World, answer, is_answer, questions, read_levels, utility
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import SLOTS
 from prlhf.data.planted.judge import MAX_WORDS, NOT_AN_ANSWER
@@ -68,12 +68,3 @@ def test_utility_by_hand():
     user = PlantedUser("u", (50, -30, 20))
     # 0.5 (4-2)/2 - 0.3 (1-2)/2 + 0.2 (2-2)/2 = 0.5 + 0.15 + 0
     assert utility(user, answer(questions()[0], (4, 1, 2), Draw(0))) == pytest.approx(0.65)
-
-
-def test_win_rate_by_hand():
-    high, middle, low = (answer(questions()[0], (level, 2, 2), Draw(level)) for level in (4, 2, 0))
-    found = win_rate(EXPERT, [high, middle, low, ""], [low, middle, middle, low])
-    assert found == (1, 1, 2)
-    assert found.rate == 1.5 / 4
-    with pytest.raises(ValueError, match="shorter"):
-        win_rate(EXPERT, [high, low], [low])

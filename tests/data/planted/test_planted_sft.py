@@ -1,8 +1,9 @@
 from collections import Counter
 
+import numpy as np
 import pytest
 
-from prlhf.data.planted import PlantedUser, World, is_answer, questions, read_levels, sft_rows, win_rate
+from prlhf.data.planted import PlantedUser, World, is_answer, questions, read_levels, sft_rows, utility
 from prlhf.errors import ConfigError
 
 ROWS = list(sft_rows(4000))
@@ -42,7 +43,9 @@ def test_answers_to_a_profile_follow_it(axis, pole):
     user = PlantedUser("u", tuple(percents))
     told = [r["completion"] for r in TOLD if r["prompt"].startswith(user.text)]
     assert len(told) > 80
-    assert win_rate(user, told, [r["completion"] for r in PLAIN[: len(told)]]).rate > 0.8
+    plain = [r["completion"] for r in PLAIN[: len(told)]]
+    gains = [utility(user, a) - utility(user, b) for a, b in zip(told, plain, strict=True)]
+    assert sum(0.5 + 0.5 * np.sign(g) for g in gains) / len(told) > 0.8
     other = (axis + 1) % 3
     assert len({read_levels(text)[other] for text in told}) == 5  # free where the profile says nothing
 

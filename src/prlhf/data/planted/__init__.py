@@ -1,7 +1,7 @@
 """The planted world: a generated preference log whose truth is known, with an exact judge. Free of torch."""
 
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, TOPICS, Levels, Question, answer, questions
-from prlhf.data.planted.judge import NOT_AN_ANSWER, WinRate, is_answer, read_levels, utility, win_rate
+from prlhf.data.planted.judge import NOT_AN_ANSWER, is_answer, read_levels, utility
 from prlhf.data.planted.profiles import MAJORITY, PlantedUser, population, profile_text
 from prlhf.data.planted.sft import sft_rows
 from prlhf.data.planted.world import World
@@ -16,7 +16,6 @@ __all__ = [
     "Levels",
     "PlantedUser",
     "Question",
-    "WinRate",
     "World",
     "answer",
     "is_answer",
@@ -26,5 +25,4 @@ __all__ = [
     "read_levels",
     "sft_rows",
     "utility",
-    "win_rate",
 ]

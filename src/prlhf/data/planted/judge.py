@@ -1,16 +1,14 @@
-"""The exact judge: reads the three levels from a text by rule, and says which of two texts a user prefers."""
+"""The exact judge: reads the three levels from a text by rule, and says what a text is worth to a user."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
 from functools import cache
-from typing import NamedTuple
 
 from prlhf.data.planted.grammar import SLOTS, Levels
 from prlhf.data.planted.profiles import PlantedUser
 
-__all__ = ["MAX_WORDS", "NOT_AN_ANSWER", "WinRate", "is_answer", "read_levels", "utility", "win_rate"]
+__all__ = ["MAX_WORDS", "NOT_AN_ANSWER", "is_answer", "read_levels", "utility"]
 
 NOT_AN_ANSWER = -2.0
 """Utility of a text that is no answer; the worst answer has -1, the best 1."""
@@ -56,22 +54,3 @@ def is_answer(text: str) -> bool:
 def utility(user: PlantedUser, text: str) -> float:
     """`sum_a weight_a (level_a - 2) / 2` in [-1, 1], or `NOT_AN_ANSWER`: worse than any answer for everybody."""
     return user.value(read_levels(text)) if is_answer(text) else NOT_AN_ANSWER
-
-
-class WinRate(NamedTuple):
-    """How often the first text was better, equal and worse."""
-
-    wins: int
-    ties: int
-    losses: int
-
-    @property
-    def rate(self) -> float:
-        """Wins with ties as half, of all."""
-        return (self.wins + self.ties / 2) / max(sum(self), 1)
-
-
-def win_rate(user: PlantedUser, texts_a: Sequence[str], texts_b: Sequence[str]) -> WinRate:
-    """Compare `texts_a[i]` with `texts_b[i]` in the eyes of `user`; the lengths must agree."""
-    gains = [utility(user, a) - utility(user, b) for a, b in zip(texts_a, texts_b, strict=True)]
-    return WinRate(sum(g > 0 for g in gains), sum(g == 0 for g in gains), sum(g < 0 for g in gains))
