@@ -1,6 +1,6 @@
 """What learns fastest at equal budget on the planted world: places of the user tokens, starts, user models.
 
-    python benchmarks/learning.py --output runs/learning [--comparisons 2400] [--only place,start,model,beta]
+    python benchmarks/learning.py --output runs/learning [--comparisons 2400] [--only place,told,start,model,beta]
 
 Every variant sees the same votes in the same order. Prints held-out accuracy with intervals over users; how often the
 variant's sampled answers are preferred to the SFT model's (ties half), and how many are no answers at all; and training
@@ -31,6 +31,10 @@ FAMILIES: dict[str, dict[str, list[str]]] = {
         "start": ["model.user_tokens_at=start"],
         "before_response": ["model.user_tokens_at=before_response"],
         "after_system (= start without a system message)": ["model.user_tokens_at=after_system"],
+    },
+    "told": {  # every prompt begins with its user's profile in words: the place of a system message
+        place: ["data.options={told=true}", f"model.user_tokens_at={place}"]
+        for place in ("start", "after_system", "before_response")
     },
     "start": {
         "individual, generic start": ["user_model.type=individual", "user_model.tokens=4"],
@@ -85,7 +89,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--comparisons", type=int, default=2400, help="training comparisons of each variant")
-    parser.add_argument("--only", default="place,start,model,beta")
+    parser.add_argument("--only", default="place,told,start,model,beta")
     parser.add_argument("--questions", type=int, default=3, help="held-out questions that every user asks")
     parser.add_argument("--seed", type=int, default=0)
     args = parser.parse_args()

@@ -1,6 +1,7 @@
 """`prlhf evaluate` as a command; but for the last test the evaluation itself is replaced."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -49,8 +50,7 @@ def calls(monkeypatch):
                 **{n: compared(n, a, b) for n in ("length", "in_context_relative")},
                 "oracle": Compared("oracle", missing="no truth"),
             },
-            against=compared("against", a, b) if options["against"] else None,
-            against_run="runs/b",
+            against={str(other): compared("another run", a, b) for other in options["against"]},
             notes=("something to know",),
             reading="40 comparisons from 40 rows.",
         )
@@ -74,7 +74,7 @@ def test_by_default_the_data_of_the_run_and_every_baseline(calls, run):
     assert options == {
         "split": None,
         "pooled": None,
-        "against": None,
+        "against": [],
         "baselines": list(BASELINES),
         "bootstrap": 1000,
     }
@@ -87,13 +87,16 @@ def test_by_default_the_data_of_the_run_and_every_baseline(calls, run):
         "40 rows",
     ):
         assert text in done.stdout
-    assert "the other run" not in done.stdout
+    assert "against" not in done.stdout
 
 
 @pytest.mark.parametrize("width", ["80", "100"])
 def test_systems_have_their_names_on_narrow_terminals(calls, run, width):
-    out = RUN.invoke(app, ["evaluate", str(run), "--against", "runs/b"], env={"COLUMNS": width}).stdout
-    for name in ("this run", "in_context_relative", "length", "the other run"):
+    long = "runs/a_folder_with_a_name_that_does_not_end"
+    out = RUN.invoke(
+        app, ["evaluate", str(run), "--against", "runs/b", "--against", long], env={"COLUMNS": width}
+    ).stdout
+    for name in ("this run", "in_context_relative", "length", "against runs/b", "against"):
         assert any(line.startswith(f"{name} ") for line in out.splitlines()), out
     assert "…" not in out and "this run minus it" in out
     assert all(len(line) <= int(width) for line in out.splitlines())
@@ -136,18 +139,30 @@ def test_other_data_other_run_and_files(calls, run):
     files = ["--json", str(out / "f.json"), "--report", str(out / "r.html")]
     other = run / "other.csv"
     other.write_text("question,chosen,rejected\n?,a,b\n")
-    more = ["--data", str(other), "--split", "all", "--against", "runs/b", "--set", "columns.prompt=question"]
+    more = [
+        "--data",
+        str(other),
+        "--split",
+        "all",
+        "--against",
+        "runs/b",
+        "--against",
+        "runs/c",
+        "--set",
+        "columns.prompt=question",
+    ]
     few = ["--baselines", "length, oracle", "--bootstrap", "20"]
     done = RUN.invoke(app, ["evaluate", str(run), *files, *more, *few], env=WIDE)
     assert done.exit_code == 0, done.output
     _, data, options = calls[0]
     assert data == DataConfig(source=str(other), columns={"prompt": "question"})
     assert "split" not in data.model_fields_set  # so that the split options of the run hold
-    assert (options["split"], str(options["against"]), options["bootstrap"]) == ("all", "runs/b", 20)
+    assert (options["split"], options["against"]) == ("all", [Path("runs/b"), Path("runs/c")])
+    assert options["bootstrap"] == 20
     assert options["baselines"] == ["length", "oracle"]
-    assert "the other run" in done.stdout
+    assert "against runs/b" in done.stdout and "against runs/c" in done.stdout
     made = json.loads((out / "f.json").read_text())
-    assert made["against"]["run"] == "runs/b" and made["baselines"]["oracle"]["missing"] == "no truth"
+    assert list(made["against"]) == ["runs/b", "runs/c"] and made["baselines"]["oracle"]["missing"] == "no truth"
     table = pq.read_table(out / "f.users.parquet")
     assert table["user"].to_pylist() == ["ann", "bob"] and "accuracy_length" in table.column_names
     assert (out / "r.html").read_text().startswith("<!doctype html>")

@@ -73,7 +73,7 @@ def run(tmp_path_factory, config, log):
 
 @pytest.fixture(scope="module")
 def found(run, tmp_path_factory):
-    return evaluate(run, bootstrap=200, cache=tmp_path_factory.mktemp("reference"), against=run)
+    return evaluate(run, bootstrap=200, cache=tmp_path_factory.mktemp("reference"), against=[run])
 
 
 def test_personal_tokens_beat_somebody_elses(found):
@@ -118,10 +118,14 @@ def test_the_truth_is_one_and_the_untrained_pooled_model_indifferent(found):
 
 
 def test_against_itself_there_is_no_difference(found, run):
-    assert found.against_run == str(run)
-    overall = found.against.difference.overall
+    overall = found.against[str(run)].difference.overall
     assert overall.accuracy.value == 0 and overall.users_equal == 8
     assert found.notes == ()
+
+
+def test_against_is_a_list(run):
+    with pytest.raises(ConfigError, match="expected a list of run folders"):
+        evaluate(run, against=str(run))
 
 
 def test_json_names_are_stable(found):
@@ -132,16 +136,17 @@ def test_json_names_are_stable(found):
     assert made["baselines"]["user_text"]["metrics"] is None
     assert made["baselines"]["length"]["difference"]["overall"]["accuracy"]["low"] is not None
     assert made["metrics"]["overall"]["accuracy_seen"]["users"] == 8
-    assert made["against"]["difference"]["overall"]["accuracy"]["value"] == 0
+    (other,) = made["against"].values()
+    assert other["difference"]["overall"]["accuracy"]["value"] == 0
     assert sum(p["accuracy_seen"]["users"] for p in made["profiles"].values()) == 8
 
 
-def test_a_row_a_user_with_the_baselines_beside(found, tmp_path):
+def test_a_row_a_user_with_the_baselines_beside(found, run, tmp_path):
     found.save_users(tmp_path / "users.parquet")
     table = pq.read_table(tmp_path / "users.parquet").to_pydict()
     assert table["user"] == sorted(table["user"]) and len(table["user"]) == 8
     assert table["accuracy_truth"] == [1.0] * 8 and table["accuracy_pooled"] == [0.5] * 8
-    assert table["accuracy_against"] == table["accuracy"]
+    assert table[f"accuracy_against {run}"] == table["accuracy"]
     assert "accuracy_user_text" not in table
 
 
@@ -243,6 +248,6 @@ def test_refusals(run, config, tmp_path):
     with pytest.raises(CheckpointError, match="not a run folder"):
         evaluate(tmp_path)
     (tmp_path / "config.json").write_text(config.model_dump_json())
-    for options in ({"run": tmp_path}, {"run": run, "against": tmp_path}, {"run": run, "pooled": tmp_path}):
+    for options in ({"run": tmp_path}, {"run": run, "against": [run, tmp_path]}, {"run": run, "pooled": tmp_path}):
         with pytest.raises(CheckpointError, match=f"go on with: prlhf train --output {tmp_path} --resume"):
             evaluate(**options)

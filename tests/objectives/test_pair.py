@@ -32,6 +32,8 @@ def test_per_token_means_by_hand_and_of_an_empty_response():
     [
         (Dpo(beta=0.25), math.log(1 + math.exp(-1))),  # beta h = 1
         (Ipo(beta=0.5), 9.0),  # (4 - 1)^2
+        (Dpo(beta=0.25, sft_weight=0.5), math.log(1 + math.exp(-1)) + 0.5 * 4 / 2),  # -log pi(y+) = 4, of 2 tokens
+        (Ipo(beta=0.5, sft_weight=2.0), 9.0 + 2 * 4 / 2),
         # per token: h = (-2 + 2.5) - (-3 + 2) = 1.5; (1.5 - 1)^2
         (Ipo(beta=0.5, average=True), 0.25),
     ],

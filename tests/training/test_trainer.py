@@ -132,7 +132,7 @@ def in_full_precision(base) -> None:
     base.forward = forward
 
 
-def trl_loss_and_gradients(lm, log, folder, loss_type, beta, base, dtype):
+def trl_loss_and_gradients(lm, log, folder, losses, beta, base, dtype):
     """TRL's loss on the batch `log`, from the same base, LoRA and reference, and the gradients of the LoRA."""
     datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
     from peft import LoraConfig
@@ -147,8 +147,8 @@ def trl_loss_and_gradients(lm, log, folder, loss_type, beta, base, dtype):
         task_type="CAUSAL_LM",
     )
     args = trl.DPOConfig(
-        str(folder), loss_type=[loss_type], beta=beta, max_length=None, report_to=[], use_cpu=True, bf16=False,
-        disable_tqdm=True, gradient_checkpointing=False,
+        str(folder), loss_type=list(losses), loss_weights=list(losses.values()), beta=beta, max_length=None,
+        report_to=[], use_cpu=True, bf16=False, disable_tqdm=True, gradient_checkpointing=False,
     )  # fmt: skip
     rows = [{"prompt": c.prompt, "chosen": c.chosen, "rejected": c.rejected} for c in log]
     theirs = trl.DPOTrainer(
@@ -171,28 +171,37 @@ def trl_loss_and_gradients(lm, log, folder, loss_type, beta, base, dtype):
 
 
 @pytest.mark.filterwarnings("ignore")  # whatever TRL warns of
-@pytest.mark.parametrize(("objective", "loss_type"), [(Dpo(beta=0.3), "sigmoid"), (Ipo(beta=0.3, average=True), "ipo")])
+@pytest.mark.parametrize(
+    ("objective", "losses", "rows"),
+    [
+        (Dpo(beta=0.3), {"sigmoid": 1.0}, 5),
+        (Ipo(beta=0.3, average=True), {"ipo": 1.0}, 5),
+        # of one comparison: over several, TRL takes the mean over all tokens, the paper and we over each response's
+        (Dpo(beta=0.3, sft_weight=0.7), {"sigmoid": 1.0, "sft": 0.7}, 1),
+    ],
+    ids=["dpo", "ipo", "dpo-sft"],
+)
 @pytest.mark.parametrize("layout", ["packed", "plain"])
 @pytest.mark.parametrize(
     ("architecture", "dtype", "exact"),
     [("gpt2", "float64", True), ("gpt2", "float32", False), ("llama", "float32", False)],
 )
 def test_loss_and_gradients_equal_those_of_trl(
-    base_folder, tmp_path, architecture, dtype, exact, layout, objective, loss_type
+    base_folder, tmp_path, architecture, dtype, exact, layout, objective, losses, rows
 ):
     kind = getattr(torch, dtype)
     base = base_folder(architecture, dtype=kind)
     lm = model(base, Uniform(tokens=0), dtype=dtype)
     lm.tokenizer.model_max_length = 10_000
-    log = [replace(c, user=None) for c in comparisons(5)]
-    theirs, their_gradients = trl_loss_and_gradients(lm, log, tmp_path, loss_type, objective.beta, base, kind)
+    log = [replace(c, user=None) for c in comparisons(rows)]
+    theirs, their_gradients = trl_loss_and_gradients(lm, log, tmp_path, losses, objective.beta, base, kind)
 
     made = trainer(lm, dataset(lm, log), tmp_path, objective=objective, layout=layout)
     lm.zero_grad()
-    loss = made.compute_loss(made.model.train(), collate([made.train_dataset[i] for i in range(5)]))
+    loss = made.compute_loss(made.model.train(), collate([made.train_dataset[i] for i in range(rows)]))
     loss.backward()
     assert abs(loss.item() - theirs) <= (1e-9 if exact else 1e-4) * abs(theirs)
-    assert abs(theirs - (np.log(2) if loss_type == "sigmoid" else (1 / 0.6) ** 2)) > 1e-3  # away from step 0
+    assert abs(theirs - ((1 / 0.6) ** 2 if "ipo" in losses else np.log(2))) > 1e-3  # away from step 0
     found = gradients(lm)
     assert found.keys() == {f"model.{n}" for n in their_gradients}
     for name, expected in their_gradients.items():

@@ -47,7 +47,8 @@ def evaluate(
         bool, typer.Option("--train-pooled", help="Train pooled DPO with the run's own budget into RUN/pooled first.")
     ] = False,
     against: Annotated[
-        Path | None, typer.Option(metavar="RUN2", help="Another run: the paired difference, with its interval.")
+        list[Path] | None,
+        typer.Option(metavar="RUN2", help="Another run: the paired difference, with its interval. May be repeated."),
     ] = None,
     bootstrap: Annotated[int, typer.Option(min=0, help="Draws of users behind each interval; 0 = none.")] = 1000,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
@@ -78,7 +79,7 @@ def evaluate(
         config,
         split=split,
         pooled=pooled,
-        against=against,
+        against=against or [],
         baselines=names,
         bootstrap=bootstrap,
         progress=bar,

@@ -41,7 +41,7 @@ def systems_table(found: Evaluation) -> Table:
     from rich.table import Table
 
     table = Table(title="accuracy on the same comparisons", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table.add_column("", overflow="fold", min_width=19)  # the folders of other runs can be long
     for heading in ("seen\nusers", "mean\nover\nusers", "worst\ntenth", "this run minus it", "count"):
         table.add_column(heading, justify="right", no_wrap=True)
     _row(table, "this run", found.metrics, None)

@@ -9,7 +9,15 @@ from prlhf.config.base import Config
 __all__ = ["Dpo", "Ipo", "ObjectiveConfig"]
 
 
-class Dpo(Config):
+class PairObjective(Config):
+    """What every objective on pairs can add to its own loss."""
+
+    sft_weight: float = Field(0.0, ge=0)
+    """Weight of the chosen response's negative log-probability per token, which keeps the language while a small `beta`
+    sharpens the preference (arXiv 2404.19733, eq. 2; TRL: `loss_type=["sigmoid", "sft"]`)."""
+
+
+class Dpo(PairObjective):
     """`-log sigmoid(beta h)` (Rafailov et al., arXiv 2305.18290)."""
 
     type: Literal["dpo"] = "dpo"
@@ -17,7 +25,7 @@ class Dpo(Config):
     """How strongly the model is held to the reference; smaller = more freedom."""
 
 
-class Ipo(Config):
+class Ipo(PairObjective):
     """`(h - 1/(2 beta))^2` (Azar et al., arXiv 2310.12036)."""
 
     type: Literal["ipo"] = "ipo"

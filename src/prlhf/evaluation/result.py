@@ -61,7 +61,7 @@ class Compared:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """A run on some comparisons, its baselines, and another run if one was named."""
+    """A run on some comparisons, its baselines, and the other runs that were named."""
 
     run: str
     source: str
@@ -71,8 +71,8 @@ class Evaluation:
     metrics: Metrics
     per_user: PerUser
     baselines: dict[str, Compared] = field(default_factory=dict)
-    against: Compared | None = None
-    against_run: str | None = None
+    against: dict[str, Compared] = field(default_factory=dict)
+    """Other runs, by their folders as they were named."""
     profiles: dict[str, Figures] = field(default_factory=dict)
     """The figures by hidden profile, in the planted world."""
     notes: tuple[str, ...] = ()
@@ -85,7 +85,6 @@ class Evaluation:
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able, with stable names (docs/evaluation.md)."""
-        against = None if self.against is None else {"run": self.against_run, **self.against.as_dict()}
         return {
             "format": FORMAT,
             "run": self.run,
@@ -99,16 +98,17 @@ class Evaluation:
             "metrics": self.metrics.as_dict(),
             "profiles": {name: figures.as_dict() for name, figures in self.profiles.items()},
             "baselines": {name: found.as_dict() for name, found in self.baselines.items()},
-            "against": against,
+            "against": {run: found.as_dict() for run, found in self.against.items()},
         }
 
     def compared(self) -> dict[str, Compared]:
-        """The baselines that apply, then the other run."""
+        """The baselines that apply, then the other runs as `against RUN`."""
         found = {name: c for name, c in self.baselines.items() if c.scores is not None}
-        return found if self.against is None else {**found, "the other run": self.against}
+        return {**found, **{f"against {run}": c for run, c in self.against.items()}}
 
     def save_users(self, path: str | os.PathLike[str]) -> None:
-        """Write Parquet, one row a user: `PerUser`, and `accuracy_<baseline>` (null where it does not apply)."""
+        """Write Parquet, one row a user: `PerUser`, and for each of `compared()` an accuracy, as `accuracy_pooled`; null where
+        it does not apply."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
@@ -118,9 +118,8 @@ class Evaluation:
             assert found.scores is not None
             each = per_user(found.scores, found.beta)
             place = dict(zip(each.user, each.accuracy.tolist(), strict=True))
-            column = "against" if found is self.against else name
             accuracies = pa.array([place.get(user) for user in self.per_user.user], pa.float64())
-            table = table.append_column(f"accuracy_{column}", accuracies)
+            table = table.append_column(f"accuracy_{name}", accuracies)
         write_parquet(table, path)
 
     def report(self) -> Report:

@@ -50,7 +50,7 @@ def evaluate(
     *,
     split: str | None = None,
     pooled: str | Path | None = None,
-    against: str | Path | None = None,
+    against: Sequence[str | Path] = (),
     baselines: Sequence[str] = BASELINES,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -66,7 +66,7 @@ def evaluate(
         split: test, unseen, validation, train, context or all. By default test and unseen of the run's own data, and
             everything of other data; a side of other data is that of the run's split options.
         pooled: a run of pooled DPO (a uniform user model or alpha 0); by default `RUN/pooled` if it is there.
-        against: another run, for the paired difference.
+        against: other runs, for the paired differences.
         baselines: some of `BASELINES`; one that does not apply is reported with the reason.
         bootstrap: draws of users behind each interval; 0 = no intervals.
         seed: of those draws, and of who gets whose row in the permuted table.
@@ -91,16 +91,12 @@ def evaluate(
     notes = [seen_by(rows.training, rows.comparisons, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
-    if against is not None:
-        found.append(_against(Path(against), rows, how, notes))
-    compared = {b.name: _compare(b, own, how) for b in found}
-    other = compared.pop("against", None)
+    others = {str(other): _against(Path(other), rows, how, notes) for other in against}
     return replace(
         _measured(folder, rows, own, how),
         run=str(run),
-        baselines=compared,
-        against=other,
-        against_run=None if against is None else str(against),
+        baselines={b.name: _compare(b, own, how) for b in found},
+        against={other: _compare(b, own, how) for other, b in others.items()},
         notes=tuple(note for note in notes if note),
     )
 
@@ -124,14 +120,18 @@ def _measured(folder: Path, rows: Rows, own: Baseline, how: _How) -> Evaluation:
     )
 
 
-def _check(folder: Path, baselines: Sequence[str], pooled: str | Path | None, against: str | Path | None) -> RunConfig:
+def _check(
+    folder: Path, baselines: Sequence[str], pooled: str | Path | None, against: Sequence[str | Path]
+) -> RunConfig:
     """The run's configuration; refuses at once what would be refused after minutes of scoring."""
     unknown = sorted(set(baselines) - set(BASELINES))
     if unknown:
         raise ConfigError(f"baselines: found {unknown[0]!r}, expected some of {', '.join(BASELINES)}")
     config = _finished(folder)
-    if against is not None:
-        _finished(Path(against))
+    if isinstance(against, (str, Path)):
+        raise ConfigError(f"against: found {str(against)!r}, expected a list of run folders")
+    for other in against:
+        _finished(Path(other))
     place = _pooled_place(folder, pooled)
     if place is not None and "pooled" in baselines:
         _check_pooled(place)
@@ -232,7 +232,7 @@ def _pooled(
 
 def _against(folder: Path, rows: Rows, how: _How, notes: list[str]) -> Baseline:
     config = read_config(folder)
-    return Baseline("against", _scored(folder, config, rows, how, "the other run", notes), config.objective.beta)
+    return Baseline("another run", _scored(folder, config, rows, how, str(folder), notes), config.objective.beta)
 
 
 def _scored(folder: Path, config: RunConfig, rows: Rows, how: _How, who: str, notes: list[str]) -> Scores:

@@ -11,8 +11,9 @@ from prlhf.objectives.dpo import dpo_loss
 from prlhf.objectives.ipo import ipo_loss
 from prlhf.objectives.mix import mix
 from prlhf.objectives.pair import PairLogps, margin
+from prlhf.objectives.sft import sft_loss
 
-__all__ = ["Objective", "PairLogps", "dpo_loss", "ipo_loss", "make_objective", "margin", "mix"]
+__all__ = ["Objective", "PairLogps", "dpo_loss", "ipo_loss", "make_objective", "margin", "mix", "sft_loss"]
 
 Objective = Callable[[PairLogps, PairLogps], Tensor]
 """(policy, reference) -> loss per comparison, in the shape that the two broadcast to."""
@@ -20,6 +21,13 @@ Objective = Callable[[PairLogps, PairLogps], Tensor]
 
 def make_objective(config: ObjectiveConfig) -> Objective:
     """The objective that `config` describes."""
+    preference = _preference(config)
+    if not config.sft_weight:
+        return preference
+    return lambda policy, reference: preference(policy, reference) + config.sft_weight * sft_loss(policy)
+
+
+def _preference(config: ObjectiveConfig) -> Objective:
     if isinstance(config, Dpo):
         return lambda policy, reference: dpo_loss(margin(policy, reference), config.beta)
     if config.average:

@@ -47,6 +47,8 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     rows = load_rows(config.data, config.responses, config.seed)
     set_seed(config.seed)
     model, tokenizer = _model_and_tokenizer(config, rows)
+    if model.loss_type is None:  # GPT-2's class, whose name tells transformers nothing: it would warn and take this one
+        model.loss_type = "ForCausalLM"
     examples = encode(rows, tokenizer, min(config.max_tokens, context_length(model) or config.max_tokens))
     _tell_tokens(examples)
     with tempfile.TemporaryDirectory() as scratch:

@@ -88,6 +88,14 @@ def test_votes_carry_no_profile():
     assert len({c.id for c in LOG.comparisons}) == len(LOG.comparisons)
 
 
+def test_a_world_whose_users_say_what_they_want():
+    told = World(told=True).log()
+    assert [c.user_text for c in told.comparisons] == [WORLD.user(c.user).text for c in LOG.comparisons]
+    assert [(c.id, c.prompt, c.chosen) for c in told.comparisons] == [
+        (c.id, c.prompt, c.chosen) for c in LOG.comparisons
+    ]
+
+
 def test_the_votes_determine_the_profile():
     # The best any method can do: logistic regression on the true levels, per user, from the noisy votes.
     def differences(comparisons):
@@ -142,6 +150,7 @@ def test_impossible_worlds_are_refused(options):
         ({"votes": True}, "option votes: found True, expected a whole number"),
         ({"seed": "a"}, "option seed: found 'a', expected a whole number"),
         ({"noise": "a"}, "option noise: found 'a', expected the share of flipped votes, a number from 0 to 1"),
+        ({"told": "yes"}, "option told: found 'yes', expected true or false"),
         ({"noise": float("nan")}, "option noise: found nan, expected the share"),
     ],
 )

@@ -7,7 +7,7 @@ from typing import Any
 
 from prlhf.errors import ConfigError
 
-__all__ = ["share", "whole"]
+__all__ = ["share", "whole", "yes_or_no"]
 
 
 def whole(where: str, name: str, value: Any, least: int | None = None) -> None:
@@ -29,3 +29,13 @@ def share(where: str, name: str, value: Any, meaning: str) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) <= 1:
         raise ConfigError(f"{where}: option {name}: found {value!r}, expected {meaning}, a number from 0 to 1")
+
+
+def yes_or_no(where: str, name: str, value: Any) -> None:
+    """Refuse everything but true and false.
+
+    Raises:
+        ConfigError: names the option and what was found.
+    """
+    if not isinstance(value, bool):
+        raise ConfigError(f"{where}: option {name}: found {value!r}, expected true or false")

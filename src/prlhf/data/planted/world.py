@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from prlhf.data.planted.checks import share, whole
+from prlhf.data.planted.checks import share, whole, yes_or_no
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, Levels, Question, answer, questions
 from prlhf.data.planted.profiles import PlantedUser, population
@@ -20,24 +20,35 @@ __all__ = ["World"]
 
 @dataclass(frozen=True)
 class World:
-    """Everything follows from these five numbers; the votes of a user do not depend on how many users there are."""
+    """Everything follows from these values; the votes of a user do not depend on how many users there are.
+
+    `told`: every comparison carries its user's profile in words as the user text, for methods that read it.
+    """
 
     users_count: int
     votes: int
     noise: float
     seed: int
     test_pairs: int
+    told: bool
 
     def __init__(
-        self, users: int = 60, votes: int = 100, noise: float = 0.1, seed: int = 0, test_pairs: int = 40
+        self,
+        users: int = 60,
+        votes: int = 100,
+        noise: float = 0.1,
+        seed: int = 0,
+        test_pairs: int = 40,
+        told: bool = False,
     ) -> None:
         for name, value, least in (("users", users, 6), ("votes", votes, 1), ("test_pairs", test_pairs, 0)):
             whole("planted world", name, value, least)
         whole("planted world", "seed", seed)
         share("planted world", "noise", noise, "the share of flipped votes")
         values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
-        for name, number in values.items():
-            object.__setattr__(self, name, number)
+        yes_or_no("planted world", "told", told)
+        for name, value in {**values, "told": told}.items():
+            object.__setattr__(self, name, value)
 
     @cached_property
     def users(self) -> tuple[PlantedUser, ...]:
@@ -94,7 +105,8 @@ class World:
             prompt, better, worse = _pair(user, pool, draw)
             chosen, rejected = (worse, better) if number in flipped else (better, worse)
             id = f"{user.id}/{side}/{number}"
-            result.append(Comparison(prompt, chosen, rejected, user=user.id, group=user.group, id=id))
+            text = user.text if self.told else None
+            result.append(Comparison(prompt, chosen, rejected, user=user.id, user_text=text, group=user.group, id=id))
         return result
 
 
