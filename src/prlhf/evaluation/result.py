@@ -107,8 +107,8 @@ class Evaluation:
         return {**found, **{f"against {run}": c for run, c in self.against.items()}}
 
     def save_users(self, path: str | os.PathLike[str]) -> None:
-        """Write Parquet, one row a user: `PerUser`, and for each of `compared()` an accuracy, as `accuracy_pooled`; null where
-        it does not apply."""
+        """Write Parquet, one row a user: `PerUser`, and an `accuracy_NAME` for each of `compared()`, null where there
+        is none."""
         import pyarrow as pa
         import pyarrow.parquet as pq
 
