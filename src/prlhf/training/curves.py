@@ -86,8 +86,9 @@ class LearningCurves:
             logger.warning(
                 "chosen responses have lost %.0f %% of the log-probability that they had before training: the model "
                 "tells preferences apart by making all responses unlikely, and its answers may lose words, then "
-                "sense. Read some; if they suffer, raise objective.beta (now %g) or train for fewer epochs",
+                "sense. Read some; if they suffer, raise objective.beta (now %g) or objective.sft_weight (now %g)",
                 100 * fall,
                 self.config.objective.beta,
+                self.config.objective.sft_weight,
             )
         return fall
