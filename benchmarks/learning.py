@@ -68,11 +68,11 @@ FAMILIES: dict[str, dict[str, list[str]]] = {
 }
 
 
-def wins(folder: Path, questions: int) -> tuple[WinRate, float]:
+def wins(folder: Path, world: World, questions: int) -> tuple[WinRate, float]:
     """Sampled answers against the SFT model's, and the share of the variant's answers that are none."""
     lm = PersonalizedLM.from_pretrained(folder)
-    policies = {"sft": reference_of(lm), "personal": policy_of(lm, "personal")}
-    judged = judge_policies(World(), policies, prompts_per_user=questions, pairs=[("personal", "sft")])
+    policies = {"sft": reference_of(lm), "personal": policy_of(lm, "personal", told=world.told)}
+    judged = judge_policies(world, policies, prompts_per_user=questions, pairs=[("personal", "sft")])
     return judged.verdicts["personal", "sft"].rate, judged.answers["personal"].not_answers
 
 
@@ -101,7 +101,7 @@ def main() -> None:
             budget = [f"training.max_steps={args.comparisons // 16}", "training.eval_steps=0", "training.save_steps=0"]
             place = args.output / f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
             metrics, speed = measure([*budget, "objective.beta=0.5", f"seed={args.seed}", *overrides], place)
-            rate, nothing = wins(place, args.questions)
+            rate, nothing = wins(place, World(told=family == "told"), args.questions)
             first = first or speed
             o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
             print(

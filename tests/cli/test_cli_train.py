@@ -127,16 +127,29 @@ def finished(base_folder, tmp_path, monkeypatch):
     """`prlhf train` ends with this model; returns a function from a held-out prompt to the output."""
     import prlhf.training.train as module
 
-    def ends(sample, users=("ann", "bob", "cem"), **options):
+    def ends(sample, users=("ann", "bob", "cem"), texts=None, **options):
         model = ModelConfig(base=base_folder(), **options)
         lm = PersonalizedLM.create(model, Individual(tokens=2) if users else Uniform(), users)
-        result = SimpleNamespace(lm=lm, metrics=None, folder=tmp_path, sample=sample)
+        result = SimpleNamespace(lm=lm, metrics=None, folder=tmp_path, sample=sample, user_texts=texts or {})
         monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
         done = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")])
         assert done.exit_code == 0, (done.output, done.exception)
         return done.stdout, lm
 
     return ends
+
+
+def test_the_two_users_get_their_texts_and_the_generic_one_none(finished, monkeypatch):
+    seen = []
+    generate = PersonalizedLM.generate
+
+    def listening(self, prompts, users=None, **options):
+        seen.append((users, options["user_texts"]))
+        return generate(self, prompts, users, **options)
+
+    monkeypatch.setattr(PersonalizedLM, "generate", listening)
+    finished("Why?", texts={"ann": "I am a nurse."})
+    assert seen == [([None, "ann", "bob"], [None, "I am a nurse.", None])]
 
 
 def test_ends_with_answers_of_the_generic_user_and_two_users(finished):

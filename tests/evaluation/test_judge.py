@@ -138,8 +138,10 @@ def test_a_policy_knows_who_asks_and_the_generic_one_does_not(lm):
     for policy in (policy_of, reference_of, oracle_of):
         policy(Listening(), "name")(prompts, users)
     policy_of(Listening(), "name", generic=True)(prompts, users)
+    policy_of(Listening(), "name", told=True)(prompts, users)
     ids, texts = [u.id for u in users], [u.text for u in users]
-    assert calls == [(ids, None, False), (None, None, True), (None, texts, True), (None, None, False)]
+    known = [(ids, None, False), (None, None, True), (None, texts, True), (None, None, False), (ids, texts, False)]
+    assert calls == known
 
 
 def test_the_oracle_of_the_bundled_model_pleases_its_users_more_than_the_plain_one(lm):

@@ -456,7 +456,13 @@ def test_a_log_without_users_is_refused_unless_there_are_no_people(base_folder, 
 
 def test_a_held_out_prompt_comes_with_the_result(base_folder, tmp_path):
     log = log_of()
+    log = replace(
+        log, comparisons=tuple(replace(c, user_text=f"{c.user}, aged {i}") for i, c in enumerate(log.comparisons))
+    )
     done = train(config_of(base_folder(), max_steps=1), tmp_path / "run", log=log)
+    training = json.loads((done.folder / "split.json").read_text())["sides"]["train"]
+    anns = [c.user_text for c in log.comparisons if c.user == "ann" and c.id in training]
+    assert done.user_texts["ann"] == anns[-1] and None not in done.user_texts
     ids = json.loads((done.folder / "split.json").read_text())["sides"]["test"]
     assert done.sample in {c.prompt for c in log.comparisons if c.id in ids}
     alone = config_of(base_folder(), max_steps=1)

@@ -105,8 +105,9 @@ def _show_answers(result: TrainResult) -> None:
         return
     people = lm.users.ids(range(1, min(len(lm.users), 2) + 1)) if lm.user_model.tokens else []
     who = [None, *people]
+    known = {"users": who, "user_texts": [result.user_texts.get(user) if user else None for user in who]}
     try:
-        answers = lm.generate([result.sample] * len(who), users=who, max_new_tokens=SAMPLE_TOKENS, details=True)
+        answers = lm.generate([result.sample] * len(who), **known, max_new_tokens=SAMPLE_TOKENS, details=True)
     except DataError:  # a prompt that fills the model's context
         return
     typer.echo(f"\nanswers to the held-out prompt “{_short(prompt_text(result.sample))}”")

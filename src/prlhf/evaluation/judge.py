@@ -158,8 +158,11 @@ def _options(name: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]
     return {"temperature": 1.0, "max_new_tokens": MAX_NEW_TOKENS, "batch_size": 64, "seed": own, **options}
 
 
-def policy_of(lm: PersonalizedLM, name: str, *, generic: bool = False, seed: int = 0, **options: Any) -> Generate:
-    """A trained model that knows who asks; `generic` answers everybody from row 0, as pooled DPO does.
+def policy_of(
+    lm: PersonalizedLM, name: str, *, generic: bool = False, told: bool = False, seed: int = 0, **options: Any
+) -> Generate:
+    """A trained model that knows who asks; `generic` answers everybody from row 0, as pooled DPO does; `told` gives it
+    every user's profile as the user text, as a world with `told` did in training.
 
     `name` and `seed` decide the sampling; give every policy of a judgement a name of its own. `options` go to
     `PersonalizedLM.generate` (`temperature=0` is greedy).
@@ -167,7 +170,8 @@ def policy_of(lm: PersonalizedLM, name: str, *, generic: bool = False, seed: int
 
     def answer(prompts: Sequence[str], users: Sequence[PlantedUser]) -> list[str]:
         ids = None if generic else [user.id for user in users]
-        return lm.generate(prompts, ids, **_options(name, seed, options))
+        texts = [user.text for user in users] if told else None
+        return lm.generate(prompts, ids, user_texts=texts, **_options(name, seed, options))
 
     return answer
 

@@ -6,8 +6,8 @@ import logging
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -41,12 +41,16 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class TrainResult:
-    """A finished run: the model, its metrics on the test side, its folder, and a held-out prompt to try it on."""
+    """A finished run: the model, its metrics on the test side, its folder, and a held-out prompt to try it on.
+
+    `user_texts` has the last text of every user who has one: an answer for a user who was trained with a text needs it.
+    """
 
     lm: PersonalizedLM
     metrics: Metrics | None
     folder: Path
     sample: Prompt | None = None
+    user_texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def train(
@@ -95,7 +99,9 @@ def train(
         metrics = finish(lm, log, sides, config, run, cache=cache)
     process.wait_for_everyone()
     held_out = [*sides.test, *sides.unseen, *sides.validation]
-    return TrainResult(lm, metrics, run.folder, log.comparisons[held_out[0]].prompt if held_out else None)
+    sample = log.comparisons[held_out[0]].prompt if held_out else None
+    texts = {c.user: c.user_text for c in training if c.user is not None and c.user_text}
+    return TrainResult(lm, metrics, run.folder, sample, texts)
 
 
 def _check_people(log: Log, config: RunConfig) -> None:
