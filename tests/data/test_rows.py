@@ -6,6 +6,7 @@ import pytest
 
 from prlhf.config import DataConfig
 from prlhf.data import load_comparisons
+from prlhf.data.rankings import ranking_of
 from prlhf.data.readers import open_table
 from prlhf.data.rows import convert
 from prlhf.errors import ConfigError, DataError
@@ -181,6 +182,7 @@ def test_ranking_in_order(load):
         ("b", "c", "1:2>3"),
     ]
     assert [c.weight for c in log.comparisons] == [2.0, 2.0, 2.0]  # 6 shared by 3 pairs
+    assert {ranking_of(c) for c in log.comparisons} == {"1"} and ranking_of(load(PAIR).comparisons[0]) is None
     assert {c.user for c in log.comparisons} == {"u"} and not any(c.tie for c in log.comparisons)
     assert (log.notes.rows, log.notes.rankings, log.notes.comparisons) == (1, 1, 3)
     assert "1 of the rows are rankings" in log.notes.text()

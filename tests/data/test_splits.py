@@ -1,13 +1,16 @@
 """Splits: what must never be shared, that order does not matter, and that a saved split finds its rows again."""
 
+import itertools
 import json
 import random
+from collections import defaultdict
 from dataclasses import replace
 
 import pytest
 
 from prlhf.config import SplitConfig
 from prlhf.data import Log, Split, split, subsample, trainable
+from prlhf.data.rankings import pair_id, ranking_of
 from prlhf.errors import DataError
 from prlhf.types import Comparison
 
@@ -189,10 +192,60 @@ def test_overlap_is_counted():
     votes = [("p", "a", "b", "u"), ("p", "b", "a", "v"), ("p", "a", "c", "u"), ("q", "a", "b", "w")]
     log = Log(tuple(Comparison(p, a, b, user=u, id=str(i)) for i, (p, a, b, u) in enumerate(votes)), "four")
     result = Split(train=(0, 3), test=(1, 2))
-    assert result.overlap(log) == {"train/test": {"pairs": 1, "prompts": 1, "responses": 2, "users": 1}}
+    assert result.overlap(log) == {"train/test": {"pairs": 1, "prompts": 1, "responses": 2, "users": 1, "texts": 0}}
     text = result.text(log)
     assert "train 2, test 2 of 4 comparisons" in text
-    assert "train/test share 1 pairs, 1 prompts, 2 responses, 1 users" in text
+    assert text.endswith("train/test share 1 pairs, 1 prompts, 2 responses, 1 users")
+
+
+def test_texts_under_other_prompts_are_counted():
+    """The same words under another prompt are no shared response, but not new to the model either."""
+    votes = [("p", "yes", "no"), ("p", "yes", "perhaps"), ("q", "yes", "no"), ("q", "maybe", "never")]
+    log = Log(tuple(Comparison(*vote, id=str(i)) for i, vote in enumerate(votes)), "four")
+    apart = Split(train=(0, 1), test=(2, 3))
+    assert apart.overlap(log)["train/test"] == {"pairs": 0, "prompts": 0, "responses": 0, "users": 0, "texts": 2}
+    assert "0 responses, 0 users; 2 more response texts under other prompts" in apart.text(log)
+    beside = Split(train=(0,), test=(1, 2))  # (p, yes) is on both sides anyway: only "no" is more
+    assert beside.overlap(log)["train/test"] == {"pairs": 0, "prompts": 1, "responses": 1, "users": 0, "texts": 1}
+
+
+def ranked_log(seed: int, rows: int = 120) -> Log:
+    """Rankings of three or four of eight responses and single votes, by several users on the same prompts."""
+    rng = random.Random(seed)
+    found = []
+    for row in range(rows):
+        prompt, user = f"p{rng.randrange(40)}", f"u{rng.randrange(9)}"
+        responses = [f"r{k}" for k in rng.sample(range(8), rng.choice([2, 3, 4]))]
+        for i, j in itertools.combinations(range(len(responses)), 2):
+            name = str(row) if len(responses) == 2 else pair_id(str(row), i, j)
+            found.append(Comparison(prompt, responses[i], responses[j], user=user, id=name))
+    return Log(tuple(found), "ranked")
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_ranking_is_on_one_side(seed):
+    """What two of its pairs say, the third follows from; votes of others on the same pair stay with it too."""
+    log = ranked_log(seed)
+    result = split(log, SplitConfig(by="pair", test=0.2, validation=0.1, seed=seed))
+    sides = {i: side for side, indices in result.sides().items() for i in indices}
+    together = defaultdict(set)
+    for i, c in enumerate(log.comparisons):
+        together[c.pair_key].add(sides[i])
+        together[ranking_of(c) or f"vote {c.id}"].add(sides[i])
+    assert set(sides.values()) == {"train", "validation", "test"}
+    assert all(len(found) == 1 for found in together.values())
+
+
+def test_rankings_of_two_files_are_not_taken_for_one():
+    """Row numbers repeat where logs are put together; a ranking has one prompt."""
+    log = Log(tuple(Comparison(f"p{i}", "a", "b", id=pair_id("1", 0, 1)) for i in range(10)), "ten files")
+    assert split(log, SplitConfig(test=0.3)).test == FIXED
+
+
+def test_rankings_that_all_hang_together_say_what_is_missing():
+    log = Log(tuple(Comparison("p", "a", str(i), id=pair_id("1", 0, i)) for i in range(9)), "one")
+    with pytest.raises(DataError, match="of 1 groups the largest has 100% .* more pairs or rankings that share none"):
+        split(log, SplitConfig())
 
 
 def test_subsample():

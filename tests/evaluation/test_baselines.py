@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -87,6 +89,18 @@ def test_in_context_never_tells_the_vote_that_is_asked_about(lm, shown):
     in_context(lm, train, [vote(3), vote(3, chosen="no", rejected="yes, it is")], np.array([True, True]), votes=2)
     for text in shown[0]:  # the last votes before it instead, whichever way it went
         assert "Question 3?" not in text and "Question 2?" in text and "Question 1?" in text
+
+
+def test_in_context_never_tells_a_ranking_that_implies_the_answer(lm, shown):
+    ranked = [vote(1, chosen=a, rejected=b) for a, b in (("aa", "bb"), ("bb", "cc"), ("dd", "ee"))]
+    ranking = [replace(v, id=f"7:{i}>{i + 1}") for i, v in enumerate(ranked, 1)]
+    other = replace(vote(2, chosen="aa", rejected="cc"), id="8:1>2")  # another prompt: another question
+    asked = vote(1, chosen="aa", rejected="cc")
+    in_context(lm, [*ranking, other], [asked], np.array([True]))
+    assert "Preferred: dd" in shown[0][0] and "Question 2?" in shown[0][0]
+    assert "bb" not in shown[0][0]
+    in_context(lm, ranked, [asked], np.array([True]))  # votes of their own are told: the model has learned from them
+    assert "Preferred: bb" in shown[2][0]
 
 
 def test_in_context_keeps_the_users_text_in_both(lm, shown):

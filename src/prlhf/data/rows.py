@@ -10,6 +10,7 @@ from prlhf.data import fields
 from prlhf.data.columns import COLUMNS, missing, named_otherwise, unread, wanted_columns
 from prlhf.data.fields import BadField, BadRow, Interner, parse_cell, show
 from prlhf.data.log import Notes
+from prlhf.data.rankings import pair_id
 from prlhf.data.readers import Table
 from prlhf.errors import DataError
 from prlhf.types import Comparison, Message, Prompt
@@ -147,7 +148,7 @@ class _Rows:
             better, worse = (j, i) if scores[j] > scores[i] else (i, j)
             tie = scores[i] == scores[j]
             pair = responses[better], responses[worse]
-            made.append(Comparison(prompt, *pair, tie=tie, id=f"{name}:{better + 1}>{worse + 1}", **common))
+            made.append(Comparison(prompt, *pair, tie=tie, id=pair_id(name, better, worse), **common))
         return made
 
     def finish(self) -> tuple[tuple[Comparison, ...], Notes]:

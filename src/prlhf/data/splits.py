@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prlhf.config.data import SplitConfig
 from prlhf.data.log import content, decided, trainable
+from prlhf.data.rankings import ranking_of
 from prlhf.errors import DataError
 from prlhf.types import Comparison
 
@@ -85,12 +86,13 @@ class Split:
         return cls(**found)
 
     def overlap(self, log: Log) -> dict[str, dict[str, int]]:
-        """What two sides have in common: `{"train/test": {"pairs": 0, "prompts": 12, "responses": 40, "users": 9}}`."""
+        """What two sides have in common.
+
+        `{"train/test": {"pairs": 0, "prompts": 12, "responses": 40, "users": 9, "texts": 3}}`; a response belongs to
+        its prompt, and `texts` are responses that are the same in words under other prompts only.
+        """
         contents = {side: _contents([log.comparisons[i] for i in indices]) for side, indices in self.sides().items()}
-        return {
-            f"{a}/{b}": {kind: len(contents[a][kind] & contents[b][kind]) for kind in contents[a]}
-            for a, b in itertools.combinations(contents, 2)
-        }
+        return {f"{a}/{b}": _shared(contents[a], contents[b]) for a, b in itertools.combinations(contents, 2)}
 
     def text(self, log: Log) -> str:
         """The sides and what they share with the trained one, in a few lines for a person (`overlap` has all pairs)."""
@@ -99,17 +101,28 @@ class Split:
         for sides, shared in self.overlap(log).items():
             if not sides.startswith("train/"):
                 continue
-            lines.append(f"  {sides} share " + ", ".join(f"{count:,} {kind}" for kind, count in shared.items()))
+            texts = shared.pop("texts")
+            line = f"  {sides} share " + ", ".join(f"{count:,} {kind}" for kind, count in shared.items())
+            lines.append(f"{line}; {texts:,} more response texts under other prompts" if texts else line)
         return "\n".join(lines)
 
 
-def _contents(comparisons: Sequence[Comparison]) -> dict[str, set[str]]:
+def _contents(comparisons: Sequence[Comparison]) -> dict[str, set[Any]]:
+    responses = (zip(c.response_keys, (c.chosen, c.rejected), strict=True) for c in comparisons)
     return {
         "pairs": {c.pair_key for c in comparisons},
         "prompts": {c.prompt_key for c in comparisons},
-        "responses": {key for c in comparisons for key in c.response_keys},
+        "responses": set(itertools.chain.from_iterable(responses)),
         "users": {c.user for c in comparisons if c.user is not None},
     }
+
+
+def _shared(a: dict[str, set[Any]], b: dict[str, set[Any]]) -> dict[str, int]:
+    """The counts of `Split.overlap` for two sides."""
+    both = {kind: a[kind] & b[kind] for kind in a}
+    texts = {text for _, text in a["responses"]} & {text for _, text in b["responses"]}
+    elsewhere = texts - {text for _, text in both["responses"]}
+    return {**{kind: len(found) for kind, found in both.items()}, "texts": len(elsewhere)}
 
 
 def _digest(comparisons: Iterable[Comparison]) -> str:
@@ -163,14 +176,24 @@ def _check(result: Split, config: SplitConfig, source: str) -> None:
 def group_keys(comparisons: Sequence[Comparison], by: str) -> list[str]:
     """For each comparison the group that must stay on one side, as a content hash."""
     if by == "pair":
-        return [c.pair_key for c in comparisons]
+        return _components(_ranked_together(comparisons))
     if by == "prompt":
         return [c.prompt_key for c in comparisons]
     return _components([c.response_keys for c in comparisons])
 
 
+def _ranked_together(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
+    """Each pair with the first of its ranking (else with itself), since some pairs of a ranking imply the others."""
+    first: dict[tuple[str, str], str] = {}
+    edges = []
+    for c in comparisons:
+        ranking, key = ranking_of(c), c.pair_key
+        edges.append((key, key if ranking is None else first.setdefault((c.prompt_key, ranking), key)))
+    return edges
+
+
 def _components(edges: Sequence[tuple[str, str]]) -> list[str]:
-    """Responses that are compared with one another, directly or through others, are a group, named by its least key."""
+    """Keys that are linked with one another, directly or through others, are a group, named by its least key."""
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -184,6 +207,14 @@ def _components(edges: Sequence[tuple[str, str]]) -> list[str]:
         low, high = sorted((root(a), root(b)))
         parent[high] = low
     return [root(a) for a, _ in edges]
+
+
+_SMALLER = {
+    "pair": "nothing smaller can be split by, it takes more pairs or rankings that share none",
+    "prompt": "split by something smaller: pair",
+    "response": "split by something smaller: pair",
+}
+"""What to do where the groups are too large."""
 
 
 def _rank(seed: int, kind: str, key: str) -> str:
@@ -204,7 +235,7 @@ def _assign(groups: Sequence[str], config: SplitConfig, source: str) -> dict[str
             largest = max(sizes.values()) / len(groups)
             raise DataError(
                 f"{source}: no {side} side of {share:.0%} can be kept apart by {config.by}: of {len(sizes):,} groups "
-                f"the largest has {largest:.0%} of the comparisons; split by something smaller"
+                f"the largest has {largest:.0%} of the comparisons; {_SMALLER[config.by]}"
             )
         sides.update(dict.fromkeys(taken, side))
     return sides

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prlhf.data.planted import World, utility
+from prlhf.data.rankings import ranking_of
 from prlhf.evaluation.length import length_scores
 from prlhf.evaluation.scores import Scores
 from prlhf.generation.in_context import past_votes, votes_text
@@ -131,7 +132,8 @@ def in_context(
 ) -> list[Baseline]:
     """The reference with the user's last votes of `train` in its prompt: relative to without, and raw.
 
-    A vote on the very pair that is asked about is never told. At most `votes` of the others, as many as fit into
+    A vote on the very pair that is asked about is never told, nor one of a ranking that has a response of it: such
+    votes imply the answer (x before y, y before z: x before z). At most `votes` of the others, as many as fit into
     `model.max_prompt_tokens` and the model's context; for somebody without votes in `train` the prompt stays as it is.
     A user's text stays in the prompt in both.
     """
@@ -139,7 +141,7 @@ def in_context(
     for vote in train:
         if vote.user is not None:
             history[vote.user].append(vote)
-    past = {user: [(v.pair_key, v) for v in past_votes(own, user)] for user, own in history.items()}
+    past = {user: past_votes(own, user) for user, own in history.items()}
     texts = [_context(lm, _before(past.get(c.user or "", []), c, votes), c) for c in comparisons]
     if texts == [c.user_text for c in comparisons]:
         why = "no user of these comparisons has votes in training that fit into the prompt"
@@ -152,9 +154,17 @@ def in_context(
     ]
 
 
-def _before(past: Sequence[tuple[str, Comparison]], c: Comparison, count: int) -> list[Comparison]:
-    """The last `count` votes on other pairs than that of `c`, oldest first."""
-    return list(islice((vote for key, vote in reversed(past) if key != c.pair_key), count))[::-1]
+def _before(past: Sequence[Comparison], c: Comparison, count: int) -> list[Comparison]:
+    """The last `count` votes that do not tell the one on `c`, oldest first."""
+    return list(islice((vote for vote in reversed(past) if not _tells(vote, c)), count))[::-1]
+
+
+def _tells(vote: Comparison, c: Comparison) -> bool:
+    """Whether `vote` is on the pair of `c`, or comes from a ranking and has one of its two responses."""
+    if vote.prompt != c.prompt:
+        return False
+    shared = {vote.chosen, vote.rejected} & {c.chosen, c.rejected}
+    return len(shared) == 2 or (bool(shared) and ranking_of(vote) is not None)
 
 
 def _context(lm: PersonalizedLM, votes: Sequence[Comparison], c: Comparison) -> str | None:
