@@ -100,7 +100,8 @@ def main() -> None:
         for name, overrides in FAMILIES[family].items():
             budget = [f"training.max_steps={args.comparisons // 16}", "training.eval_steps=0", "training.save_steps=0"]
             place = args.output / f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
-            metrics, speed = measure([*budget, "objective.beta=0.5", f"seed={args.seed}", *overrides], place)
+            objective = ["objective.beta=0.5", "objective.sft_weight=0"]
+            metrics, speed = measure([*budget, *objective, f"seed={args.seed}", *overrides], place)
             rate, nothing = wins(place, World(told=family == "told"), args.questions)
             first = first or speed
             o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
