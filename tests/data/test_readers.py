@@ -118,6 +118,7 @@ GOOD = '{"prompt": "p", "chosen": "a", "rejected": "b"}'
         ("a.json", f"[\n{GOOD}", "found the end of the file after row 1"),
         ("a.json", f"[{GOOD}]\nx", "line 2: found 'x' after the list"),
         ("a.json", '"text"', "expected a list of objects"),
+        ("a.json", f"[{GOOD}, {'[' * 200_000}", "line 1: lists within lists too deep to be read, after 1 good rows"),
         ("a.json", "[3]", "row 1: found a JSON number, expected a JSON object"),
         ("a.json", b"[\n\xff]", "line 2: found a byte that is not UTF-8"),
         ("a.csv", "", "empty, expected a header line"),
@@ -152,6 +153,32 @@ def test_bad_lines_can_be_skipped(tmp_path):
     assert (log.notes.skipped, log.notes.rows) == (2, 4)
     assert "row 2" in log.notes.bad_rows[0] and "row 4" in log.notes.bad_rows[1]
     assert "2 bad rows were skipped" in log.notes.text()
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.json"])
+def test_integers_of_any_length(tmp_path, name):
+    """Python reads no more than 4,300 digits; only a row that needs the number is a bad one."""
+    rows = [f'{GOOD[:-1]}, "{field}": {"7" * 5000}}}' for field in ("other", "weight", "user_id")] + ["7" * 5000]
+    (tmp_path / name).write_text("\n".join(rows) if name == "a.jsonl" else f"[{','.join(rows)}]")
+    log = load_comparisons(tmp_path / name, on_bad_row="skip")
+    assert [c.id for c in log.comparisons] == ["1"] and log.notes.skipped == 3
+    weight, user, whole = log.notes.bad_rows
+    assert (
+        "row 2: field 'weight': found 77777777777777777777… of 5,000 digits (LongInteger), expected a number" in weight
+    )
+    assert "row 3: field 'user_id': found 7777" in user and "row 4: found a JSON number" in whole
+    with pytest.raises(DataError, match="row 2: field 'weight'"):
+        load_comparisons(tmp_path / name)
+
+
+@pytest.mark.parametrize("kind", [pa.timestamp("ms"), pa.timestamp("us", tz="UTC"), pa.date64()])
+def test_times_that_python_cannot_hold_are_bad_rows(tmp_path, kind):
+    times = pa.array([0, 2**62, 0], pa.int64()).cast(kind)
+    columns = {"prompt": ["p"] * 3, "chosen": ["a"] * 3, "rejected": ["b"] * 3, "timestamp": times}
+    pq.write_table(pa.table(columns), tmp_path / "a.parquet")
+    log = load_comparisons(tmp_path / "a.parquet", on_bad_row="skip")
+    assert [c.id for c in log.comparisons] == ["1", "3"]
+    assert "row 2: found a value that cannot be read" in log.notes.bad_rows[0]
 
 
 def test_long_cells_are_read(tmp_path):

@@ -91,6 +91,15 @@ def test_texts_are_shared(load):
         ({"weight": float("inf")}, "field 'weight': found inf (float), expected a number"),
         ({"timestamp": "yesterday"}, "field 'timestamp': found 'yesterday' (str), expected a time in ISO 8601"),
         ({"timestamp": 12345}, "field 'timestamp': found 12345 (int), expected a time in ISO 8601"),
+        (
+            {"timestamp": "0001-01-01T00:00:00+05:00"},
+            "found '0001-01-01T00:00:00+05:00' (str), expected a time in the years",
+        ),
+        ({"timestamp": "9999-12-31T23:59:59-05:00"}, "field 'timestamp': found '9999-12-31T23:59:59-05:00' (str)"),
+        ({"weight": 10**400}, "field 'weight': found 1000000000"),
+        ({"weight": 10**400}, "… (int), expected a number that a float can hold"),
+        ({"responses": ["x", "y"]}, "field 'responses': found ['x', 'y'] (list), expected nothing beside chosen and"),
+        ({"responses": ["x", "y"], "rejected": None}, "expected nothing beside chosen and rejected"),
         ({"tie": "maybe"}, "field 'tie': found 'maybe' (str), expected true or false"),
         ({"first_shown": "left"}, "field 'first_shown': found 'left' (str), expected 'chosen' or 'rejected'"),
         (
@@ -126,6 +135,31 @@ def test_missing_column_names_what_is_there(load, tmp_path):
         load_comparisons(tmp_path / "a.csv")
     with pytest.raises(DataError, match=r"a\.csv: no column 'votr'; found the columns"):
         load_comparisons(tmp_path / "a.csv", columns={"chosen": "preferred", "user_id": "votr"})
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (
+            {"prompt": "p", "chosen": "a"},
+            "field 'rejected': found no 'rejected' in the row (chosen, prompt), expected text",
+        ),
+        (
+            {"prompt": "p", "chosen": "a", "rejcted": "b"},
+            "no 'rejected' in the row (chosen, prompt, rejcted), expected",
+        ),
+        ({"chosen": "a", "rejected": "b"}, "field 'prompt': found nothing, and no beginning that chosen and rejected"),
+        ({"prompt": "p", "completion": "a", "label": True}, "no 'chosen' in the row (completion, label, prompt)"),
+        ({"prompt": "p", "responses": None}, "no 'chosen' in the row (prompt, responses)"),
+    ],
+)
+def test_a_later_row_without_a_column_is_a_bad_row(load, row, message):
+    """No option is told that would rename a column which the rows before it have."""
+    with pytest.raises(DataError) as caught:
+        load(PAIR, row, PAIR)
+    assert "row 2: " in str(caught.value) and message in str(caught.value)
+    assert str(caught.value).endswith("--on-bad-row skip (data.on_bad_row)") and "--set" not in str(caught.value)
+    assert [c.id for c in load(PAIR, row, PAIR, on_bad_row="skip").comparisons] == ["1", "3"]
 
 
 def test_renamed_optional_column_must_exist(load):
@@ -235,6 +269,40 @@ def test_ranking_in_csv(tmp_path):
     (tmp_path / "a.csv").write_text('prompt,responses,scores\np,"[""x"", ""y""]","[1, 2]"\n')
     (found,) = load_comparisons(tmp_path / "a.csv").comparisons
     assert (found.chosen, found.rejected) == ("y", "x")
+
+
+def test_ranking_in_csv_beside_the_columns_of_pairs(tmp_path):
+    header = "prompt,chosen,rejected,responses,user_id\n"
+    ranking = '"[""x"",""y"",""z""]"'
+    (tmp_path / "a.csv").write_text(f"{header}q,,,{ranking},u1\nq,a,,,u2\n")
+    log = load_comparisons(tmp_path / "a.csv")
+    assert [(c.chosen, c.rejected, c.user) for c in log.comparisons] == [
+        ("x", "y", "u1"),
+        ("x", "z", "u1"),
+        ("y", "z", "u1"),
+        ("a", "", "u2"),
+    ]
+    assert log.notes.rankings == 1
+    for cells in ("a,b", "a,", ",b"):
+        (tmp_path / "b.csv").write_text(f"{header}q,{cells},{ranking},u1\n")
+        with pytest.raises(
+            DataError, match=r"row 1: field 'responses': found \['x', 'y', 'z'\] \(list\), expected nothing"
+        ):
+            load_comparisons(tmp_path / "b.csv")
+
+
+def test_an_empty_prompt_cell_is_no_prompt(tmp_path):
+    header = "prompt,chosen,rejected,responses\n"
+    (tmp_path / "a.csv").write_text(f"{header},Sky: it is blue,Sky: it is black,\n")
+    (found,) = load_comparisons(tmp_path / "a.csv").comparisons
+    assert (found.prompt, found.chosen, found.rejected) == ("Sky: it is", " blue", " black")
+    for row, message in {
+        ",a,b,": "'prompt': found nothing, and no beginning that chosen and rejected share",
+        ',,,"[""x"",""y""]"': "'prompt': found nothing, expected text",
+    }.items():
+        (tmp_path / "b.csv").write_text(header + row + "\n")
+        with pytest.raises(DataError, match=message):
+            load_comparisons(tmp_path / "b.csv")
 
 
 def test_csv_cells(tmp_path):

@@ -244,7 +244,7 @@ def test_rankings_of_two_files_are_not_taken_for_one():
 
 def test_rankings_that_all_hang_together_say_what_is_missing():
     log = Log(tuple(Comparison("p", "a", str(i), id=pair_id("1", 0, i)) for i in range(9)), "one")
-    with pytest.raises(DataError, match="of 1 groups the largest has 100% .* more pairs or rankings that share none"):
+    with pytest.raises(DataError, match=r"of 1 groups the largest has 100% .* more pairs or rankings that share none"):
         split(log, SplitConfig())
 
 

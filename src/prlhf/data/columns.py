@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from prlhf.errors import ConfigError
 
-__all__ = ["COLUMNS", "missing", "named_otherwise", "unread", "wanted_columns"]
+__all__ = ["COLUMNS", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
 
 USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
 COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
@@ -70,7 +70,7 @@ def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Co
     gone = [repr(columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
     options = " ".join(_option(ours, guess) for ours, guess in said.items())
     return (
-        f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {_list(sorted(names))}; "
+        f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {listed(sorted(names))}; "
         f"columns of other names are given with {options}"
     )
 
@@ -86,7 +86,7 @@ def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:
     absent = [ours for ours in absent if ours not in (*other, "user_id", "id")]  # a missing user is told apart
     meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, cutoff=0.8))}
     hint = "".join(f"; did you mean {ours}? ({_option(ours, theirs)})" for ours, theirs in meant.items())
-    return f"Columns that are not read: {_list(extra)}{hint}."
+    return f"Columns that are not read: {listed(extra)}{hint}."
 
 
 def _option(ours: str, theirs: str) -> str:
@@ -102,7 +102,8 @@ def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = 0.6
     return [*usual, *near] if wanted == ours else [*near, *usual]
 
 
-def _list(names: Iterable[str]) -> str:
-    listed = list(names)
-    more = [f"and {len(listed) - _SHOWN} more"] if len(listed) > _SHOWN else []
-    return ", ".join([*listed[:_SHOWN], *more]) or "(none)"
+def listed(names: Iterable[str]) -> str:
+    """The names for a message, the first of them where there are many."""
+    some = list(names)
+    more = [f"and {len(some) - _SHOWN} more"] if len(some) > _SHOWN else []
+    return ", ".join([*some[:_SHOWN], *more]) or "(none)"

@@ -91,18 +91,25 @@ class Interner:
 
 def number(field: str, value: Any) -> float:
     """A finite number."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         raise BadField(field, show(value), "a number")
-    return float(value)
+    try:
+        found = float(value)
+    except OverflowError as e:
+        raise BadField(field, show(value), "a number that a float can hold (up to 1.8e308)") from e
+    if not math.isfinite(found):
+        raise BadField(field, show(value), "a number")
+    return found
 
 
 def weight(field: str, value: Any) -> float:
     """A finite number that is not negative; 1 where nothing is given."""
     if value is None:
         return 1.0
-    if number(field, value) < 0:
+    found = number(field, value)
+    if found < 0:
         raise BadField(field, show(value), "a number that is not negative")
-    return float(value)
+    return found
 
 
 def flag(field: str, value: Any) -> bool:
@@ -125,6 +132,7 @@ def moment(field: str, value: Any) -> datetime | None:
     """A point in time from ISO 8601 text or a date; in UTC, also where no zone is given."""
     if value is None:
         return None
+    given = value
     if isinstance(value, str):
         try:
             value = datetime.fromisoformat(value)
@@ -134,7 +142,10 @@ def moment(field: str, value: Any) -> datetime | None:
         value = datetime(value.year, value.month, value.day)
     if not isinstance(value, datetime):
         raise BadField(field, show(value), "a time in ISO 8601, as 2025-03-01T12:00:00Z")
-    when = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    try:
+        when = value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+    except (OverflowError, ValueError) as e:
+        raise BadField(field, show(given), "a time in the years 1 to 9999, also in UTC") from e
     # A plain datetime, also where a table library handed over a subclass of it.
     return datetime(*when.timetuple()[:6], when.microsecond, tzinfo=UTC)
 

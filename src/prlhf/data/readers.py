@@ -65,7 +65,7 @@ def _jsonl_rows(path: Path) -> Iterator[RawRow]:
 
 def _parse_line(line: bytes) -> dict[str, Any] | str:
     try:
-        value = json.loads(line)
+        value = json.loads(line, parse_int=_integer)
     except UnicodeDecodeError as e:
         return f"found a byte that is not UTF-8 ({e.reason} at byte {e.start + 1} of the line), expected UTF-8 text"
     except (json.JSONDecodeError, RecursionError) as e:
@@ -73,6 +73,23 @@ def _parse_line(line: bytes) -> dict[str, Any] | str:
     if not isinstance(value, dict):
         return f"found a JSON {_kind(value)}, expected a JSON object"
     return value
+
+
+class LongInteger:
+    """An integer with more digits than Python reads: right in no field, but a row may have it in another column."""
+
+    def __init__(self, digits: str):
+        self._digits = digits
+
+    def __repr__(self) -> str:
+        return f"{self._digits[:20]}… of {len(self._digits.lstrip('-')):,} digits"
+
+
+def _integer(digits: str) -> int | LongInteger:
+    try:
+        return int(digits)
+    except ValueError:
+        return LongInteger(digits)
 
 
 def _json(path: Path, wanted: Collection[str] | None) -> Table:
@@ -91,7 +108,7 @@ def _json_rows(path: Path) -> Iterator[RawRow]:
     except UnicodeDecodeError as e:
         line = e.object.count(b"\n", 0, e.start) + 1
         raise DataError(f"{path}, line {line}: found a byte that is not UTF-8, expected UTF-8 text") from e
-    decoder, number = json.JSONDecoder(), 0
+    decoder, number = json.JSONDecoder(parse_int=_integer), 0
     at = _next(text, 0)
     if text[at : at + 1] != "[":
         raise DataError(
@@ -104,6 +121,10 @@ def _json_rows(path: Path) -> Iterator[RawRow]:
         except json.JSONDecodeError as e:
             raise DataError(
                 f"{path}, line {e.lineno}, column {e.colno}: not JSON ({e.msg}), after {number} good rows"
+            ) from e
+        except RecursionError as e:
+            raise DataError(
+                f"{path}, line {_line(text, at)}: lists within lists too deep to be read, after {number} good rows"
             ) from e
         number += 1
         yield number, value if isinstance(value, dict) else f"found a JSON {_kind(value)}, expected a JSON object"
@@ -132,8 +153,8 @@ def _line(text: str, at: int) -> int:
 
 
 def _kind(value: Any) -> str:
-    kinds = {"list": "list", "str": "string", "int": "number", "float": "number", "bool": "boolean", "NoneType": "null"}
-    return kinds.get(type(value).__name__, type(value).__name__)
+    kinds = {list: "list", str: "string", bool: "boolean", type(None): "null"}
+    return kinds.get(type(value), "number")
 
 
 def _csv(path: Path, wanted: Collection[str] | None) -> Table:
@@ -216,13 +237,23 @@ def _parquet(path: Path, wanted: Collection[str] | None) -> Table:
         number = 0
         try:
             for batch in file.iter_batches(batch_size=1024, columns=read):
-                for values in batch.to_pylist():
+                for values in _batch_rows(batch):
                     number += 1
                     yield number, values
         except (pa.ArrowException, OSError) as e:
             raise DataError(f"{path}, after row {number}: broken Parquet ({e})") from e
 
     return Table(str(path), rows(), columns=columns)
+
+
+def _batch_rows(batch: Any) -> list[dict[str, Any] | str]:
+    """The rows of a record batch; one by one where a value of it has no counterpart in Python."""
+    try:
+        return list(batch.to_pylist())
+    except (OverflowError, ValueError) as e:
+        if batch.num_rows == 1:
+            return [f"found a value that cannot be read ({e}), expected text in UTF-8 and times in the years 1 to 9999"]
+        return [row for i in range(batch.num_rows) for row in _batch_rows(batch.slice(i, 1))]
 
 
 FORMATS: dict[str, Callable[[Path, Collection[str] | None], Table]] = {

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prlhf.data import fields
-from prlhf.data.columns import COLUMNS, missing, named_otherwise, unread, wanted_columns
+from prlhf.data.columns import COLUMNS, listed, missing, named_otherwise, unread, wanted_columns
 from prlhf.data.fields import BadField, BadRow, Interner, parse_cell, show
 from prlhf.data.log import Notes
 from prlhf.data.rankings import pair_id
@@ -55,7 +55,7 @@ def convert(
 
 
 class _NoColumn(BadRow):
-    """A row without the columns that are needed: mostly a matter of names, not of the row."""
+    """A row without the columns that are needed, before any that has them: mostly a matter of names, not of the row."""
 
 
 @dataclass
@@ -87,9 +87,12 @@ class _Rows:
         self.seen.update(raw)
         row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
         if self.table.cells:
-            row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
+            row = _parse_cells(row)
         name = self._id(number, row)
-        if row["chosen"] is None and row["rejected"] is None and row["responses"] is not None:
+        pair = row["chosen"] is not None or row["rejected"] is not None
+        if pair and row["responses"]:
+            raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
+        if row["responses"] is not None and not pair:
             made = self._ranking(name, row)
             self.ranked += 1
         else:
@@ -120,17 +123,26 @@ class _Rows:
     def _pair(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> Comparison:
         for ours in ("chosen", "rejected"):
             if row[ours] is None:
-                problem = None if self.columns.get(ours, ours) in raw else missing(self.columns, raw.keys())
-                raise _NoColumn(problem) if problem else BadField(ours, "nothing", "text, or a list of messages")
+                raise self._without(ours, raw)
         try:
             prompt, chosen, rejected = _parts(self.interner, row)
         except BadField as e:
-            if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw:
+            if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw and not self.found:
                 raise _NoColumn(f"{e}; {named_otherwise(['prompt'], self.columns, raw.keys())}") from e
             raise
         tie = fields.flag("tie", row["tie"])
         shown = fields.shown("first_shown", row["first_shown"])
         return Comparison(prompt, chosen, rejected, tie=tie, first_shown=shown, id=name, **self._user_columns(row))
+
+    def _without(self, ours: str, raw: dict[str, Any]) -> BadRow:
+        """What is wrong with a row that has no `ours`: the columns, as long as no row could be read, else the row."""
+        theirs = self.columns.get(ours, ours)
+        if theirs in raw:
+            return BadField(ours, "nothing", "text, or a list of messages")
+        problem = None if self.found else missing(self.columns, raw.keys())
+        if problem:
+            return _NoColumn(problem)
+        return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", "text, or a list of messages")
 
     def _ranking(self, name: str, row: dict[str, Any]) -> list[Comparison]:
         """All pairs of a ranking; equal scores are ties, and count among the pairs that share the weight."""
@@ -176,6 +188,16 @@ class _Rows:
         if theirs in names:
             return f"the column {theirs!r} is empty in every row"
         return named_otherwise(["user_id"], self.columns, names)
+
+
+def _parse_cells(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of CSV, which cannot tell an empty text from nothing: a prompt is never empty, a ranking has no pair."""
+    row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
+    if row["prompt"] == "":
+        row["prompt"] = None
+    if row["responses"] is not None and row["chosen"] in ("", None) and row["rejected"] in ("", None):
+        row["chosen"] = row["rejected"] = None
+    return row
 
 
 def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
