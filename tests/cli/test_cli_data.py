@@ -1,6 +1,7 @@
 """`prlhf data inspect` as a person runs it."""
 
 import json
+import re
 import shlex
 
 import pytest
@@ -37,6 +38,31 @@ def test_table_json_and_picture(run, votes, tmp_path):
     data = json.loads(numbers.read_text())
     assert (data["counts"]["users"], data["counts"]["comparisons"], data["counts"]["skipped"]) == (3, 30, 1)
     assert picture.read_bytes().startswith(b"\x89PNG")
+
+
+def test_folders_of_what_is_written_are_made(run, votes, tmp_path):
+    words = ["inspect", votes, "--on-bad-row", "skip"]
+    numbers, picture = tmp_path / "no" / "dir" / "n.json", tmp_path / "other" / "n.svg"
+    done = run(*words, "--json", str(numbers), "--picture", str(picture))
+    assert done.exit_code == 0, (done.output, done.exception)
+    assert json.loads(numbers.read_text())["counts"]["comparisons"] == 30 and "<svg" in picture.read_text()
+
+
+@pytest.mark.parametrize(
+    ("option", "name", "message"),
+    [
+        ("--picture", "x.foo", r"unknown suffix '\.foo' of a picture; expected one of .*\.png"),
+        ("--picture", "x", r"unknown suffix '' of a picture"),
+        ("--picture", "", r"--picture: .* is a folder, expected a file"),
+        ("--json", "", r"--json: .* is a folder, expected a file"),
+        ("--json", "votes.jsonl/n.json", r"--json: cannot write .*n\.json, since .*votes\.jsonl is no folder"),
+    ],
+)
+def test_places_that_cannot_be_written_are_told_at_once(run, votes, tmp_path, monkeypatch, option, name, message):
+    monkeypatch.setattr("prlhf.data.load.convert", None)  # nothing is read
+    done = run("inspect", votes, option, str(tmp_path / name))
+    assert isinstance(done.exception, ConfigError)
+    assert re.search(message, str(done.exception))
 
 
 def test_source_with_options(run):

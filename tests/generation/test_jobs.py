@@ -99,6 +99,23 @@ def test_reading_prompts(tmp_path):
     assert read_questions(table) == [Question(1, "a", "7", "x"), Question(3, (Message("user", "b"),), "ann")]
 
 
+def test_a_cell_with_messages_is_a_conversation(tmp_path):
+    """A table of prompts is read as `train` reads it: messages are JSON, prose may begin with a bracket."""
+    cell = '"[{""role"":""user"",""content"":""hello""}]"'
+    (tmp_path / "p.csv").write_text(f"prompt,user_id\n{cell},ann\n[1] see above,bob\n")
+    assert read_questions(tmp_path / "p.csv") == [
+        Question(1, (Message("user", "hello"),), "ann"),
+        Question(2, "[1] see above", "bob"),
+    ]
+    (tmp_path / "p.jsonl").write_text(json.dumps({"prompt": '[{"role":"user","content":"hello"}]'}))
+    assert read_questions(tmp_path / "p.jsonl")[0].prompt == '[{"role":"user","content":"hello"}]'  # text is text
+
+
+def test_a_folder_is_no_place_for_answers(tmp_path):
+    with pytest.raises(DataError, match=r"found a folder, expected a file for the answers, as .*answers\.jsonl"):
+        answer_file(None, QUESTIONS, tmp_path, OPTIONS)  # before the model is looked at
+
+
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [

@@ -37,19 +37,38 @@ def inspect_command(
     """Users, lengths, ties and duplicates of a log; how users disagree; what personalisation can hope for."""
     from prlhf.data import inspect_log, load_comparisons
 
+    _check("--json", json_path)
+    _check("--picture", picture)
+    if picture is not None:
+        from prlhf.data.picture import check_picture, draw
+
+        check_picture(picture)
     log = load_comparisons(data_config({"source": source, "on_bad_row": on_bad_row}, overrides))
     found = inspect_log(log)
     _print(log, found)
     if json_path is not None:
         import json
 
+        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
         typer.echo(f"numbers: {json_path}")
     if picture is not None:
-        from prlhf.data.picture import draw
-
+        picture.parent.mkdir(parents=True, exist_ok=True)
         draw(found, picture)
         typer.echo(f"picture: {picture}")
+
+
+def _check(option: str, path: Path | None) -> None:
+    """Refuse, before any work, a place where no file can be written."""
+    from prlhf.errors import ConfigError
+
+    if path is None:
+        return
+    if path.is_dir():
+        raise ConfigError(f"{option}: {path} is a folder, expected a file to write")
+    there = next(parent for parent in path.absolute().parents if parent.exists())
+    if not there.is_dir():
+        raise ConfigError(f"{option}: cannot write {path}, since {there} is no folder")
 
 
 def _print(log: Log, found: Inspection) -> None:

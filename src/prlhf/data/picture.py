@@ -7,12 +7,27 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from prlhf.errors import ConfigError
+
 if TYPE_CHECKING:
     from prlhf.data.inspect import Inspection
 
-__all__ = ["draw"]
+__all__ = ["check_picture", "draw"]
 
 _BLUE, _ORANGE, _GREY = "#3b6ea8", "#d9822b", "#9aa3ad"
+
+
+def check_picture(path: str | Path) -> None:
+    """Refuse a file that `draw` could not write, by its suffix.
+
+    Raises:
+        ConfigError: no suffix, or one that is no picture's; names those that are.
+    """
+    from matplotlib.figure import Figure
+
+    known = [f".{name}" for name in sorted(Figure().canvas.get_supported_filetypes())]
+    if (suffix := Path(path).suffix.lower()) not in known:
+        raise ConfigError(f"{path}: unknown suffix {suffix!r} of a picture; expected one of {', '.join(known)}")
 
 
 def draw(found: Inspection, path: str | Path) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prlhf.data.fields import parse_cell
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.errors import DataError
 from prlhf.lm.generate import respond
@@ -56,7 +57,8 @@ class Answered:
 def read_questions(path: str | Path) -> list[Question]:
     """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet); blank lines are passed over.
 
-    A table has the column `prompt` (text or messages) and may have `user_id` (or `user`) and `user_text`.
+    A table has the column `prompt` (text or messages; in CSV they are JSON) and may have `user_id` (or `user`) and
+    `user_text`.
 
     Raises:
         DataError: no such file, an unknown suffix, or a row without a prompt; names file and row.
@@ -66,7 +68,8 @@ def read_questions(path: str | Path) -> list[Question]:
         return [Question(number, text) for number, text in _lines(path) if text.strip()]
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected .txt or one of {', '.join(FORMATS)}")
-    return [_question(path, number, values) for number, values in open_table(path).rows]
+    table = open_table(path)
+    return [_question(path, number, values, table.cells) for number, values in table.rows]
 
 
 def read_users(path: str | Path) -> list[str | None]:
@@ -85,14 +88,15 @@ def _lines(path: Path) -> Iterator[tuple[int, str]]:
     yield from ((number, line.removesuffix("\r")) for number, line in enumerate(lines, 1))
 
 
-def _question(path: Path, number: int, values: dict[str, Any] | str) -> Question:
+def _question(path: Path, number: int, values: dict[str, Any] | str, cells: bool) -> Question:
     where = f"{path}, row {number}"
     if isinstance(values, str):
         raise DataError(f"{where}: {values}")
-    if values.get("prompt") is None:
+    given = values.get("prompt")
+    if given is None:
         raise DataError(f"{where}: found no field 'prompt', expected text or a list of messages")
     try:
-        prompt = as_prompt(values["prompt"])
+        prompt = as_prompt(parse_cell("prompt", given) if cells else given)
     except DataError as e:
         raise DataError(f"{where}: {e}") from e
     user = values.get("user_id", values.get("user"))
@@ -171,9 +175,11 @@ def answer_file(
     last line that was only half written is dropped.
 
     Raises:
-        DataError: `output` holds answers to other questions, or of another model or other options.
+        DataError: `output` is a folder, or holds answers to other questions, or of another model or other options.
     """
     path = Path(output)
+    if path.is_dir():
+        raise DataError(f"{path}: found a folder, expected a file for the answers, as {path / 'answers.jsonl'}")
     settings = _settings(lm, options, reference)
     kept = _continue(path, questions, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
