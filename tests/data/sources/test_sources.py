@@ -1,12 +1,17 @@
 """The registry, and the small sources."""
 
+import inspect
+import json
+import re
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import pytest
 
 from prlhf.config import DataConfig
 from prlhf.data import SOURCES, Log, inherit, load_comparisons
+from prlhf.data.planted import World
 from prlhf.errors import ConfigError
 from prlhf.types import Comparison
 
@@ -59,3 +64,11 @@ def test_planted_passes_its_options_on(world):
     assert len(load_comparisons("planted", users=5)) == 5
     with pytest.raises(ConfigError, match="the source 'planted' has no option 'user'; did you mean users"):
         load_comparisons("planted", user=5)
+
+
+def test_the_page_has_every_option_of_the_planted_world():
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf8")
+    section = page[page.index("### Planted world") :].split("\n## ")[0]
+    told = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", section, re.MULTILINE))
+    has = {name: json.dumps(option.default) for name, option in inspect.signature(World).parameters.items()}
+    assert told == has
