@@ -245,16 +245,43 @@ def test_what_the_chat_template_closes_a_response_with_ends_an_answer(base_folde
 
 
 @pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_the_end_of_the_context(base_folder, architecture):
-    lm = personalised(base_folder(architecture), max_prompt_tokens=500)
-    options = {"users": "ann", "max_new_tokens": 20, "details": True}
-    full, short = lm.generate(["q" * 600, "hi"], **options)
-    assert full.truncated and not full.finished and len(full.tokens) == 512 - 503
-    assert [short] == lm.generate(["hi"], **options)
-    lm.config = lm.config.model_copy(update={"max_prompt_tokens": 512})
-    lm.template.config = lm.config
-    with pytest.raises(DataError, match="515 tokens"):
-        lm.generate(["q" * 600], **options)
+def test_the_end_of_the_context(base_folder, architecture, caplog):
+    lm = personalised(base_folder(architecture))
+    options = {"users": "ann", "details": True}
+    for new, room in ((20, 20), (300, (512 - 3) // 4)):  # as many as are wanted, at most a quarter
+        full, short = lm.generate(["q" * 600, "hi"], max_new_tokens=new, **options)
+        assert full.truncated and not full.finished and len(full.tokens) == room
+        assert not short.truncated and [short] == lm.generate(["hi"], max_new_tokens=new, **options)
+    assert "1 prompts were cut at their left: max_prompt_tokens=512, context of the model 512 less room" in caplog.text
+
+
+@pytest.mark.parametrize("chat", [True, False])
+def test_a_long_conversation_goes_on_and_forgets_its_beginning(base_folder, chat):
+    lm = personalised(base_folder("llama", chat=chat))
+    said = [Message("system", "be brief")]
+    for turn in range(30):
+        said += [Message("user", f"question {turn:02d} about the sea"), Message("assistant", "it is deep")]
+    said.append(Message("user", "why?"))
+    asked = []
+    lm.causal_lm.register_forward_pre_hook(
+        lambda module, args, kwargs: asked.append(kwargs["input_ids"]), with_kwargs=True
+    )
+    (g,) = lm.generate([said], "ann", user_texts="a sailor", max_new_tokens=8, details=True)
+    assert g.truncated and len(g.tokens) == 8
+    ids = asked[0][0].tolist()
+    assert len(ids) == 512 - 8
+    text = lm.tokenizer.decode([i for i in ids if i < lm.vocab_rows])
+    assert "be brief" in text and "a sailor" in text and "why?" in text
+    assert "question 29" in text and "question 00" not in text
+    assert "".join(lm.stream(said, "ann", user_text="a sailor", max_new_tokens=8)) == g.text
+
+
+def test_a_user_text_that_fills_the_context_is_an_error(lm):
+    for fills in ({"user_texts": "s" * 600}, {"prompts": [[Message("system", "s" * 600), Message("user", "hi")]]}):
+        with pytest.raises(DataError, match=r"prompt 0: its user text and system message leave no room .* of 512"):
+            lm.generate(**{"prompts": ["hi"], "users": "ann", "max_new_tokens": 20, **fills})
+    (g,) = lm.generate(["q" * 100], "ann", user_texts="s" * 490, max_new_tokens=20, details=True)
+    assert g.truncated and 0 < len(g.tokens) <= 20  # kept whole, with what room it leaves
 
 
 def test_training_mode_comes_back(lm):

@@ -8,9 +8,10 @@ import torch
 from peft import LoraConfig, get_peft_model
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from prlhf.config import Individual, Lora, ModelConfig
+from prlhf.config import Individual, Lora, ModelConfig, RunConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, reference_logprobs
+from prlhf.lm.causal import check_causal
 from prlhf.lm.loading import add_lora, fingerprint, first_line, load_base, load_tokenizer, resolve, same_base
 from prlhf.types import Comparison
 from tiny_models import make_model
@@ -40,6 +41,93 @@ def test_what_cannot_work_is_refused_with_the_reason(tmp_path, architecture, rea
 def test_what_is_no_language_model_is_refused(tmp_path):
     with pytest.raises(UnsupportedModelError, match="no causal language model"):
         load_base(ModelConfig(base=write_config(tmp_path, "vit")))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "reason"),
+    [
+        ("bert", {}, "bert is not causal: later tokens change"),
+        ("roberta", {}, "roberta is not causal"),
+        ("rwkv", {"attention_hidden_size": 32, "context_length": 64}, "rwkv does not heed the attention mask"),
+    ],
+)
+def test_what_cannot_write_from_left_to_right_in_batches_is_refused(tmp_path, architecture, options, reason):
+    make_model(architecture, **options).save_pretrained(tmp_path)
+    with pytest.raises(UnsupportedModelError, match=reason):
+        load_base(ModelConfig(base=str(tmp_path)))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options"),
+    [
+        ("llama", {}),
+        ("qwen3", {}),
+        ("gpt2", {}),
+        ("gemma3_text", {"sliding_window": 4}),
+        ("mistral", {"num_key_value_heads": 2, "sliding_window": 4}),
+        ("mixtral", {"num_key_value_heads": 2, "num_local_experts": 4}),
+        ("opt", {"ffn_dim": 64, "word_embed_proj_dim": 32}),
+        ("bloom", {"n_layer": 2, "n_head": 4}),
+        ("falcon", {"alibi": True}),
+        ("falcon", {}),
+        ("gpt_neox", {}),
+        ("mamba", {"state_size": 8}),
+    ],
+)
+def test_every_kind_of_causal_model_passes(architecture, options, caplog):
+    check_causal(make_model(architecture, **options))
+    assert "not checked" not in caplog.text
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_the_check_allows_for_the_rounding_of_the_dtype(dtype):
+    check_causal(make_model("llama", dtype))
+    with pytest.raises(UnsupportedModelError, match="is not causal"):
+        check_causal(make_model("bert", dtype, initializer_range=0.2))
+
+
+def test_the_check_leaves_no_trace(caplog):
+    model = make_model("gpt2").train()
+    calls = []
+    model.register_forward_hook(lambda module, args, output: calls.append(module.training))
+    state = torch.get_rng_state()
+    check_causal(model)
+    assert calls == [False] and model.training and torch.equal(torch.get_rng_state(), state)
+    assert all(p.grad is None for p in model.parameters()) and not caplog.text
+
+
+def test_a_model_that_cannot_run_here_is_not_checked_and_that_is_said(caplog):
+    model = make_model("llama")
+    hook = model.register_forward_pre_hook(lambda module, args: exec("raise RuntimeError('for a GPU only')"))
+    check_causal(model)
+    assert "llama: not checked for attention to later tokens and to padding: for a GPU only" in caplog.text
+    hook.remove()
+    with torch.no_grad():
+        model.lm_head.weight.fill_(torch.nan)
+    check_causal(model)
+    assert "logits are not finite" in caplog.text
+
+
+def test_a_run_or_an_adapter_is_no_base(tmp_path, base_folder):
+    def told(folder) -> str:
+        with pytest.raises(CheckpointError) as error:
+            load_base(ModelConfig(base=str(folder)))
+        return str(error.value)
+
+    base = base_folder("llama")
+    run = tmp_path / "run"
+    lm = PersonalizedLM.create(ModelConfig(base=base), Individual(tokens=2), ["ann"])
+    lm.save_pretrained(run / "model")
+    (run / "config.json").write_text(RunConfig(model=lm.config).model_dump_json())
+    lora = f"give the one it was trained on: --model {base} (and --adapter {run / 'model'} to start from its LoRA"
+    assert f"'{run}' is a run of `prlhf train`, no base model; {lora}" in told(run)
+    assert f"'{run / 'model'}' is the model of a run of `prlhf train`, no base model; {lora}" in told(run / "model")
+    load_base(ModelConfig(base=base, adapter=str(run / "model")))
+
+    adapter = sft_adapter(tmp_path / "sft", base)
+    assert f"is an adapter (PEFT), no base model; give both: --model {base} --adapter {adapter}" in told(adapter)
+    (run / "config.json").write_text(RunConfig(model=ModelConfig(base=base, adapter=adapter)).model_dump_json())
+    assert told(run).endswith(f"trained on: --model {base} --adapter {adapter}")
 
 
 def test_missing_folders(tmp_path, base_folder, caplog):

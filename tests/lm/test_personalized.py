@@ -1,11 +1,15 @@
 """User tokens as ids give the logits of explicit concatenation, for every architecture and way of use."""
 
+import shutil
+
 import pytest
 import torch
+from transformers import AutoTokenizer
 
 from prlhf.config import Individual, ModelConfig
-from prlhf.errors import UnknownUserError
+from prlhf.errors import DataError, UnknownUserError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM
+from prlhf.types import Comparison
 from tiny_models import make_model, make_tokenizer
 
 ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
@@ -133,3 +137,32 @@ def test_adding_users_keeps_all_others(base_folder):
 @pytest.mark.parametrize("architecture", ARCHITECTURES)
 def test_only_response_positions_are_projected(base_folder, architecture):
     assert personalised(base_folder(architecture)).splits_head
+
+
+def with_more_tokens(folder, tmp_path, **special):
+    """The base with 20 more tokens, the last 8 of which its embeddings have no rows for."""
+    shutil.copytree(folder, tmp_path / "more")
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_tokens([f"<extra{i}>" for i in range(20)])
+    tokenizer.add_special_tokens(special) if special else None
+    tokenizer.save_pretrained(tmp_path / "more")
+    assert len(tokenizer) == 280
+    return PersonalizedLM.create(ModelConfig(base=str(tmp_path / "more")), Individual(tokens=3), ["ann"])
+
+
+def test_no_text_can_name_a_user_token(base_folder, tmp_path):
+    lm = with_more_tokens(base_folder(), tmp_path)
+    assert lm.tokenizer.convert_tokens_to_ids("<extra15>") == lm.user_token_ids(1)[0] == 275
+    told = "a text has a token that is '<extra15>' with the id 275, and the model has embeddings for 272 tokens only"
+    with pytest.raises(DataError, match=told):
+        lm.encode_prompt("hi <extra15>", 0)
+    for c in (Comparison("hi", "<extra15>", "no"), Comparison("hi", "yes", "no", user_text="<extra15>")):
+        with pytest.raises(DataError, match="resize the embeddings of the base"):
+            lm.template.comparison(c)
+    assert max(lm.encode_prompt("hi <extra11>", -1)) == 271  # the last that has a row
+    assert lm.generate(["hi"], "ann", max_new_tokens=2)
+
+
+def test_the_tokens_that_every_text_needs_have_embeddings(base_folder, tmp_path):
+    with pytest.raises(UnsupportedModelError, match="the tokenizer's pad_token is '<extra19>' with the id 279"):
+        with_more_tokens(base_folder(), tmp_path, pad_token="<extra19>")

@@ -78,14 +78,14 @@ def respond(
         criteria: further reasons to stop.
 
     Raises:
-        DataError: a prompt that fills the model's context.
+        DataError: a user text or system message that fills the model's context.
     """
     if batch_size < 1:
         raise ConfigError(f"batch_size: found {batch_size}, expected at least 1")
     seed = options.seed
     if options.temperature > 0 and seed is None:
         seed = int(torch.randint(2**62, ()))
-    rendered = [_encode(lm, r, reference) for r in wanted]
+    rendered = [_encode(lm, r, options.max_new_tokens, reference) for r in wanted]
     lengths = [len(ids) for ids, _ in rendered]
     batches = _batches(lengths, options.max_new_tokens, lm.template.context, batch_size)
     out: dict[int, Generation] = {}
@@ -100,7 +100,10 @@ def respond(
                 out[i] = Generation(text, wanted[i].user, r, wanted[i].known, tokens, finished, rendered[i][1])
     cut = sum(g.truncated for g in out.values())
     if cut:
-        logger.warning("%d prompts were cut at their left to max_prompt_tokens=%d", cut, lm.config.max_prompt_tokens)
+        context = lm.template.context
+        end = "" if context is None else f", context of the model {context} less room for the answer"
+        words = "%d prompts were cut at their left: max_prompt_tokens=%d%s"
+        logger.warning(words, cut, lm.config.max_prompt_tokens, end)
     return [out[i] for i in range(len(wanted))]
 
 
@@ -120,10 +123,10 @@ def _settled(text: str, stop: Sequence[str]) -> str:
     return text[: len(text) - max(begun)] if begun else text
 
 
-def _encode(lm: PersonalizedLM, request: Request, reference: bool) -> tuple[list[int], bool]:
-    """Ids of a prompt with the user tokens in their place, and whether it was cut."""
-    hide = reference and not lm.config.reference_user_text
-    rendered = lm.template.prompt(request.prompt, None if hide else request.user_text)
+def _encode(lm: PersonalizedLM, request: Request, new: int, reference: bool) -> tuple[list[int], bool]:
+    """Ids of a prompt with the user tokens in their place, and whether it was cut, also for an answer of `new`."""
+    text = None if reference and not lm.config.reference_user_text else request.user_text
+    rendered = lm.template.prompt(request.prompt, text, lm.template.answer_room(new), keep_head=True)
     user = () if reference or request.row < 0 else lm.user_token_ids(request.row)
     return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :]], rendered.truncated
 
@@ -136,8 +139,8 @@ def _batches(lengths: Sequence[int], new: int, context: int | None, size: int) -
     for i in order:
         if lengths[i] >= context:
             raise DataError(
-                f"prompt {i}: {lengths[i]} tokens with its user's leave no room in the model's context of {context}; "
-                "shorten it, or lower model.max_prompt_tokens"
+                f"prompt {i}: its user text and system message leave no room in the model's context of {context} "
+                f"({lengths[i]} tokens with the user's); shorten them"
             )
     roomy = [i for i in order if lengths[i] + new <= context]
     return [roomy[k : k + size] for k in range(0, len(roomy), size)] + [[i] for i in order[len(roomy) :]]

@@ -19,6 +19,7 @@ from transformers.pytorch_utils import Conv1D
 
 from prlhf.config import Lora, ModelConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
+from prlhf.lm.causal import check_causal
 
 __all__ = [
     "BUNDLED",
@@ -99,6 +100,8 @@ def load_base(config: ModelConfig) -> nn.Module:
     """
     source = resolve(config.base)
     local = Path(source).is_dir()
+    if local:
+        _refuse_folder(Path(source), config.base)
     if local and not (Path(source) / "config.json").is_file():
         raise CheckpointError(f"model.base: cannot load {config.base!r}: the folder has no config.json")
     if not local:  # without a network its client tries for half a minute
@@ -117,7 +120,43 @@ def load_base(config: ModelConfig) -> nn.Module:
     if config.adapter is not None:
         model = _merge(model, config.adapter)
     _no_dropout(model)
+    check_causal(model)
     return model
+
+
+def _refuse_folder(folder: Path, given: str) -> None:
+    """Say of a run, its model, or an adapter alone, what to give instead of it."""
+    if not (folder / "config.json").is_file():
+        model, below = _json(folder / "prlhf.json").get("model"), _json(folder / "adapter_config.json")
+        if model is None and below:
+            base = below.get("base_model_name_or_path") or "BASE"
+            raise CheckpointError(
+                f"model.base: {given!r} is an adapter (PEFT), no base model; "
+                f"give both: --model {base} --adapter {given}"
+            )
+        kind, lora = "the model of a run of `prlhf train`", given
+    else:
+        model = _json(folder / "config.json").get("model")
+        kind, lora = "a run of `prlhf train`", f"{given.rstrip('/')}/model"
+    try:
+        trained = ModelConfig.model_validate(model)
+    except ValueError:
+        return
+    words = f"model.base: {given!r} is {kind}, no base model; give the one it was trained on: --model {trained.base}"
+    if trained.adapter is not None:
+        words += f" --adapter {trained.adapter}"
+    elif trained.tuning.type == "lora":
+        words += f" (and --adapter {lora} to start from its LoRA, without its users)"
+    raise CheckpointError(words)
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """An object of JSON; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 def _merge(model: nn.Module, adapter: str) -> nn.Module:

@@ -59,7 +59,8 @@ class PersonalizedLM(nn.Module):
         self.users = users
         self.config = config
         self.base_fingerprint = base_fingerprint
-        self.template = Template(tokenizer, config, context_length(self.causal_lm), user_model.tokens)
+        rows = len(self.embedding.weight)
+        self.template = Template(tokenizer, config, context_length(self.causal_lm), user_model.tokens, rows)
         self._user_tokens = UserTokens(self.embedding, user_model)
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad
@@ -220,7 +221,8 @@ class PersonalizedLM(nn.Module):
                 `no_repeat_ngram_size`, `stop`, `seed`.
 
         Raises:
-            DataError: something that is no prompt, not one user each, or a prompt that fills the model's context.
+            DataError: something that is no prompt, not one user each, or a user text or system message that fills the
+                model's context (anything else is cut at its left, so that there is room for an answer).
             ConfigError: an unknown option, or a value outside its range.
         """
         found = generate(self, prompts, users, **options)

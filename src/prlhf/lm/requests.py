@@ -98,7 +98,8 @@ class Generation:
     finished: bool
     """Ended by itself or by a stop string; False: cut at `max_new_tokens` or at the end of the model's context."""
     truncated: bool = False
-    """The prompt was longer than `max_prompt_tokens` and lost tokens at its left."""
+    """The prompt lost tokens at its left: it was longer than `max_prompt_tokens`, or than the context with room for an
+    answer beside it."""
 
 
 def as_prompt(value: Any) -> Prompt:

@@ -77,19 +77,33 @@ class Template:
         config: placement of the user tokens, limits in tokens, whether the chat template is used.
         context: positions that the model has, where that is limited: prompt, user tokens and response share them.
         user_tokens: how many of them the user tokens take.
+        vocab_rows: rows of the model's input embeddings; ids from there on are user tokens, so no text may have them.
 
     Raises:
-        UnsupportedModelError: the tokenizer has no end-of-sequence token, or is not a fast one.
+        UnsupportedModelError: the tokenizer has no end-of-sequence token, is not a fast one, or its end, begin, padding
+            or unknown token has no row.
         ConfigError: the user tokens leave no room for a prompt and a response.
     """
 
-    def __init__(self, tokenizer: Any, config: ModelConfig, context: int | None = None, user_tokens: int = 0):
+    def __init__(
+        self,
+        tokenizer: Any,
+        config: ModelConfig,
+        context: int | None = None,
+        user_tokens: int = 0,
+        vocab_rows: int | None = None,
+    ):
         if tokenizer.eos_token_id is None:
             raise UnsupportedModelError("the tokenizer has no eos_token; set one, since every response ends with it")
         if not tokenizer.is_fast:
             raise UnsupportedModelError("prlhf needs a fast tokenizer (one that reports character offsets)")
+        for name in ("bos_token", "eos_token", "pad_token", "unk_token"):
+            number = getattr(tokenizer, f"{name}_id")
+            if vocab_rows is not None and number is not None and number >= vocab_rows:
+                raise UnsupportedModelError(f"the tokenizer's {name} {_no_row(tokenizer, number, vocab_rows)}")
         self.tokenizer = tokenizer
         self.config = config
+        self.vocab_rows = vocab_rows
         first = tokenizer("a")["input_ids"][:1]
         self.bos: tuple[int, ...] = (
             (tokenizer.bos_token_id,)
@@ -134,12 +148,19 @@ class Template:
         limit = self.config.max_response_tokens
         return limit if self._space is None else min(limit, self._space - len(self.bos) - 1)
 
-    def prompt(self, prompt: Prompt, user_text: str | None = None, response_tokens: int = 0) -> Rendered:
+    def answer_room(self, new: int) -> int:
+        """Positions that a prompt leaves for an answer of at most `new` tokens: those, or a quarter of the context."""
+        return new if self._space is None else min(new, max(self._space // 4, 1))
+
+    def prompt(
+        self, prompt: Prompt, user_text: str | None = None, response_tokens: int = 0, keep_head: bool = False
+    ) -> Rendered:
         """Token ids of `prompt` with the user's text before it, ready for user tokens and a response.
 
         A prompt longer than `max_prompt_tokens` loses tokens at its left; BOS, system message and user text stay, and
         at least one token of the rest, even where these alone are too long. With `response_tokens` it also leaves so
-        many positions of the context free, and there system message and user text are cut at their left too.
+        many positions of the context free, and there system message and user text are cut at their left too, unless
+        `keep_head`.
         """
         written = self._write(prompt, user_text)
         ids, offsets = self._tokenise(written.text)
@@ -153,7 +174,7 @@ class Template:
         truncated = len(ids) - head > room
         if truncated:
             ids = ids[:head] + ids[-room:]
-        if free is not None and len(ids) > free:
+        if free is not None and len(ids) > free and not keep_head:
             before = len(ids)
             first = ids[: len(self.bos)] if not bos and ids[: len(self.bos)] == self.bos else ()
             ids = (*first, *ids[len(ids) - free + len(first) :])
@@ -172,9 +193,15 @@ class Template:
         return 1 if bos is not None and ids[0] == bos else 0
 
     def _tokenise(self, text: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        """Ids, and the characters `[start, end)` that each comes from."""
+        """Ids, and the characters `[start, end)` that each comes from.
+
+        Some models come with tokens that they have no embeddings for (of images): only a text with one is refused.
+        """
         encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        return tuple(encoding["input_ids"]), encoding["offset_mapping"]
+        ids = tuple(encoding["input_ids"])
+        if self.vocab_rows is not None and max(ids, default=0) >= self.vocab_rows:
+            raise DataError(f"a text has a token that {_no_row(self.tokenizer, max(ids), self.vocab_rows)}")
+        return ids, encoding["offset_mapping"]
 
     def _first_token(self) -> int:
         """What an empty prompt consists of, so that there is something to predict a response from."""
@@ -282,6 +309,13 @@ class Template:
             truncated=rendered.truncated,
             responses_cut=(len(chosen) > limit) + (len(rejected) > limit),
         )
+
+
+def _no_row(tokenizer: Any, number: int, rows: int) -> str:
+    return (
+        f"is {tokenizer.convert_ids_to_tokens(number)!r} with the id {number}, and the model has embeddings for {rows} "
+        "tokens only; resize the embeddings of the base (resize_token_embeddings) to the tokenizer and save it again"
+    )
 
 
 def _tokens_before(offsets: Sequence[tuple[int, int]], position: int) -> int:
