@@ -4,13 +4,16 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from transformers import TrainerState
 
 from prlhf.config import Individual, ModelConfig, RunConfig, TrainingConfig
 from prlhf.data import Log, Split
+from prlhf.evaluation import Scores
 from prlhf.evaluation.plots import CURVES
 from prlhf.evaluation.policy import score_policy
 from prlhf.lm import PersonalizedLM
 from prlhf.training.curves import LearningCurves
+from prlhf.training.progress import StepProgress
 from prlhf.types import Comparison
 
 LOG = Log(
@@ -38,7 +41,25 @@ def test_the_figures_of_a_sample(curves):
     assert found["margin_seen"] == pytest.approx(h.mean())
     assert "accuracy_per_user_se" not in found  # two votes of one user
     groups = {c.group for c in curves.data.comparisons}
-    assert {f"accuracy_{name}" for name in groups} <= found.keys()
+    assert {f"accuracy_group_{name}" for name in groups} <= found.keys()
+
+
+def test_a_group_s_name_overwrites_no_figure(curves, caplog):
+    rows = tuple(replace(c, group="seen" if c.user == "ann" else "generic") for c in LOG.comparisons)
+    sides, config = Split((), test=(0, 1, 2)), RunConfig(training=TrainingConfig(eval_comparisons=3))
+    whole = LearningCurves.of(curves.lm, Log(rows, "made up"), sides, config, cache=None)
+    h = np.array([1.0, -1.0, 1.0])  # ann is right, bob is not
+    found, scores = whole(), Scores.of(rows, seen=[True] * 3, h_specific=h, h_generic=-h)
+    assert "accuracy_group_seen" in found and "accuracy_group_generic" in found
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("prlhf.training.curves.scores_of", lambda *args, **kwargs: scores)
+        found = whole()
+    assert found["accuracy_seen"] == pytest.approx(2 / 3) and found["accuracy_generic"] == pytest.approx(1 / 3)
+    assert (found["accuracy_group_seen"], found["accuracy_group_generic"]) == (1, 0)
+    with caplog.at_level("INFO", logger="prlhf"):
+        logs = {f"eval_{name}": value for name, value in found.items()}
+        StepProgress().on_log(None, TrainerState(max_steps=9), None, logs)
+    assert "accuracy seen 0.667" in caplog.text and ", group generic 0.000, group seen 1.000" in caplog.text
 
 
 def test_the_mean_over_users_has_its_standard_error(curves):

@@ -65,7 +65,7 @@ class LearningCurves:
 
     def __call__(self) -> dict[str, float]:
         """Name -> value: `CURVES`, the standard error of the mean over users (`accuracy_per_user_se`, where there are
-        two), `accuracy_<group>` of each group, and `chosen_fall`."""
+        two), `accuracy_group_<group>` of each group, and `chosen_fall`."""
         objective = self.config.objective
         logps = policy_logprobs(self.lm, self.data)
         scores = scores_of(self.data, logps, average=getattr(objective, "average", False))
@@ -74,7 +74,7 @@ class LearningCurves:
         curves = {name: value for name, value in metrics.values().items() if name in CURVES}
         error = metrics.overall.accuracy_per_user.standard_error
         curves |= {} if math.isnan(error) else {"accuracy_per_user_se": error}
-        curves |= {f"accuracy_{name}": value for name, value in groups.items() if value is not None}
+        curves |= {f"accuracy_group_{name}": value for name, value in groups.items() if value is not None}
         return curves | {"chosen_fall": self._fall(logps)}
 
     def _fall(self, logps: np.ndarray) -> float:

@@ -73,7 +73,7 @@ class StepProgress(TrainerCallback):
             if self.losses and state.is_world_process_zero:
                 logger.info("step %d of %d: loss %.3f", state.global_step, state.max_steps, logs["loss"])
         names = [k for k in logs if k.startswith("eval_accuracy_") and not k.endswith("_se")]
-        accuracies = {k.removeprefix("eval_accuracy_"): logs[k] for k in names}
+        accuracies = {k.removeprefix("eval_accuracy_").replace("group_", "group ", 1): logs[k] for k in names}
         if accuracies and state.is_world_process_zero:
             words = ", ".join(f"{name} {value:.3f}" for name, value in accuracies.items())
             logger.info("step %d of %d: accuracy %s", state.global_step, state.max_steps, words)
