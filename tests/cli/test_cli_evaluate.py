@@ -1,6 +1,7 @@
 """`prlhf evaluate` as a command; but for the last test the evaluation itself is replaced."""
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -183,7 +184,27 @@ def test_refusals(calls, run, tmp_path_factory):
     assert "test, unseen, validation, train, context, all" in refused(str(run), "--split", "tset")
     assert "found 'lenght', expected none or some of pooled" in refused(str(run), "--baselines", "lenght")
     assert "give one of them" in refused(str(run), "--pooled", "x", "--train-pooled")
-    assert "not a run folder" in refused(str(tmp_path_factory.mktemp("empty")))
+    empty = tmp_path_factory.mktemp("empty")
+    assert "not a run folder" in refused(str(empty))
+    (empty / "config.json").write_text('{"architectures": ["LlamaForCausalLM"], "model_type": "llama"}')
+    (line,) = refused(str(empty)).splitlines()
+    assert line.startswith(f"error: {empty} is not a run folder of `prlhf train` (config.json: unknown option")
+
+
+@pytest.mark.parametrize("option", ["--json", "--per-user", "--report"])
+def test_a_place_that_cannot_be_written_is_refused_before_the_scoring(calls, run, option):
+    (run / "file").write_text("")
+    for place, reason in (("file/out", "its folder cannot be made"), (".", "found a folder, expected the name of a")):
+        done = RUN.invoke(app, ["evaluate", str(run), option, str(run / place)])
+        assert done.exit_code == 2 and not calls
+        assert f"error: {option} {run / place}: {reason}" in done.stderr
+
+
+def test_no_permission_to_write(calls, run, monkeypatch):
+    access = os.access  # the superuser always may, and typer looks whether RUN can be read
+    monkeypatch.setattr("os.access", lambda path, mode: mode != os.W_OK and access(path, mode))
+    done = RUN.invoke(app, ["evaluate", str(run), "--report", str(run / "r.html")])
+    assert done.exit_code == 2 and not calls and "--report" in done.stderr and "no permission" in done.stderr
 
 
 def test_the_names_are_those_of_the_evaluation():

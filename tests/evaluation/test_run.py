@@ -247,6 +247,9 @@ def test_refusals(run, config, tmp_path):
         evaluate(run, split="validation")
     with pytest.raises(CheckpointError, match="not a run folder"):
         evaluate(tmp_path)
+    (tmp_path / "config.json").write_text('{"model_type": "llama"}')
+    with pytest.raises(CheckpointError, match=r"not a run folder .*unknown option model_type"):
+        evaluate(run, against=[tmp_path])
     (tmp_path / "config.json").write_text(config.model_dump_json())
     for options in ({"run": tmp_path}, {"run": run, "against": [run, tmp_path]}, {"run": run, "pooled": tmp_path}):
         with pytest.raises(CheckpointError, match=f"go on with: prlhf train --output {tmp_path} --resume"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -65,6 +66,7 @@ def evaluate(
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
     names = _names(baselines)
     _check(split, pooled, train_pooled)
+    _check_places({"--json": json_path, "--per-user": users_path, "--report": report})
     own = _run_config(run)
     config = _data(own, data, on_bad_row, overrides or [])
     no_loading_bars()
@@ -98,6 +100,23 @@ def _check(split: str | None, pooled: Path | None, train_pooled: bool) -> None:
         raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
 
 
+def _check_places(files: dict[str, Path | None]) -> None:
+    """Make the folders of the files to write; say now rather than after the scoring where that cannot be."""
+    from prlhf.errors import ConfigError
+
+    for option, path in files.items():
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ConfigError(f"{option} {path}: its folder cannot be made: {e.strerror}") from e
+        if path.is_dir():
+            raise ConfigError(f"{option} {path}: found a folder, expected the name of a file")
+        if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+            raise ConfigError(f"{option} {path}: no permission to write there")
+
+
 def _names(text: str) -> list[str]:
     """The baselines of a comma-separated list."""
     from prlhf.errors import ConfigError
@@ -110,13 +129,9 @@ def _names(text: str) -> list[str]:
 
 
 def _run_config(run: Path) -> RunConfig:
-    from prlhf.config import RunConfig, load_config
-    from prlhf.errors import CheckpointError
+    from prlhf.evaluation.rows import read_config
 
-    held = run / "config.json"
-    if not held.exists():
-        raise CheckpointError(f"{run} is not a run folder of `prlhf train` (no config.json)")
-    return load_config(RunConfig, held)
+    return read_config(run)
 
 
 def _data(own: RunConfig, source: str | None, on_bad_row: str | None, overrides: list[str]) -> DataConfig:
@@ -148,7 +163,6 @@ def _train_pooled(run: Path, own: RunConfig) -> Path:
 
 def _write(found: Evaluation, json_path: Path | None, users_path: Path | None, report: Path | None) -> None:
     if json_path is not None:
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
         typer.echo(f"figures: {json_path}")
         users_path = users_path or json_path.with_suffix(".users.parquet")

@@ -23,7 +23,8 @@ Progress = Callable[[Iterable[int], str], Iterable[int]]
 class EvaluationSet:
     """Comparisons, ready to be scored again and again: token ids, rows of the table, reference log-probabilities.
 
-    `branches` `[n, 3]`: the own row, the generic row, the row of another user. `reference` `[n, 2]`.
+    `branches` `[n, 3]`: the own row, the generic row, the row of another user; the first two where `lm` has fewer than
+    two users. `reference` `[n, 2]`.
     """
 
     comparisons: tuple[Comparison, ...]
@@ -47,13 +48,16 @@ class EvaluationSet:
         encoded = tuple(lm.template.comparison(c) for c in comparisons)
         lm.template.warn_cuts(encoded)
         rows = np.array(lm.lookup([c.user for c in comparisons]), dtype=np.int64)
-        other = np.arange(lm.user_model.n)
-        other[1:] = derangement(other[1:], seed)
+        branches = [rows, np.zeros_like(rows)]
+        if len(lm.users) > 1:
+            other = np.arange(lm.user_model.n)
+            other[1:] = derangement(other[1:], seed)
+            branches.append(other[rows])
         chosen = choose_layout(lm, encoded, layout) if encoded else "plain"
         return cls(
             comparisons=tuple(comparisons),
             encoded=encoded,
-            branches=np.stack([rows, np.zeros_like(rows), other[rows]], 1),
+            branches=np.stack(branches, 1),
             reference=reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=progress),
             layout=chosen,
         )
@@ -73,7 +77,7 @@ def score_policy(
 def policy_logprobs(
     lm: PersonalizedLM, data: EvaluationSet, *, progress: Progress = lambda batches, _: batches
 ) -> np.ndarray:
-    """Summed log-probabilities `[n, 3, 2]` of (chosen, rejected) under the three branches of `data`."""
+    """Summed log-probabilities `[n, k, 2]` of (chosen, rejected) under the k branches of `data`."""
     return pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
 
 
@@ -83,6 +87,6 @@ def scores_of(data: EvaluationSet, logps: np.ndarray, *, average: bool = False) 
     if average:
         difference = difference / np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded], float)[:, None, :]
     h = difference[..., 0] - difference[..., 1]
-    return Scores.of(
-        data.comparisons, seen=data.branches[:, 0] > 0, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=h[:, 2]
-    )
+    permuted = h[:, 2] if h.shape[1] > 2 else None
+    seen = data.branches[:, 0] > 0
+    return Scores.of(data.comparisons, seen=seen, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=permuted)

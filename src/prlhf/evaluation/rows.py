@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
-from prlhf.config import DataConfig, RunConfig, SplitConfig
+from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.types import Comparison
@@ -38,9 +38,14 @@ class Rows:
 def read_config(folder: Path) -> RunConfig:
     """The configuration of a run; `CheckpointError` where there is none."""
     held = folder / "config.json"
-    if not held.exists():
+    if not held.is_file():
         raise CheckpointError(f"{folder} is not a run folder of `prlhf train` (no config.json)")
-    return RunConfig.model_validate_json(held.read_text(encoding="utf8"))
+    try:
+        return load_config(RunConfig, held)
+    except ConfigError as e:
+        first, *more = str(e).removeprefix(f"{held}: ").splitlines()
+        why = f"{first}, and {len(more)} more" if more else first
+        raise CheckpointError(f"{folder} is not a run folder of `prlhf train` (config.json: {why})") from e
 
 
 def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log | None, side: str | None) -> Rows:
@@ -58,7 +63,7 @@ def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log 
     log, reading = _read(config, data)
     own = log.fingerprint == _fingerprint(folder)
     if own:
-        sides = Split.load(folder / "split.json", log)
+        sides = _own_sides(folder, config, log)
         reading = reading or config.data
         side = side or DEFAULT_SIDES
     else:
@@ -92,11 +97,38 @@ def _split_options(config: RunConfig, reading: DataConfig | None) -> SplitConfig
     return reading.split if reading is not None and "split" in reading.model_fields_set else config.data.split
 
 
+def _own_sides(folder: Path, config: RunConfig, log: Log) -> Split:
+    """The saved sides for a log with the run's fingerprint: the same rows in the same order, perhaps with other ids."""
+    saved = folder / "split.json"
+    try:
+        return Split.load(saved, log)
+    except DataError as unknown:
+        try:
+            original = load_comparisons(config.data)
+        except (DataError, ConfigError):
+            original = None
+        if original is not None and original.fingerprint == log.fingerprint:
+            return Split.load(saved, original)
+        sides = split(log, config.data.split)  # by content, so it most likely is the saved one
+        try:
+            return Split.load(saved, _renamed(log, sides, saved))  # whose hashes tell
+        except DataError:
+            raise unknown from None
+
+
+def _renamed(log: Log, sides: Split, saved: Path) -> Log:
+    """`log` with the ids that the saved sides have, if they are `sides`."""
+    ids = json.loads(saved.read_text(encoding="utf8"))["sides"]
+    names = {i: name for side, rows in sides.sides().items() for i, name in zip(rows, ids.get(side, ()), strict=False)}
+    comparisons = (replace(c, id=names.get(i, f"{i} on no side")) for i, c in enumerate(log.comparisons))
+    return Log(tuple(comparisons), log.source)
+
+
 def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[tuple[Comparison, ...] | None, str]:
     """The training side of a run, or the reason why it cannot be read; `log` saves reading where it is the run's."""
     try:
         log = log if log.fingerprint == _fingerprint(folder) else load_comparisons(config.data)
-        return tuple(log.comparisons[i] for i in Split.load(folder / "split.json", log).train), ""
+        return tuple(log.comparisons[i] for i in _own_sides(folder, config, log).train), ""
     except (DataError, ConfigError) as e:
         return None, f"its training data cannot be read: {e}"
 
