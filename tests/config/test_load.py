@@ -83,6 +83,14 @@ def test_config_json_of_a_run_is_a_recipe(tmp_path):
         ("model.user_tokens_at=begin", "found \"begin\", expected 'start', 'after_system' or 'before_response'"),
         ("data.split.by=promt", "did you mean prompt?"),
         ("model=3", "option model: found 3, expected a table of options"),
+        ("model.tuning=full", "expected a table of options; did you mean model.tuning.type=full?"),
+        ("objective.average=true", "option objective.average belongs to objective.type=ipo; the type here is dpo"),
+        ("user_model.rank=2", "belongs to user_model.type=low_rank; the type here is individual"),
+        ("user_model={type='low_rank',clusters=2}", "belongs to user_model.type=cluster; the type here is low_rank"),
+        (
+            "model.tuning={type='full',r=2}",
+            "option model.tuning.r belongs to model.tuning.type=lora; the type here is full",
+        ),
         ("seed", "an override is written key=value, as in objective.beta=0.5; found 'seed'"),
     ],
 )

@@ -50,7 +50,7 @@ def test_variants_and_their_options():
     assert options.place(("user_model", "cluster", "cluster")) == "user_model.cluster"
     assert options.place(("model", "tuning", "lora", "r")) == "model.tuning.r"
     assert options.place(("data", "columns", "lora", 0)) == "data.columns.lora.0"
-    assert options.of_variant("objective", "ipo") == {"type", "beta", "average"}
+    assert options.of_variant("objective", "ipo") == {"type", "beta", "sft_weight", "average"}
     assert options.of_variant("model.tuning", "full") == {"type"}
     assert options.of_variant("objective", "nonesuch") == options.of_variant("nowhere", "ipo") == set()
 
@@ -60,3 +60,10 @@ def test_nearest_prefers_the_same_word_elsewhere():
     assert options.nearest("lora.dropout") == ["model.tuning.dropout"]
     assert options.nearest("trainings") == ["training"]
     assert options.nearest("training.xyzzy") != ["training"]
+
+
+def test_which_variants_have_an_option():
+    options = Options(RunConfig)
+    assert options.variants("objective.average") == ["ipo"]
+    assert options.variants("user_model.start") == ["individual", "cluster", "low_rank"]
+    assert options.variants("seed") == options.variants("nonesuch") == []

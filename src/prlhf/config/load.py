@@ -109,6 +109,11 @@ def _explain(options: Options, error: Any) -> str:
     """One line of pydantic's complaints in our words: place, found, expected, and the nearest name."""
     place = options.place(error["loc"])
     if error["type"] == "extra_forbidden":
+        others = options.variants(place)
+        if others:
+            table = place.rpartition(".")[0]
+            here = error["loc"][-2]
+            return f"option {place} belongs to {table}.type={' or '.join(others)}; the type here is {here}"
         return f"unknown option {place}{_did_you_mean(options.nearest(place))}"
     if error["type"] == "union_tag_invalid":
         found, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"].replace("'", "")
@@ -122,7 +127,9 @@ def _explain(options: Options, error: Any) -> str:
             difflib.get_close_matches(str(error["input"]), names, n=1)
         )
     if error["type"] == "model_type" or error["type"].startswith("model_attributes"):
-        return f"option {place}: found {found}, expected a table of options"
+        variant = options.of_variant(place, error["input"]) if isinstance(error["input"], str) else set()
+        meant = _did_you_mean([f"{place}.type={error['input']}"] if variant else [])
+        return f"option {place}: found {found}, expected a table of options{meant}"
     return f"option {place}: {error['msg'][0].lower()}{error['msg'][1:]}; found {found}"
 
 

@@ -59,6 +59,10 @@ class Options:
         reference = field.get("discriminator", {}).get("mapping", {}).get(variant)
         return set(self._resolve({"$ref": reference})["properties"]) if reference else set()
 
+    def variants(self, place: str) -> list[str]:
+        """The variants of its table that have the option `place`; none where all do, or it is no option."""
+        return [option.variant for option in self.rows() if option.name == place and option.variant]
+
     def nearest(self, place: str) -> list[str]:
         """At most one name: the same last word in another table, else the most similar name, else last word."""
         last = place.rsplit(".", 1)[-1]
