@@ -31,6 +31,11 @@ from prlhf.training.train import train
 
 GRID = list(product((0.1, 0.3), (2.5e-4, 5e-4)))  # beta, learning rate; the recipes stand at one of the points
 METHODS = ("P-DPO", "pooled")
+LENGTH_STUDIES = {  # name: options of the source, epochs (a worker of forty has a quarter of the votes of one of ten)
+    "length, top 10": ({"top": 10}, 6),
+    "length, top 40": ({"top": 40}, 10),
+    "target length, top 10": ({"top": 10, "preference": "target_length"}, 6),
+}
 
 
 def run(config: RunConfig, method: str, folder: Path) -> Path:
@@ -119,19 +124,19 @@ def option(config: RunConfig, **options: object) -> RunConfig:
     return config.model_copy(update={"data": data})
 
 
+def lasting(config: RunConfig, epochs: int) -> RunConfig:
+    """The configuration with other epochs, and a look at the validation side after each."""
+    training = config.training.model_copy(update={"epochs": epochs, "eval_steps": 1 / epochs})
+    return config.model_copy(update={"training": training})
+
+
 def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
     """Top 10, top 40, and target lengths; tuned on top 10."""
     best = {m: tuned(config, m, output, grid) for m in METHODS}
     table = []
-    for name, options in {
-        "length, top 10": {"top": 10},
-        "length, top 40": {"top": 40},
-        "target length, top 10": {"top": 10, "preference": "target_length"},
-    }.items():
-        folders = {
-            m: run(option(best[m], **options), m, output / f"{name.replace(', ', '-').replace(' ', '_')}-{m}")
-            for m in METHODS
-        }
+    for name, (options, epochs) in LENGTH_STUDIES.items():
+        place = name.replace(", ", "-").replace(" ", "_")
+        folders = {m: run(lasting(option(best[m], **options), epochs), m, output / f"{place}-{m}") for m in METHODS}
         row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best)}
         table.append({**row, **lengths(folders["P-DPO"])})
         print(json.dumps(table[-1], indent=1), flush=True)

@@ -80,6 +80,7 @@ def _check(
     from prlhf.errors import ConfigError
 
     for wrong, message in (
+        (output is not None and output.is_dir(), f"--output: {output} is a folder; expected the name of a file"),
         ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
         (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
         (each_user and users is None, "--each-user needs --users"),

@@ -13,7 +13,8 @@ class SplitConfig(Config):
     """How training, validation and test are kept apart (`prlhf.data.splits`)."""
 
     by: Literal["pair", "prompt", "response"] = "pair"
-    """What no two sides share. `pair`: the same two responses; `prompt`: the same prompt; `response`: any response."""
+    """What no two sides share. `pair`: the same two responses, or pairs of one ranking; `prompt`: the same prompt;
+    `response`: any response."""
     test: float = Field(0.1, ge=0, lt=1)
     """Share of the comparisons in the test side."""
     validation: float = Field(0.0, ge=0, lt=1)

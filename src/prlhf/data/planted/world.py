@@ -45,10 +45,10 @@ class World:
             whole("planted world", name, value, least)
         whole("planted world", "seed", seed)
         share("planted world", "noise", noise, "the share of flipped votes")
-        values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
         yes_or_no("planted world", "told", told)
-        for name, value in {**values, "told": told}.items():
-            object.__setattr__(self, name, value)
+        values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
+        for name, given in (*values.items(), ("told", told)):
+            object.__setattr__(self, name, given)
 
     @cached_property
     def users(self) -> tuple[PlantedUser, ...]:
