@@ -161,6 +161,14 @@ def test_ends_with_answers_of_the_generic_user_and_two_users(finished):
     assert "  cem: " not in out
 
 
+def test_an_answer_without_words_is_pointed_at(finished, monkeypatch):
+    assert "no words" not in finished("Why?")[0]
+    mute = SimpleNamespace(text=" ", finished=True)
+    monkeypatch.setattr(PersonalizedLM, "generate", lambda self, prompts, **options: [mute] * len(prompts))
+    out = finished("Why?")[0]
+    assert "  ann: (no words)" in out and "an answer has no words" in out
+
+
 def test_answers_that_cannot_be_shown_do_not_break_the_end(finished):
     assert "answers to" not in finished(None)[0]
     assert "prlhf chat" in finished("x" * 5000, max_prompt_tokens=4000)[0]  # fills the context

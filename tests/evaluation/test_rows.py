@@ -1,13 +1,15 @@
 """Which comparisons a run is measured on: its own are known by content, and what is no run is refused in a sentence."""
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from prlhf.config import DataConfig, RunConfig, SplitConfig
 from prlhf.data import Log, load_comparisons, split
 from prlhf.errors import CheckpointError, DataError
-from prlhf.evaluation.rows import read_config, select, training_of
+from prlhf.evaluation.rows import read_config, select, told_as, training_of
+from prlhf.types import Comparison
 
 SPLIT = SplitConfig(test=0.3, validation=0.2)
 VOTES = [{"prompt": f"{i}?", "chosen": "a", "rejected": "b", "user_id": f"u{i % 3}"} for i in range(40)]
@@ -82,3 +84,21 @@ def test_what_is_no_run_is_refused_in_one_sentence(tmp_path):
     assert "is not a JSON recipe" in told()
     (tmp_path / "config.json").write_text('{"alpha": 7}')
     assert "option alpha" in told() and "more" not in told()
+
+
+def test_every_run_is_told_what_it_was_trained_with():
+    bare = [Comparison("?", "a", "b", user=user) for user in ("ann", "bob", None)]
+    told = [replace(c, user_text=f"I am {c.user}.") if c.user else c for c in bare]
+    assert told_as(bare, bare, "x") == (bare, "") and told_as(told, told, "x") == (told, "")
+    without, note = told_as(told, bare, "runs/x")
+    assert without == bare and note == "runs/x was trained without user text; asked without."
+    earlier = [replace(c, prompt="!", user_text="something else") for c in told[:1]]
+    again, note = told_as(bare, [*earlier, *told], "runs/x")
+    assert again == told and note.startswith("runs/x was trained with user text; asked with the last one")
+    assert told_as(told, None, "x") == (told, "")  # nobody knows
+
+
+def test_a_model_without_a_run_is_called_one(tmp_path, monkeypatch):
+    monkeypatch.setattr("prlhf.evaluation.rows.is_checkpoint", lambda folder: True)
+    with pytest.raises(CheckpointError, match="but a model alone, for `prlhf generate`"):
+        read_config(tmp_path)

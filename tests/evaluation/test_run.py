@@ -13,6 +13,7 @@ from prlhf.data import Log, load_comparisons
 from prlhf.data.planted import World
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.evaluation import evaluate
+from prlhf.evaluation.rows import read_config
 from prlhf.lm import PersonalizedLM
 
 WORLD = {"users": 8, "votes": 3, "test_pairs": 4}
@@ -121,6 +122,22 @@ def test_against_itself_there_is_no_difference(found, run):
     overall = found.against[str(run)].difference.overall
     assert overall.accuracy.value == 0 and overall.users_equal == 8
     assert found.notes == ()
+
+
+def test_another_run_is_asked_with_the_texts_it_was_trained_with(run, monkeypatch):
+    import prlhf.evaluation.run as module
+
+    trained = [replace(c, user_text=f"I am {c.user}.") for c in load_comparisons(read_config(run).data).comparisons]
+    monkeypatch.setattr(module, "training_of", lambda *args: (trained, ""))
+    seen = []
+    scored = module.score_run
+    monkeypatch.setattr(
+        module, "score_run", lambda lm, config, rows, **o: seen.append(rows) or scored(lm, config, rows, **o)
+    )
+    found = evaluate(run, baselines=(), bootstrap=0, against=[run])
+    own, other = seen
+    assert {c.user_text for c in own} == {None} and {c.user_text for c in other} == {f"I am {c.user}." for c in own}
+    assert any("was trained with user text" in note for note in found.notes)
 
 
 def test_against_is_a_list(run):

@@ -21,7 +21,7 @@ def metrics_table(metrics: Metrics) -> Table:
 
     from prlhf.evaluation.result import HEADLINES
 
-    about = f"{metrics.comparisons:,} held-out comparisons, {metrics.users:,} users ({metrics.seen_users:,} seen)"
+    about = f"{metrics.comparisons:,} comparisons, {metrics.users:,} users ({metrics.seen_users:,} seen)"
     table = Table(title=about, title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("accuracy of the implicit reward", min_width=29)
     table.add_column("all, with interval", justify="right", no_wrap=True)

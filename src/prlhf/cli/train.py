@@ -112,7 +112,9 @@ def _show_answers(result: TrainResult) -> None:
         return
     typer.echo(f"\nanswers to the held-out prompt “{_short(prompt_text(result.sample))}”")
     for name, answer in zip(("generic user", *people), answers, strict=True):
-        typer.echo(f"  {name}: {' '.join(answer.text.split())}{'' if answer.finished else ' …'}")
+        typer.echo(f"  {name}: {' '.join(answer.text.split()) or '(no words)'}{'' if answer.finished else ' …'}")
+    if not all(answer.text.strip() for answer in answers):
+        typer.echo("  an answer has no words: see `beta` in docs/training.md, or train for longer or with a lower rate")
 
 
 def _short(text: str, limit: int = 160) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
+from prlhf.lm import is_checkpoint
 from prlhf.types import Comparison
 
-__all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "training_of"]
+__all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "told_as", "training_of"]
 
 CHOICES = ("test", "unseen", "validation", "train", "context", "all")
 DEFAULT_SIDES = "test and unseen"
@@ -39,7 +40,8 @@ def read_config(folder: Path) -> RunConfig:
     """The configuration of a run; `CheckpointError` where there is none."""
     held = folder / "config.json"
     if not held.is_file():
-        raise CheckpointError(f"{folder} is not a run folder of `prlhf train` (no config.json)")
+        model = " but a model alone, for `prlhf generate` and `prlhf chat`" if is_checkpoint(folder) else ""
+        raise CheckpointError(f"{folder} is not a run folder of `prlhf train`{model} (no config.json)")
     try:
         return load_config(RunConfig, held)
     except ConfigError as e:
@@ -140,6 +142,24 @@ def _indices(log: Log, sides: Split, side: str) -> Sequence[int]:
         return [*sides.test, *sides.unseen]
     found: tuple[int, ...] = getattr(sides, side)
     return found
+
+
+def told_as(
+    comparisons: Sequence[Comparison], training: Sequence[Comparison] | None, who: str
+) -> tuple[list[Comparison], str]:
+    """The comparisons with user texts as another run was trained with them, and a sentence where that changes them.
+
+    A run that was trained without texts is asked without; one that was trained with them gets the last text of each user
+    from its own training where the comparisons have none. The same comparisons then mean the same for every run.
+    """
+    texts = {c.user: c.user_text for c in training or () if c.user_text}
+    if training is not None and not texts and any(c.user_text for c in comparisons):
+        bare = [replace(c, user_text=None) for c in comparisons]
+        return bare, f"{who} was trained without user text; asked without."
+    if texts and not any(c.user_text for c in comparisons):
+        told = [replace(c, user_text=texts.get(c.user)) for c in comparisons]
+        return told, f"{who} was trained with user text; asked with the last one of each user in its training."
+    return list(comparisons), ""
 
 
 def seen_by(training: Sequence[Comparison] | None, comparisons: Sequence[Comparison], who: str) -> str:

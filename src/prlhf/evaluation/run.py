@@ -21,7 +21,7 @@ from prlhf.evaluation.metrics import Figures, summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.evaluation.result import Compared, Evaluation
-from prlhf.evaluation.rows import Rows, read_config, seen_by, select, training_of
+from prlhf.evaluation.rows import Rows, read_config, seen_by, select, told_as, training_of
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
 from prlhf.lm.checkpoint import unfinished
@@ -236,10 +236,12 @@ def _against(folder: Path, rows: Rows, how: _How, notes: list[str]) -> Baseline:
 
 
 def _scored(folder: Path, config: RunConfig, rows: Rows, how: _How, who: str, notes: list[str]) -> Scores:
-    """Another run on the same rows, with a note where it has seen some of them."""
-    notes.append(seen_by(training_of(folder, config, rows.log)[0], rows.comparisons, who))
+    """Another run on the same rows, with notes: where it has seen some, or was trained with other user texts."""
+    training = training_of(folder, config, rows.log)[0]
+    comparisons, told = told_as(rows.comparisons, training, who)
+    notes += [seen_by(training, rows.comparisons, who), told]
     lm = _load(folder, config)
-    return score_run(lm, config, rows.comparisons, seed=how.seed, cache=how.cache, progress=how.progress)
+    return score_run(lm, config, comparisons, seed=how.seed, cache=how.cache, progress=how.progress)
 
 
 def _compare(baseline: Baseline, own: Baseline, how: _How) -> Compared:

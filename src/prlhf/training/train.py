@@ -232,6 +232,7 @@ def _run_steps(trainer: PreferenceTrainer, run: Run) -> None:
         trainer.train()
         return
     state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    logger.info("going on from step %d of %d", state.global_step, state.max_steps)
     if state.global_step < state.max_steps:
         trainer.train(resume_from_checkpoint=str(checkpoint))
     else:  # the Trainer would take one step more
