@@ -94,7 +94,7 @@ def test_every_run_is_told_what_it_was_trained_with():
     assert without == bare and note == "runs/x was trained without user text; asked without."
     earlier = [replace(c, prompt="!", user_text="something else") for c in told[:1]]
     again, note = told_as(bare, [*earlier, *told], "runs/x")
-    assert again == told and note.startswith("runs/x was trained with user text; asked with the last one")
+    assert again == told and note.startswith("runs/x was trained with user text; asked with each user's last one")
     assert told_as(told, None, "x") == (told, "")  # nobody knows
 
 

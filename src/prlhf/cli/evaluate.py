@@ -12,7 +12,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import DataOverrides, OnBadRow, data_config
+from prlhf.cli.options import DataOverrides, OnBadRow, data_config, one_source
 
 if TYPE_CHECKING:
     from prlhf.config import DataConfig, RunConfig
@@ -27,7 +27,7 @@ BASELINES = ("pooled", "length", "user_text", "in_context", "oracle")
 def evaluate(
     run: Annotated[Path, typer.Argument(metavar="RUN", help="A run folder of `prlhf train`.")],
     data: Annotated[
-        str | None, typer.Option(metavar="SOURCE", help="A log to measure on; by default the one of the run.")
+        list[str] | None, typer.Option(metavar="SOURCE", help="A log to measure on; by default the one of the run.")
     ] = None,
     split: Annotated[
         str | None,
@@ -64,11 +64,11 @@ def evaluate(
     overrides: DataOverrides = None,
 ) -> None:
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
-    names = _names(baselines)
+    names, source = _names(baselines), one_source(data)
     _check(split, pooled, train_pooled)
     _check_places({"--json": json_path, "--per-user": users_path, "--report": report})
     own = _run_config(run)
-    config = _data(own, data, on_bad_row, overrides or [])
+    config = _data(own, source, on_bad_row, overrides or [])
     no_loading_bars()
     if train_pooled:
         pooled = _train_pooled(run, own)

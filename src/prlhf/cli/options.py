@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from prlhf.config import DataConfig
 
-__all__ = ["FLAGS", "DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config"]
+__all__ = ["FLAGS", "DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config", "one_source"]
 
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
 Recipe = Annotated[
@@ -50,6 +50,23 @@ FLAGS = {
     "on_bad_row": "--on-bad-row",
 }
 """The flags that set an option, by its name, for messages about a value that does not fit."""
+
+
+def one_source(given: list[str] | None) -> str | None:
+    """The source of a `--data` that is declared as a list, so that a second one is an error and not the only one kept.
+
+    Raises:
+        ConfigError: more than one.
+    """
+    from prlhf.errors import ConfigError
+
+    if given is not None and len(given) > 1:
+        raise ConfigError(
+            f"--data: found {len(given)} sources ({', '.join(given)}), expected one, since one log is read. To join "
+            "files of one format put the rows of all into one (JSONL: cat a.jsonl b.jsonl > all.jsonl; CSV: the same "
+            "columns, the header once); write files of different formats as one JSONL"
+        )
+    return given[0] if given else None
 
 
 def data_config(values: Mapping[str, Any], overrides: list[str] | None) -> DataConfig:

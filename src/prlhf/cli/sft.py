@@ -7,7 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from prlhf.cli.console import no_loading_bars
-from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe
+from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe, one_source
 
 __all__ = ["sft"]
 
@@ -16,7 +16,7 @@ def sft(
     output: Folder,
     recipe: Recipe = None,
     data: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="SOURCE", help="A preference log, or a file with the columns prompt and completion."),
     ] = None,
     model: Annotated[
@@ -32,7 +32,7 @@ def sft(
     """
     from prlhf.config import SftConfig, load_config
 
-    given: dict[str, Any] = {"data.source": data, "base": model, "data.on_bad_row": on_bad_row}
+    given: dict[str, Any] = {"data.source": one_source(data), "base": model, "data.on_bad_row": on_bad_row}
     values = {name: value for name, value in given.items() if value is not None}
     config = load_config(SftConfig, recipe, overrides or (), values, FLAGS)
 

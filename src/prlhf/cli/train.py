@@ -11,7 +11,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe
+from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe, one_source
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -26,7 +26,7 @@ def train(
     output: Folder,
     recipe: Recipe = None,
     data: Annotated[
-        str | None,
+        list[str] | None,
         typer.Option(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
     ] = None,
     model: Annotated[
@@ -51,7 +51,13 @@ def train(
     Options come from the recipe, then from the flags, then from --set; all of them are listed in docs/training.md.
     Those without a flag of their own are given with --set, as the learning rate: --set training.learning_rate=1e-4.
     """
-    given = {"data.source": data, "model.base": model, "model.adapter": adapter, "seed": seed, "alpha": alpha}
+    given = {
+        "data.source": one_source(data),
+        "model.base": model,
+        "model.adapter": adapter,
+        "seed": seed,
+        "alpha": alpha,
+    }
     given["data.on_bad_row"] = on_bad_row
     values = {name: value for name, value in given.items() if value is not None}
     config = _config(output, recipe, resume, overrides or [], values)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from prlhf.errors import ConfigError
 
-__all__ = ["COLUMNS", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
+__all__ = ["COLUMNS", "listed", "likely", "missing", "named_otherwise", "unread", "wanted_columns"]
 
 USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
 COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
@@ -33,10 +33,10 @@ def wanted_columns(columns: Mapping[str, str]) -> set[str]:
     for ours in columns:
         if ours not in COLUMNS:
             near = difflib.get_close_matches(ours, COLUMNS, n=1)
-            hint = f"; did you mean {near[0]}?" if near else ""
+            hint = f"; did you mean {near[0]}?" if near else "."
             names = ", ".join(COLUMNS)
             raise ConfigError(
-                f"option columns: {ours!r} is not one of our names{hint}. It maps our name to the file's; ours: {names}"
+                f"option columns: {ours!r} is not one of our names{hint} It maps our name to the file's; ours: {names}"
             )
     return {columns.get(name, name) for name in COLUMNS if name != "id" or "id" in columns}
 
@@ -45,12 +45,12 @@ def missing(columns: Mapping[str, str], names: Collection[str]) -> str | None:
     """What is wrong with a file of these columns, all of it at once: a column that is needed, or that the option
     `columns` names, is not there. None where nothing is wrong."""
     have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
-    pair = [ours for ours in ("chosen", "rejected") if ours not in have]
+    needed = [ours for ours in ("chosen", "rejected") if ours not in have]
     if "responses" in have and "chosen" not in have:
-        pair = []  # a ranking
-    if pair and {"completion", "label"} <= set(names):
+        needed = [] if "prompt" in have else ["prompt"]  # a ranking; a pair may do without
+    elif needed and {"completion", "label"} <= set(names):
         return "unpaired rows (completion, label) cannot be read; expected chosen and rejected, or responses"
-    lost = [ours for ours in COLUMNS if ours in pair or (ours in columns and ours not in have)]
+    lost = [ours for ours in COLUMNS if ours in needed or (ours in columns and ours not in have)]
     return named_otherwise(lost, columns, names) if lost else None
 
 
@@ -73,6 +73,11 @@ def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Co
         f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {listed(sorted(names))}; "
         f"columns of other names are given with {options}"
     )
+
+
+def likely(ours: str, names: Collection[str]) -> str | None:
+    """That of `names` which is most likely our column `ours` under another name; None where nothing looks like it."""
+    return next(iter(_similar(ours, ours, names)), None)
 
 
 def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:

@@ -38,6 +38,8 @@ class Notes:
     """Rows of the source."""
     rankings: int = 0
     """Rows that were rankings of several responses."""
+    implicit: int = 0
+    """Rows without a prompt of their own: it is what both responses begin with."""
     skipped: int = 0
     """Bad rows that were left out (`on_bad_row = "skip"`)."""
     bad_rows: tuple[str, ...] = ()
@@ -75,6 +77,8 @@ class Notes:
         parts = [f"{self.comparisons:,} comparisons from {self.rows:,} rows"]
         if self.rankings:
             parts.append(f"{self.rankings:,} of the rows are rankings")
+        if self.implicit:
+            parts.append(f"{self.implicit:,} prompts taken from what both responses begin with")
         if self.without_user:
             parts.append(f"{self.without_user:,} without a user (they belong to the generic user)")
         left_out = {"ties": self.ties, "with equal responses": self.equal, "with an empty response": self.empty}

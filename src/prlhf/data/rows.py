@@ -21,6 +21,7 @@ SKIP_HINT = ". To leave bad rows out, counted and listed: --on-bad-row skip (dat
 """What the message about a bad row ends with where reading stops there."""
 
 _LISTED = 100
+_TEXT = "text, or a list of messages"
 
 
 def convert(
@@ -69,6 +70,7 @@ class _Rows:
     bad: list[str] = field(default_factory=list)
     rows: int = 0
     ranked: int = 0
+    implicit: int = 0
     seen: set[str] = field(default_factory=set)
     """The file's column names met so far, in files that do not declare them."""
     ids: set[str] = field(default_factory=set)
@@ -88,15 +90,18 @@ class _Rows:
         row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
         if self.table.cells:
             row = _parse_cells(row)
+            if row["prompt"] == "":  # not the same as no column: guessing a prompt would hide a gap in the data
+                raise BadField(self.columns.get("prompt", "prompt"), "an empty cell", _TEXT)
         name = self._id(number, row)
         pair = row["chosen"] is not None or row["rejected"] is not None
         if pair and row["responses"]:
             raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
         if row["responses"] is not None and not pair:
-            made = self._ranking(name, row)
+            made = self._ranking(name, row, raw)
             self.ranked += 1
         else:
             made = [self._pair(name, row, raw)]
+            self.implicit += row["prompt"] is None
         self.ids.add(name)
         self.found += made
 
@@ -138,14 +143,16 @@ class _Rows:
         """What is wrong with a row that has no `ours`: the columns, as long as no row could be read, else the row."""
         theirs = self.columns.get(ours, ours)
         if theirs in raw:
-            return BadField(ours, "nothing", "text, or a list of messages")
+            return BadField(ours, "nothing", _TEXT)
         problem = None if self.found else missing(self.columns, raw.keys())
         if problem:
             return _NoColumn(problem)
-        return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", "text, or a list of messages")
+        return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", _TEXT)
 
-    def _ranking(self, name: str, row: dict[str, Any]) -> list[Comparison]:
+    def _ranking(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> list[Comparison]:
         """All pairs of a ranking; equal scores are ties, and count among the pairs that share the weight."""
+        if row["prompt"] is None:
+            raise self._without("prompt", raw)
         prompt, responses = _ranked(self.interner, row)
         scores = _scores(row["scores"], len(responses))
         for column in ("tie", "first_shown"):
@@ -177,7 +184,12 @@ class _Rows:
         comparisons = tuple(self.found)
         remarks = tuple(filter(None, [unread(self.columns, names)]))
         notes = Notes.of(comparisons, rows=self.rows, remarks=remarks)
-        counted = {"rankings": self.ranked, "skipped": len(self.bad), "bad_rows": tuple(self.bad[:_LISTED])}
+        counted = {
+            "rankings": self.ranked,
+            "implicit": self.implicit,
+            "skipped": len(self.bad),
+            "bad_rows": tuple(self.bad[:_LISTED]),
+        }
         return comparisons, Notes(**{**vars(notes), **counted, "nobody": self._nobody(names)})
 
     def _nobody(self, names: set[str]) -> str:
@@ -191,10 +203,8 @@ class _Rows:
 
 
 def _parse_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of CSV, which cannot tell an empty text from nothing: a prompt is never empty, a ranking has no pair."""
+    """A row of CSV, which cannot tell an empty text from nothing: beside `responses` two empty ones are no pair."""
     row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
-    if row["prompt"] == "":
-        row["prompt"] = None
     if row["responses"] is not None and row["chosen"] in ("", None) and row["rejected"] in ("", None):
         row["chosen"] = row["rejected"] = None
     return row
@@ -205,7 +215,7 @@ def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
     prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
     for name in ("chosen", "rejected"):
         if not isinstance(row[name], str | list | tuple):
-            raise BadField(name, show(row[name]), "text, or a list of messages")
+            raise BadField(name, show(row[name]), _TEXT)
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadField(
             "rejected", show(rejected), f"the same form as chosen ({'text' if isinstance(chosen, str) else 'messages'})"
@@ -216,9 +226,7 @@ def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
     if prompt is None:
         cut = _shared_words(chosen, rejected)
         if not cut:
-            raise BadField(
-                "prompt", "nothing, and no beginning that chosen and rejected share", "text, or a list of messages"
-            )
+            raise BadField("prompt", "nothing, and no beginning that chosen and rejected share", _TEXT)
         return (
             texts.text("prompt", chosen[:cut]),
             texts.text("chosen", chosen[cut:]),
@@ -281,8 +289,6 @@ def _ranked(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, list[str]]:
     responses = row["responses"]
     if not isinstance(responses, list) or len(responses) < 2:
         raise BadField("responses", show(responses), "a list of at least two responses")
-    if row["prompt"] is None:
-        raise BadField("prompt", "nothing", "text, or a list of messages")
     return _prompt(texts, row["prompt"]), [_response(texts, f"responses[{i}]", r) for i, r in enumerate(responses)]
 
 

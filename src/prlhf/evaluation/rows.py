@@ -149,7 +149,7 @@ def told_as(
 ) -> tuple[list[Comparison], str]:
     """The comparisons with user texts as another run was trained with them, and a sentence where that changes them.
 
-    A run that was trained without texts is asked without; one that was trained with them gets the last text of each user
+    A run that was trained without texts is asked without; one that was trained with them gets each user's last text
     from its own training where the comparisons have none. The same comparisons then mean the same for every run.
     """
     texts = {c.user: c.user_text for c in training or () if c.user_text}
@@ -158,7 +158,7 @@ def told_as(
         return bare, f"{who} was trained without user text; asked without."
     if texts and not any(c.user_text for c in comparisons):
         told = [replace(c, user_text=texts.get(c.user)) for c in comparisons]
-        return told, f"{who} was trained with user text; asked with the last one of each user in its training."
+        return told, f"{who} was trained with user text; asked with each user's last one of its training."
     return list(comparisons), ""
 
 
