@@ -8,8 +8,8 @@ import typer
 from typer.testing import CliRunner
 
 from prlhf.cli.answers import with_decoding
-from prlhf.cli.main import COMMANDS, load
-from prlhf.cli.options import data_config
+from prlhf.cli.main import COMMANDS, app, load
+from prlhf.cli.options import data_config, one_source
 from prlhf.config import DataConfig
 from prlhf.errors import ConfigError
 
@@ -53,6 +53,21 @@ def test_data_options_have_the_names_of_a_recipe():
         assert found == expected
     with pytest.raises(ConfigError, match="did you mean rankings"):
         data_config(values, ["data.ranking=comparison"])
+
+
+@pytest.mark.parametrize("command", [["train", "-o", "x"], ["sft", "-o", "x"], ["evaluate", "x"]])
+def test_two_logs_are_not_one(command, tmp_path, monkeypatch):
+    """The last of several would be read, and the others left out without a word."""
+    monkeypatch.chdir(tmp_path)
+    done = CliRunner().invoke(app, [*command, "--data", "votes.csv", "--data", "ranks.jsonl"])
+    assert done.exit_code == 2
+    assert "--data: found 2 sources (votes.csv, ranks.jsonl), expected one, since one log is read" in done.stderr
+    assert "cat a.jsonl b.jsonl > all.jsonl" in done.stderr and "as one JSONL" in done.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_one_source():
+    assert (one_source(None), one_source([]), one_source(["votes.csv"])) == (None, None, "votes.csv")
 
 
 def test_options_of_decoding_reach_a_command_as_one():

@@ -35,9 +35,27 @@ def test_all_missing_columns_are_named_at_once_with_options_that_work(tmp_path, 
     assert [(c.prompt, c.chosen, c.rejected, c.user) for c in log.comparisons] == [("p", "a", "b", "w")]
 
 
+@pytest.mark.parametrize("suffix", ["jsonl", "csv"])
+def test_rankings_of_other_names_are_told_with_options_that_work(tmp_path, suffix):
+    path = tmp_path / f"ranks.{suffix}"
+    row = {"question": "p", "responses": ["a", "b"], "scores": [1, 2], "worker": "w"}
+    if suffix == "jsonl":
+        path.write_text(json.dumps(row) + "\n")
+    else:
+        path.write_text('question,responses,scores,worker\np,"[""a"",""b""]","[1, 2]",w\n')
+    with pytest.raises(DataError) as caught:
+        load_comparisons(path)
+    message = str(caught.value)
+    assert "no column 'prompt'; found the columns question, responses, scores, worker; columns of other" in message
+    assert message.endswith("given with --set data.columns.prompt=question --set data.columns.user_id=worker")
+    log = load_comparisons(path, columns={"prompt": "question", "user_id": "worker"})
+    assert [(c.prompt, c.chosen, c.rejected, c.user) for c in log.comparisons] == [("p", "b", "a", "w")]
+
+
 def test_what_is_missing():
     assert missing({}, ["prompt", "chosen", "rejected"]) is None
     assert missing({}, ["prompt", "responses"]) is None
+    assert missing({}, ["chosen", "rejected", "responses"]) is None  # pairs may do without a prompt
     assert "no column 'chosen';" in missing({}, ["rejected", "foo"])
     assert missing({}, ["rejected", "foo"]).endswith("--set data.columns.chosen=…")
     assert "unpaired" in missing({}, ["prompt", "completion", "label"])
@@ -90,8 +108,10 @@ def test_nobody(tmp_path):
 
 
 def test_names_that_are_not_ours():
-    with pytest.raises(ConfigError, match="'usr_id' is not one of our names; did you mean user_id"):
+    with pytest.raises(ConfigError, match=r"'usr_id' is not one of our names; did you mean user_id\? It maps"):
         unread({"usr_id": "x"}, [])
+    with pytest.raises(ConfigError, match=r"'zzz' is not one of our names\. It maps"):
+        unread({"zzz": "x"}, [])
 
 
 def test_no_ranking_is_suspected_beside_a_pair():

@@ -1,5 +1,6 @@
 """What a row means: TRL's forms, user columns, rankings; and what is said about a row that means nothing."""
 
+import csv
 import json
 
 import pytest
@@ -15,6 +16,7 @@ from prlhf.types import ROLES, Message
 U, A = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}
 B, S = {"role": "assistant", "content": "Hm"}, {"role": "system", "content": "Be kind."}
 PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}
+RANKING = {"prompt": "p", "responses": ["a", "b"]}
 
 
 @pytest.fixture
@@ -151,6 +153,7 @@ def test_missing_column_names_what_is_there(load, tmp_path):
         ({"chosen": "a", "rejected": "b"}, "field 'prompt': found nothing, and no beginning that chosen and rejected"),
         ({"prompt": "p", "completion": "a", "label": True}, "no 'chosen' in the row (completion, label, prompt)"),
         ({"prompt": "p", "responses": None}, "no 'chosen' in the row (prompt, responses)"),
+        ({"responses": ["a", "b"]}, "field 'prompt': found no 'prompt' in the row (responses), expected text"),
     ],
 )
 def test_a_later_row_without_a_column_is_a_bad_row(load, row, message):
@@ -291,18 +294,34 @@ def test_ranking_in_csv_beside_the_columns_of_pairs(tmp_path):
             load_comparisons(tmp_path / "b.csv")
 
 
-def test_an_empty_prompt_cell_is_no_prompt(tmp_path):
-    header = "prompt,chosen,rejected,responses\n"
-    (tmp_path / "a.csv").write_text(f"{header},Sky: it is blue,Sky: it is black,\n")
-    (found,) = load_comparisons(tmp_path / "a.csv").comparisons
-    assert (found.prompt, found.chosen, found.rejected) == ("Sky: it is", " blue", " black")
-    for row, message in {
-        ",a,b,": "'prompt': found nothing, and no beginning that chosen and rejected share",
-        ',,,"[""x"",""y""]"': "'prompt': found nothing, expected text",
-    }.items():
-        (tmp_path / "b.csv").write_text(header + row + "\n")
-        with pytest.raises(DataError, match=message):
-            load_comparisons(tmp_path / "b.csv")
+@pytest.mark.parametrize("suffix", ["csv", "tsv"])
+@pytest.mark.parametrize("row", [["", "It is good", "It is bad", ""], ["", "", "", '["x", "y"]']])
+def test_an_empty_prompt_cell_is_a_bad_row(tmp_path, suffix, row):
+    """No prompt is invented where the file has a column of prompts with a gap in it."""
+    path = tmp_path / f"a.{suffix}"
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file, delimiter="\t" if suffix == "tsv" else ",")
+        writer.writerows([["question", "chosen", "rejected", "responses"], ["p", "a", "b", ""], row])
+    columns = {"prompt": "question"}
+    with pytest.raises(DataError, match=r"row 2: field 'question': found an empty cell, expected text.*--on-bad-row"):
+        load_comparisons(path, columns=columns)
+    log = load_comparisons(path, columns=columns, on_bad_row="skip")
+    assert [c.prompt for c in log.comparisons] == ["p"] and log.notes.skipped == 1
+
+
+def test_a_csv_without_a_column_of_prompts_has_implicit_ones(tmp_path):
+    (tmp_path / "a.csv").write_text("chosen,rejected\nSky: it is blue,Sky: it is black\n")
+    log = load_comparisons(tmp_path / "a.csv")
+    assert (log.comparisons[0].prompt, log.notes.implicit) == ("Sky: it is", 1)
+
+
+def test_implicit_prompts_are_counted(load):
+    text = {"chosen": "Sky: it is blue", "rejected": "Sky: it is black"}
+    log = load(PAIR, text, {**text, "prompt": None}, {"chosen": [U, A], "rejected": [U, B]}, RANKING)
+    assert log.notes.implicit == 3
+    assert "; 3 prompts taken from what both responses begin with" in log.notes.text()
+    skipped = load(PAIR, {**text, "weight": "much"}, on_bad_row="skip")
+    assert skipped.notes.implicit == 0 and "begin with" not in skipped.notes.text()
 
 
 def test_csv_cells(tmp_path):

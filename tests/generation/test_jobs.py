@@ -120,6 +120,7 @@ def test_a_folder_is_no_place_for_answers(tmp_path):
     ("name", "content", "message"),
     [
         ("p.jsonl", '{"prompt": "a"}\n{"text": "b"}', r"p.jsonl, row 2: found no field 'prompt'"),
+        ("p.jsonl", '{"prompt": null}', "row 1: found nothing in the field 'prompt', expected text"),
         ("p.jsonl", '{"prompt": 3}', "row 1: prompt: found int 3"),
         ("p.jsonl", '{"prompt": "a", "user_id": ["x"]}', "row 1, field 'user_id'"),
         ("p.jsonl", "oops", "row 1: found no JSON"),
@@ -132,6 +133,19 @@ def test_prompts_that_cannot_be_read(tmp_path, name, content, message):
         (tmp_path / name).write_text(content)
     with pytest.raises(DataError, match=message):
         read_questions(tmp_path / name)
+
+
+def test_columns_of_other_names_are_told_with_what_they_have_to_be_called(tmp_path):
+    path = tmp_path / "pr.csv"
+    path.write_text("question,worker,persona,n\nWhy?,ann,brief,1\n")
+    with pytest.raises(DataError) as caught:
+        read_questions(path)
+    assert str(caught.value).startswith(f"{path}, row 1: found no field 'prompt' but n, persona, question, worker, ")
+    assert "in a column called prompt (the user in user_id, text about the user in user_text)" in str(caught.value)
+    assert str(caught.value).endswith("; rename question to prompt, worker to user_id, persona to user_text")
+    path.write_text("x,user,worker\nWhy?,ann,bob\n")
+    with pytest.raises(DataError, match=r"in user_text\)$"):
+        read_questions(path)
 
 
 def test_users_are_counted_against_the_prompts_that_are_there(tmp_path):

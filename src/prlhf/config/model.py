@@ -54,4 +54,4 @@ class ModelConfig(Config):
     chat_template: Literal["auto", "never"] = "auto"
     """`auto`: the tokenizer's chat template where it has one; `never`: plain text."""
     reference_user_text: bool = True
-    """The reference sees the user text, so that h = 0 at the start; False: the paper's formula, without it."""
+    """The reference sees the user text: h starts at 0 without user tokens. False: the paper's formula, without it."""

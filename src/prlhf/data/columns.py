@@ -8,7 +8,7 @@ from collections.abc import Collection, Iterable, Mapping
 
 from prlhf.errors import ConfigError
 
-__all__ = ["COLUMNS", "listed", "likely", "missing", "named_otherwise", "unread", "wanted_columns"]
+__all__ = ["COLUMNS", "likely", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
 
 USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
 COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from prlhf.data.columns import likely, listed
 from prlhf.data.fields import parse_cell
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.errors import DataError
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "Question", "answer_file", "answers", "assign", "read_questions", "read_users"]
 
+_FIELDS = ("prompt", "user_id", "user_text")
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 
@@ -94,7 +96,7 @@ def _question(path: Path, number: int, values: dict[str, Any] | str, cells: bool
         raise DataError(f"{where}: {values}")
     given = values.get("prompt")
     if given is None:
-        raise DataError(f"{where}: found no field 'prompt', expected text or a list of messages")
+        raise DataError(f"{where}: {_without_prompt(values)}")
     try:
         prompt = as_prompt(parse_cell("prompt", given) if cells else given)
     except DataError as e:
@@ -102,6 +104,20 @@ def _question(path: Path, number: int, values: dict[str, Any] | str, cells: bool
     user = values.get("user_id", values.get("user"))
     user = str(user) if isinstance(user, int) and not isinstance(user, bool) else user
     return Question(number, prompt, _text(where, "user_id", user), _text(where, "user_text", values.get("user_text")))
+
+
+def _without_prompt(values: dict[str, Any]) -> str:
+    """What is wrong with a row that has no prompt: mostly that its columns are called otherwise."""
+    if "prompt" in values:
+        return "found nothing in the field 'prompt', expected text or a list of messages"
+    absent = [ours for ours in _FIELDS if ours not in values and not (ours == "user_id" and "user" in values)]
+    free = sorted(set(values) - {*_FIELDS, "user"})
+    meant = {ours: likely(ours, free) for ours in absent}
+    hint = ", ".join(f"{theirs} to {ours}" for ours, theirs in meant.items() if theirs)
+    return (
+        f"found no field 'prompt' but {listed(sorted(values))}, expected the prompt in a column called prompt (the "
+        "user in user_id, text about the user in user_text)" + (f"; rename {hint}" if hint else "")
+    )
 
 
 def _text(where: str, name: str, value: Any) -> str | None:
