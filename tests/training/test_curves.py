@@ -10,7 +10,7 @@ from prlhf.config import Individual, ModelConfig, RunConfig, TrainingConfig
 from prlhf.data import Log, Split
 from prlhf.evaluation import Scores
 from prlhf.evaluation.plots import CURVES
-from prlhf.evaluation.policy import score_policy
+from prlhf.evaluation.policy import policy_logprobs, score_policy
 from prlhf.lm import PersonalizedLM
 from prlhf.training.curves import LearningCurves
 from prlhf.training.progress import StepProgress
@@ -91,3 +91,19 @@ def test_a_fall_of_chosen_responses_is_said_once(curves, caplog, share, warned):
     assert len(messages) == warned
     if warned:
         assert "lost 55 %" in messages[0] and "raise objective.beta (now 0.1)" in messages[0]
+
+
+def test_a_fall_of_one_user_in_ten_is_said_although_all_together_have_none(curves, caplog):
+    rows = [replace(LOG.comparisons[0], user=f"u{i}", id=str(i)) for i in range(10)]
+    sides, config = Split((), test=tuple(range(10))), RunConfig(training=TrainingConfig(eval_comparisons=10))
+    many = LearningCurves.of(curves.lm, Log(tuple(rows), "made up"), sides, config, cache=None)
+    policy = policy_logprobs(many.lm, many.data)[:, 0, 0]
+    reference = many.data.reference.copy()
+    reference[:, 0] = policy
+    many.data = replace(many.data, reference=reference)
+    assert many()["chosen_fall_worst_tenth"] == pytest.approx(0, abs=1e-6) and "have lost" not in caplog.text
+    row = int(np.argmax([c.user == "u3" for c in many.data.comparisons]))
+    reference[row, 0] = policy[row] / 3  # the policy is three times as far from certain
+    found = many()
+    assert found["chosen_fall_worst_tenth"] == pytest.approx(2) and found["chosen_fall"] < 0.5
+    assert "tenth of users who lost most have lost 200 %" in caplog.text

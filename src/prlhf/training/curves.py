@@ -30,8 +30,9 @@ CURVES = (
 """What is logged while training; the whole table is written at the end."""
 
 FALLEN = 0.5
-"""By which share of the reference's log-probability that of chosen responses may fall. Of our runs on the planted world
-those whose answers lost words were above it, and those of its recipe and of the demo below."""
+"""By which share of the reference's log-probability that of chosen responses may fall, for everybody together and for
+the tenth of users who lost most. Of our runs those whose answers lost words were above it, the planted recipe and the
+demo below (docs/results.md)."""
 
 
 class LearningCurves:
@@ -65,7 +66,7 @@ class LearningCurves:
 
     def __call__(self) -> dict[str, float]:
         """Name -> value: `CURVES`, the standard error of the mean over users (`accuracy_per_user_se`, where there are
-        two), `accuracy_group_<group>` of each group, and `chosen_fall`."""
+        two), `accuracy_group_<group>` of each group, `chosen_fall` and `chosen_fall_worst_tenth`."""
         objective = self.config.objective
         logps = policy_logprobs(self.lm, self.data)
         scores = scores_of(self.data, logps, average=getattr(objective, "average", False))
@@ -75,20 +76,35 @@ class LearningCurves:
         error = metrics.overall.accuracy_per_user.standard_error
         curves |= {} if math.isnan(error) else {"accuracy_per_user_se": error}
         curves |= {f"accuracy_group_{name}": value for name, value in groups.items() if value is not None}
-        return curves | {"chosen_fall": self._fall(logps)}
+        return curves | self._falls(logps)
 
-    def _fall(self, logps: np.ndarray) -> float:
-        """How far the log-probability of chosen responses lies below the reference's, as a share of the latter."""
-        reference, own = self.data.reference[:, 0].sum(), logps[:, 0, 0].sum()
-        fall = float((reference - own) / max(abs(reference), 1e-9))
+    def _falls(self, logps: np.ndarray) -> dict[str, float]:
+        """How far the log-probability of chosen responses lies below the reference's, as a share of the latter: of
+        all comparisons, and as the mean of the tenth of users with the largest falls."""
+        reference, own = self.data.reference[:, 0], logps[:, 0, 0]
+        users = np.array([c.user or "" for c in self.data.comparisons])
+        each = sorted(_fall(reference[users == user], own[users == user]) for user in set(users.tolist()))
+        worst = float(np.mean(each[-max(1, round(len(each) / 10)) :]))
+        fall = _fall(reference, own)
+        if not self._warn(fall, "chosen responses"):
+            self._warn(worst, "chosen responses of the tenth of users who lost most")
+        return {"chosen_fall": fall, "chosen_fall_worst_tenth": worst}
+
+    def _warn(self, fall: float, whose: str) -> bool:
+        """Whether the fall is one to warn of; the warning comes once."""
         if fall > FALLEN and not self.warned:
             self.warned = True
             logger.warning(
-                "chosen responses have lost %.0f %% of the log-probability that they had before training: the model "
+                "%s have lost %.0f %% of the log-probability that they had before training: the model "
                 "tells preferences apart by making all responses unlikely, and its answers may lose words, then "
                 "sense. Read some; if they suffer, raise objective.beta (now %g) or objective.sft_weight (now %g)",
+                whose,
                 100 * fall,
                 self.config.objective.beta,
                 self.config.objective.sft_weight,
             )
-        return fall
+        return fall > FALLEN
+
+
+def _fall(reference: np.ndarray, own: np.ndarray) -> float:
+    return float((reference.sum() - own.sum()) / max(abs(reference.sum()), 1e-9))
