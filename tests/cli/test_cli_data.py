@@ -53,9 +53,9 @@ def test_folders_of_what_is_written_are_made(run, votes, tmp_path):
     [
         ("--picture", "x.foo", r"unknown suffix '\.foo' of a picture; expected one of .*\.png"),
         ("--picture", "x", r"unknown suffix '' of a picture"),
-        ("--picture", "", r"--picture: .* is a folder, expected a file"),
-        ("--json", "", r"--json: .* is a folder, expected a file"),
-        ("--json", "votes.jsonl/n.json", r"--json: cannot write .*n\.json, since .*votes\.jsonl is no folder"),
+        ("--picture", "", r"--picture .*: found a folder, expected the name of a file"),
+        ("--json", "", r"--json .*: found a folder, expected the name of a file"),
+        ("--json", "votes.jsonl/n.json", r"--json .*votes\.jsonl.n\.json: its folder cannot be made"),
     ],
 )
 def test_places_that_cannot_be_written_are_told_at_once(run, votes, tmp_path, monkeypatch, option, name, message):

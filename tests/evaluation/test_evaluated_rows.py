@@ -99,6 +99,6 @@ def test_every_run_is_told_what_it_was_trained_with():
 
 
 def test_a_model_without_a_run_is_called_one(tmp_path, monkeypatch):
-    monkeypatch.setattr("prlhf.evaluation.rows.is_checkpoint", lambda folder: True)
+    monkeypatch.setattr("prlhf.lm.is_checkpoint", lambda folder: True)
     with pytest.raises(CheckpointError, match="but a model alone, for `prlhf generate`"):
         read_config(tmp_path)

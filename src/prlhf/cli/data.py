@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prlhf.cli.options import DataOverrides, OnBadRow, data_config
+from prlhf.cli.places import check_places
 
 if TYPE_CHECKING:
     from prlhf.data.inspect import Inspection
@@ -37,8 +38,7 @@ def inspect_command(
     """Users, lengths, ties and duplicates of a log; how users disagree; what personalisation can hope for."""
     from prlhf.data import inspect_log, load_comparisons
 
-    _check("--json", json_path)
-    _check("--picture", picture)
+    check_places({"--json": json_path, "--picture": picture})
     if picture is not None:
         from prlhf.data.picture import check_picture, draw
 
@@ -49,26 +49,11 @@ def inspect_command(
     if json_path is not None:
         import json
 
-        json_path.parent.mkdir(parents=True, exist_ok=True)
         json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
         typer.echo(f"numbers: {json_path}")
     if picture is not None:
-        picture.parent.mkdir(parents=True, exist_ok=True)
         draw(found, picture)
         typer.echo(f"picture: {picture}")
-
-
-def _check(option: str, path: Path | None) -> None:
-    """Refuse, before any work, a place where no file can be written."""
-    from prlhf.errors import ConfigError
-
-    if path is None:
-        return
-    if path.is_dir():
-        raise ConfigError(f"{option}: {path} is a folder, expected a file to write")
-    there = next(parent for parent in path.absolute().parents if parent.exists())
-    if not there.is_dir():
-        raise ConfigError(f"{option}: cannot write {path}, since {there} is no folder")
 
 
 def _print(log: Log, found: Inspection) -> None:

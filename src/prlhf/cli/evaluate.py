@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -13,6 +12,7 @@ import typer
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides, OnBadRow, data_config, one_source
+from prlhf.cli.places import check_places
 
 if TYPE_CHECKING:
     from prlhf.config import DataConfig, RunConfig
@@ -66,8 +66,10 @@ def evaluate(
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
     names, source = _names(baselines), one_source(data)
     _check(split, pooled, train_pooled)
-    _check_places({"--json": json_path, "--per-user": users_path, "--report": report})
-    own = _run_config(run)
+    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    from prlhf.evaluation.rows import read_config
+
+    own = read_config(run)
     config = _data(own, source, on_bad_row, overrides or [])
     no_loading_bars()
     if train_pooled:
@@ -100,23 +102,6 @@ def _check(split: str | None, pooled: Path | None, train_pooled: bool) -> None:
         raise ConfigError("--pooled names a run and --train-pooled makes one; give one of them")
 
 
-def _check_places(files: dict[str, Path | None]) -> None:
-    """Make the folders of the files to write; say now rather than after the scoring where that cannot be."""
-    from prlhf.errors import ConfigError
-
-    for option, path in files.items():
-        if path is None:
-            continue
-        try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as e:
-            raise ConfigError(f"{option} {path}: its folder cannot be made: {e.strerror}") from e
-        if path.is_dir():
-            raise ConfigError(f"{option} {path}: found a folder, expected the name of a file")
-        if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
-            raise ConfigError(f"{option} {path}: no permission to write there")
-
-
 def _names(text: str) -> list[str]:
     """The baselines of a comma-separated list."""
     from prlhf.errors import ConfigError
@@ -126,12 +111,6 @@ def _names(text: str) -> list[str]:
     if unknown:
         raise ConfigError(f"--baselines: found {unknown[0]!r}, expected none or some of {', '.join(BASELINES)}")
     return names
-
-
-def _run_config(run: Path) -> RunConfig:
-    from prlhf.evaluation.rows import read_config
-
-    return read_config(run)
 
 
 def _data(own: RunConfig, source: str | None, on_bad_row: str | None, overrides: list[str]) -> DataConfig:

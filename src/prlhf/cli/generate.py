@@ -11,6 +11,7 @@ import typer
 from prlhf.cli.answers import Compare, Run, User, UserText, beside, with_decoding, write
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
+from prlhf.cli.places import check_places
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
@@ -52,6 +53,7 @@ def generate(
     telling `known: false` where the user is not in the user table and the generic user answered.
     """
     _check(prompt, prompts, users, user, compare, output, reference, each_user)
+    check_places({"--output": output})
     if prompts is None:
         assert prompt is not None
         lm = _load(run)
@@ -80,7 +82,6 @@ def _check(
     from prlhf.errors import ConfigError
 
     for wrong, message in (
-        (output is not None and output.is_dir(), f"--output: {output} is a folder; expected the name of a file"),
         ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
         (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
         (each_user and users is None, "--each-user needs --users"),

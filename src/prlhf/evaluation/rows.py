@@ -10,7 +10,6 @@ from pathlib import Path
 from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
 from prlhf.errors import CheckpointError, ConfigError, DataError
-from prlhf.lm import is_checkpoint
 from prlhf.types import Comparison
 
 __all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "told_as", "training_of"]
@@ -40,14 +39,22 @@ def read_config(folder: Path) -> RunConfig:
     """The configuration of a run; `CheckpointError` where there is none."""
     held = folder / "config.json"
     if not held.is_file():
-        model = " but a model alone, for `prlhf generate` and `prlhf chat`" if is_checkpoint(folder) else ""
-        raise CheckpointError(f"{folder} is not a run folder of `prlhf train`{model} (no config.json)")
+        raise CheckpointError(f"{folder} is not a run folder of `prlhf train`{_model_alone(folder)} (no config.json)")
     try:
         return load_config(RunConfig, held)
     except ConfigError as e:
         first, *more = str(e).removeprefix(f"{held}: ").splitlines()
         why = f"{first}, and {len(more)} more" if more else first
         raise CheckpointError(f"{folder} is not a run folder of `prlhf train` (config.json: {why})") from e
+
+
+def _model_alone(folder: Path) -> str:
+    """What a folder without a run is, where it has a model."""
+    if not folder.is_dir():
+        return ""
+    from prlhf.lm import is_checkpoint  # torch with it: a mistyped name is told before that
+
+    return " but a model alone, for `prlhf generate` and `prlhf chat`" if is_checkpoint(folder) else ""
 
 
 def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log | None, side: str | None) -> Rows:

@@ -102,9 +102,9 @@ def load_base(config: ModelConfig) -> nn.Module:
     local = Path(source).is_dir()
     if local:
         _refuse_folder(Path(source), config.base)
-    if local and not (Path(source) / "config.json").is_file():
-        raise CheckpointError(f"model.base: cannot load {config.base!r}: the folder has no config.json")
-    if not local:  # without a network its client tries for half a minute
+        if not (Path(source) / "config.json").is_file():
+            raise CheckpointError(f"model.base: cannot load {config.base!r}: the folder has no config.json")
+    else:  # without a network its client tries for half a minute
         logger.info("no folder %s here; looking for it on the Hugging Face hub", config.base)
     try:
         refuse(AutoConfig.from_pretrained(source))

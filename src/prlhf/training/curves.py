@@ -10,7 +10,8 @@ import numpy as np
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, subsample
-from prlhf.evaluation.metrics import summarise
+from prlhf.evaluation.bootstrap import clusters, lowest
+from prlhf.evaluation.metrics import WORST, summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
 from prlhf.lm import PersonalizedLM
 from prlhf.training.progress import bar
@@ -82,16 +83,16 @@ class LearningCurves:
         """How far the log-probability of chosen responses lies below the reference's, as a share of the latter: of
         all comparisons, and as the mean of the tenth of users with the largest falls."""
         reference, own = self.data.reference[:, 0], logps[:, 0, 0]
-        users = np.array([c.user or "" for c in self.data.comparisons])
-        each = sorted(_fall(reference[users == user], own[users == user]) for user in set(users.tolist()))
-        worst = float(np.mean(each[-max(1, round(len(each) / 10)) :]))
-        fall = _fall(reference, own)
-        if not self._warn(fall, "chosen responses"):
-            self._warn(worst, "chosen responses of the tenth of users who lost most")
+        codes, _ = clusters([c.user for c in self.data.comparisons])
+        lost, whole = np.bincount(codes, reference - own), np.bincount(codes, np.abs(reference))
+        fall = float(lost.sum() / max(whole.sum(), 1e-9))
+        worst = float(-lowest(-lost / np.maximum(whole, 1e-9), WORST))
+        self._warn(fall, "chosen responses")
+        self._warn(worst, "chosen responses of the tenth of users who lost most")
         return {"chosen_fall": fall, "chosen_fall_worst_tenth": worst}
 
-    def _warn(self, fall: float, whose: str) -> bool:
-        """Whether the fall is one to warn of; the warning comes once."""
+    def _warn(self, fall: float, whose: str) -> None:
+        """Warn of a fall that is too large; once for a run."""
         if fall > FALLEN and not self.warned:
             self.warned = True
             logger.warning(
@@ -103,8 +104,3 @@ class LearningCurves:
                 self.config.objective.beta,
                 self.config.objective.sft_weight,
             )
-        return fall > FALLEN
-
-
-def _fall(reference: np.ndarray, own: np.ndarray) -> float:
-    return float((reference.sum() - own.sum()) / max(abs(reference.sum()), 1e-9))

@@ -1,0 +1,33 @@
+"""Places that a command is told to write to, looked at before the work and not after it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+__all__ = ["check_places"]
+
+
+def check_places(files: Mapping[str, Path | None]) -> None:
+    """Make the folders of the files to write; say now rather than after the work where that cannot be.
+
+    Args:
+        files: option -> file, or None where the option was not given.
+
+    Raises:
+        ConfigError: a folder in the place of a file, or a place that cannot be written; names the option.
+    """
+    from prlhf.errors import ConfigError
+
+    for option, path in files.items():
+        if path is None:
+            continue
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as e:
+            raise ConfigError(f"{option} {path}: its folder cannot be made: {e.strerror}") from e
+        if path.is_dir():
+            raise ConfigError(f"{option} {path}: found a folder, expected the name of a file")
+        if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
+            raise ConfigError(f"{option} {path}: no permission to write there")

@@ -1,0 +1,39 @@
+"""Places to write, and folders that are no run, are told before anything is loaded."""
+
+import subprocess
+import sys
+
+import pytest
+from typer.testing import CliRunner
+
+from prlhf.cli.main import app
+from prlhf.cli.places import check_places
+from prlhf.errors import ConfigError
+
+
+def test_folders_are_made_and_what_is_not_given_is_passed_over(tmp_path):
+    check_places({"--json": tmp_path / "a" / "b" / "out.json", "--report": None})
+    assert (tmp_path / "a" / "b").is_dir() and not (tmp_path / "a" / "b" / "out.json").exists()
+
+
+@pytest.mark.parametrize(("place", "reason"), [("", "found a folder"), ("file/out", "its folder cannot be made")])
+def test_what_cannot_be_written_is_named_with_its_option(tmp_path, place, reason):
+    (tmp_path / "file").touch()
+    with pytest.raises(ConfigError, match=f"^--json {tmp_path}.*: {reason}"):
+        check_places({"--report": None, "--json": tmp_path / place})
+
+
+def test_generate_refuses_a_folder_before_it_looks_for_the_model(tmp_path):
+    done = CliRunner().invoke(app, ["generate", "no/run", "--prompts", "no.txt", "--output", str(tmp_path)])
+    assert done.exit_code == 2 and f"--output {tmp_path}: found a folder" in done.stderr.replace("\n", "")
+
+
+def test_a_run_that_is_not_there_is_told_without_torch(tmp_path):
+    code = (
+        "import sys\nfrom prlhf.cli.main import main\n"
+        "try:\n    main()\nexcept SystemExit as e:\n    assert e.code, e.code\nassert 'torch' not in sys.modules\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, "evaluate", str(tmp_path / "nothere")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0 and "is not a run folder" in done.stderr, done.stderr
