@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from prlhf.config import Dpo, Ipo, RunConfig
+from prlhf.config import Cdpo, Dpo, Hinge, Ipo, Robust, RunConfig, Simpo
 from prlhf.objectives import PairLogps, make_objective, margin
 
 POLICY = PairLogps(torch.tensor([-4.0]), torch.tensor([-9.0]), torch.tensor([2]), torch.tensor([3]))
@@ -36,13 +36,18 @@ def test_per_token_means_by_hand_and_of_an_empty_response():
         (Ipo(beta=0.5, sft_weight=2.0), 9.0 + 2 * 4 / 2),
         # per token: h = (-2 + 2.5) - (-3 + 2) = 1.5; (1.5 - 1)^2
         (Ipo(beta=0.5, average=True), 0.25),
+        (Hinge(beta=0.125), 0.5),  # 1 - 4 / 8
+        (Hinge(beta=1.0), 0.0),
+        (Cdpo(beta=0.25, epsilon=0.25), math.log(1 + math.exp(-1)) + 0.25),  # the other way round it costs 1 more
+        (Robust(beta=0.25, epsilon=0.25), math.log(1 + math.exp(-1)) - 0.5),  # l - eps / (1 - 2 eps)
+        (Simpo(beta=1.0, gamma=0.0), math.log(1 + math.exp(-1))),  # -2 - -3, the reference unseen
     ],
 )
 def test_make_objective_by_hand(config, expected):
     assert make_objective(config)(POLICY, REFERENCE).tolist() == pytest.approx([expected])
 
 
-@pytest.mark.parametrize("config", [Dpo(), Ipo(), Ipo(average=True)])
+@pytest.mark.parametrize("config", [Dpo(), Ipo(), Ipo(average=True), Hinge(), Cdpo(), Robust(), Simpo()])
 def test_branches_of_the_policy_share_the_reference(config):
     b, k = 4, 3
     draw = lambda *shape: -torch.rand(*shape, generator=torch.Generator().manual_seed(sum(shape)))  # noqa: E731

@@ -4,20 +4,15 @@ import json
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import chain
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
-from transformers import TrainingArguments
+from made_up import comparisons, dataset, gradients, model, trainer
 
 from prlhf.config import (
     DataConfig,
-    Dpo,
-    Individual,
-    Ipo,
     Lora,
-    ModelConfig,
     RunConfig,
     SplitConfig,
     TrainingConfig,
@@ -26,65 +21,11 @@ from prlhf.config import (
 from prlhf.data import Log, Notes
 from prlhf.errors import DataError, TrainingError
 from prlhf.lm import PersonalizedLM, pair_logprobs, reference_logprobs
-from prlhf.objectives import PairLogps, dpo_loss, make_objective
-from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
+from prlhf.objectives import PairLogps, dpo_loss
+from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.train import prepare, train
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison
-
-USERS = ["ann", "bob", "cem"]
-WORDS = ["red", "green as grass", "a blue sky", "no", "yes, of course", "perhaps tomorrow"]
-
-
-def comparisons(count: int) -> list[Comparison]:
-    """Made up, with uneven lengths; ann has most, cem one."""
-    owner = ["ann", "bob", "ann", None]
-    made = [
-        Comparison(
-            f"question {i}?" + "?" * (i % 5),
-            WORDS[i % 6] + "!" * (i % 3),
-            WORDS[(i + 1 + i % 4) % 6],
-            user=owner[i % 4],
-        )
-        for i in range(count)
-    ]
-    return [replace(c, user="cem" if i == 5 else c.user, id=f"row {i}") for i, c in enumerate(made)]
-
-
-@torch.no_grad()
-def model(base: str, user_model=None, **options) -> PersonalizedLM:
-    """Away from step 0, so that every term of the loss counts."""
-    lm = PersonalizedLM.create(ModelConfig(base=base, **options), user_model or Individual(tokens=2), USERS, seed=1)
-    torch.manual_seed(7)
-    for name, p in lm.named_parameters():
-        if p.requires_grad and "lora_A" not in name:
-            p.add_(torch.randn_like(p) * 0.05)
-    if lm.user_model.table is not None:
-        lm.user_model.table.weight[0] = 0.0
-    return lm.double() if options.get("dtype") == "float64" else lm
-
-
-def dataset(lm: PersonalizedLM, log: list[Comparison], **changes) -> PreferenceDataset:
-    return replace(prepare(lm, log, RunConfig(), layout="plain", cache=None), **changes)
-
-
-def trainer(
-    lm, data, folder, *, alpha=0.5, objective=None, user_l2=0.0, lr=0.0, layout="plain", callbacks=None, **args
-):
-    defaults = {"num_train_epochs": 1, "save_strategy": "no", "logging_steps": 1, "lr_scheduler_type": "constant"}
-    arguments = TrainingArguments(
-        str(folder), learning_rate=lr, max_grad_norm=0.0, report_to="none", disable_tqdm=True, use_cpu=True,
-        remove_unused_columns=False, dataloader_pin_memory=False, **{**defaults, **args},
-    )  # fmt: skip
-    return PreferenceTrainer(
-        lm, arguments, data, objective=make_objective(objective or Dpo()), alpha=alpha, layout=layout,
-        user_learning_rate=10 * lr, user_l2=user_l2, max_grad_norm=0.0, callbacks=callbacks,
-    )  # fmt: skip
-
-
-def gradients(lm: PersonalizedLM) -> dict[str, torch.Tensor]:
-    found = {n: p.grad for n, p in lm.named_parameters() if p.grad is not None}
-    return {n: (g.to_dense() if g.is_sparse else g).clone() for n, g in found.items()}
 
 
 class Steps:
@@ -113,100 +54,6 @@ class Steps:
             p.grad = None
         self.ids.append([i for ids in self._now for i in ids])
         self._now = []
-
-
-# --- the same as TRL ---
-
-
-def in_full_precision(base) -> None:
-    """Give TRL's loss log-probabilities in the model's own type: its output projection always computes in fp32."""
-
-    def forward(input_ids, attention_mask, labels, **kwargs):
-        hidden = base.base_model(input_ids=input_ids, attention_mask=attention_mask).last_hidden_state[:, :-1]
-        logits = base.get_output_embeddings()(hidden)
-        logps, targets = logits.log_softmax(-1), labels[:, 1:]
-        token = logps.gather(-1, targets.clamp(min=0)[..., None])[..., 0].masked_fill(targets == -100, 0.0)
-        blank = token.detach() * 0  # metrics of TRL, not looked at
-        return SimpleNamespace(log_probs=token, entropy=blank, mean_logits=blank, is_top1=blank > 1)
-
-    base.forward = forward
-
-
-def trl_loss_and_gradients(lm, log, folder, losses, beta, base, dtype):
-    """TRL's loss on the batch `log`, from the same base, LoRA and reference, and the gradients of the LoRA."""
-    datasets, trl = pytest.importorskip("datasets"), pytest.importorskip("trl")
-    from peft import LoraConfig
-    from transformers import AutoModelForCausalLM
-
-    own = lm.model.peft_config["default"]
-    lora = LoraConfig(
-        r=own.r,
-        lora_alpha=own.lora_alpha,
-        target_modules="all-linear",
-        fan_in_fan_out=own.fan_in_fan_out,
-        task_type="CAUSAL_LM",
-    )
-    args = trl.DPOConfig(
-        str(folder), loss_type=list(losses), loss_weights=list(losses.values()), beta=beta, max_length=None,
-        report_to=[], use_cpu=True, bf16=False, disable_tqdm=True, gradient_checkpointing=False,
-    )  # fmt: skip
-    rows = [{"prompt": c.prompt, "chosen": c.chosen, "rejected": c.rejected} for c in log]
-    theirs = trl.DPOTrainer(
-        AutoModelForCausalLM.from_pretrained(base, dtype=dtype), args=args, peft_config=lora,
-        train_dataset=datasets.Dataset.from_list(rows), processing_class=lm.tokenizer,
-    )  # fmt: skip
-    theirs.model.to(dtype)
-    ours = {n: p for n, p in lm.model.named_parameters() if "lora" in n}
-    trained = {n: p for n, p in theirs.model.named_parameters() if p.requires_grad}
-    assert ours.keys() == trained.keys()
-    with torch.no_grad():
-        for name, p in trained.items():
-            p.copy_(ours[name])
-    if dtype == torch.float64:
-        in_full_precision(theirs.model.get_base_model())
-    batch = theirs.data_collator([dict(row) for row in theirs.train_dataset])
-    loss = theirs.compute_loss(theirs.model, batch)
-    loss.backward()
-    return loss.item(), {n: p.grad for n, p in trained.items()}
-
-
-@pytest.mark.filterwarnings("ignore")  # whatever TRL warns of
-@pytest.mark.parametrize(
-    ("objective", "losses", "rows"),
-    [
-        (Dpo(beta=0.3), {"sigmoid": 1.0}, 5),
-        (Ipo(beta=0.3, average=True), {"ipo": 1.0}, 5),
-        # of one comparison: over several, TRL takes the mean over all tokens, the paper and we over each response's
-        (Dpo(beta=0.3, sft_weight=0.7), {"sigmoid": 1.0, "sft": 0.7}, 1),
-    ],
-    ids=["dpo", "ipo", "dpo-sft"],
-)
-@pytest.mark.parametrize("layout", ["packed", "plain"])
-@pytest.mark.parametrize(
-    ("architecture", "dtype", "exact"),
-    [("gpt2", "float64", True), ("gpt2", "float32", False), ("llama", "float32", False)],
-)
-def test_loss_and_gradients_equal_those_of_trl(
-    base_folder, tmp_path, architecture, dtype, exact, layout, objective, losses, rows
-):
-    kind = getattr(torch, dtype)
-    base = base_folder(architecture, dtype=kind)
-    lm = model(base, Uniform(tokens=0), dtype=dtype)
-    lm.tokenizer.model_max_length = 10_000
-    log = [replace(c, user=None) for c in comparisons(rows)]
-    theirs, their_gradients = trl_loss_and_gradients(lm, log, tmp_path, losses, objective.beta, base, kind)
-
-    made = trainer(lm, dataset(lm, log), tmp_path, objective=objective, layout=layout)
-    lm.zero_grad()
-    loss = made.compute_loss(made.model.train(), collate([made.train_dataset[i] for i in range(rows)]))
-    loss.backward()
-    assert abs(loss.item() - theirs) <= (1e-9 if exact else 1e-4) * abs(theirs)
-    assert abs(theirs - ((1 / 0.6) ** 2 if "ipo" in losses else np.log(2))) > 1e-3  # away from step 0
-    found = gradients(lm)
-    assert found.keys() == {f"model.{n}" for n in their_gradients}
-    for name, expected in their_gradients.items():
-        error = (found[f"model.{name}"] - expected).norm() / expected.norm()
-        assert error <= (1e-9 if exact else 1e-3), name
 
 
 # --- the alpha mix over the global batch ---
@@ -533,7 +380,7 @@ def test_objectives_see_policy_and_reference(fp64, tmp_path):
     data = dataset(lm, comparisons(3))
     seen = []
 
-    def objective(policy: PairLogps, reference: PairLogps) -> torch.Tensor:
+    def objective(policy: PairLogps, reference: PairLogps, ties: torch.Tensor) -> torch.Tensor:
         seen.append((policy, reference))
         return (policy.chosen - reference.chosen) * 0.0
 

@@ -25,9 +25,12 @@ def decided(comparison: Comparison) -> bool:
     return not comparison.tie and comparison.chosen != comparison.rejected
 
 
-def trainable(comparison: Comparison) -> bool:
-    """Whether the comparison is trained on: it has an answer, and neither response is empty."""
-    return decided(comparison) and not is_empty(comparison.chosen) and not is_empty(comparison.rejected)
+def trainable(comparison: Comparison, *, ties: bool = False) -> bool:
+    """Whether the comparison is trained on: two different texts, neither empty, and no tie unless `ties` are wanted."""
+    if comparison.tie and not ties:
+        return False
+    texts = comparison.chosen, comparison.rejected
+    return texts[0] != texts[1] and not any(is_empty(text) for text in texts)
 
 
 @dataclass(frozen=True)
@@ -72,8 +75,8 @@ class Notes:
             remarks=remarks,
         )
 
-    def text(self) -> str:
-        """One short paragraph for a person."""
+    def text(self, *, ties: bool = False) -> str:
+        """One short paragraph for a person; `ties` says that they are trained on."""
         parts = [f"{self.comparisons:,} comparisons from {self.rows:,} rows"]
         if self.rankings:
             parts.append(f"{self.rankings:,} of the rows are rankings")
@@ -81,7 +84,13 @@ class Notes:
             parts.append(f"{self.implicit:,} prompts taken from what both responses begin with")
         if self.without_user:
             parts.append(f"{self.without_user:,} without a user (they belong to the generic user)")
-        left_out = {"ties": self.ties, "with equal responses": self.equal, "with an empty response": self.empty}
+        if ties and self.ties:
+            parts.append(f"{self.ties:,} ties")
+        left_out = {
+            "ties": 0 if ties else self.ties,
+            "with equal responses": self.equal,
+            "with an empty response": self.empty,
+        }
         named = [f"{count:,} {name}" for name, count in left_out.items() if count]
         if named:
             parts.append(f"not trained on: {', '.join(named)}")

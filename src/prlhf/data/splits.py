@@ -132,11 +132,12 @@ def _digest(comparisons: Iterable[Comparison]) -> str:
     return digest.hexdigest()[:16]
 
 
-def split(log: Log, config: SplitConfig | None = None) -> Split:
+def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False) -> Split:
     """Assign the comparisons of `log` to sides.
 
-    The shares of `config` count comparisons and are met as nearly as whole groups allow. Ties and pairs of equal texts
-    are on no side; comparisons with an empty response are not trained on. A source's own sides (`Log.fixed_split`)
+    The shares of `config` count comparisons and are met as nearly as whole groups allow. Pairs of equal texts are on
+    no side, ties at most on the training side (with `ties`, for an objective that learns from them), and comparisons
+    with an empty response are not trained on. A source's own sides (`Log.fixed_split`)
     are returned as they are, with a warning where `config` asks for something else.
 
     Raises:
@@ -153,11 +154,11 @@ def split(log: Log, config: SplitConfig | None = None) -> Split:
     found: dict[str, list[int]] = {side: [] for side in SIDES}
     for i, c in enumerate(log.comparisons):
         side = sides[groups[i]]
-        if not decided(c):
+        if not decided(c) and not (ties and side == "train" and c.user not in held_out and trainable(c, ties=True)):
             continue
         if c.user in held_out:
             found["unseen" if side == "test" or not config.test else "context"].append(i)
-        elif side != "train" or trainable(c):
+        elif side != "train" or trainable(c, ties=ties):
             found[side].append(i)
     result = Split(**{side: tuple(indices) for side, indices in found.items()})
     _check(result, config, log.source)

@@ -7,16 +7,19 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from prlhf.evaluation.metrics import derangement
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs
 from prlhf.lm.logprobs import Layout
+from prlhf.objectives import PairLogps, margin
 from prlhf.types import Comparison
 
 __all__ = ["EvaluationSet", "policy_logprobs", "score_policy", "scores_of"]
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
+Margin = Callable[[PairLogps, PairLogps], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -67,11 +70,11 @@ def score_policy(
     lm: PersonalizedLM,
     data: EvaluationSet,
     *,
-    average: bool = False,
+    margin: Margin = margin,
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
-    """Margins `h` of every comparison; `average` divides log-probabilities by response lengths (per-token IPO)."""
-    return scores_of(data, policy_logprobs(lm, data, progress=progress), average=average)
+    """Margins `h` of every comparison, as an objective takes them (`Objective.margin`)."""
+    return scores_of(data, policy_logprobs(lm, data, progress=progress), margin)
 
 
 def policy_logprobs(
@@ -81,12 +84,15 @@ def policy_logprobs(
     return pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
 
 
-def scores_of(data: EvaluationSet, logps: np.ndarray, *, average: bool = False) -> Scores:
+def scores_of(data: EvaluationSet, logps: np.ndarray, margin: Margin = margin) -> Scores:
     """The margins that `policy_logprobs` make with the reference of `data`."""
-    difference = logps - data.reference[:, None, :]
-    if average:
-        difference = difference / np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded], float)[:, None, :]
-    h = difference[..., 0] - difference[..., 1]
+    tokens = np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded]).reshape(-1, 1, 2)
+    h = margin(_pairs(logps, tokens), _pairs(data.reference[:, None, :], tokens)).numpy()
     permuted = h[:, 2] if h.shape[1] > 2 else None
     seen = data.branches[:, 0] > 0
     return Scores.of(data.comparisons, seen=seen, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=permuted)
+
+
+def _pairs(logps: np.ndarray, tokens: np.ndarray) -> PairLogps:
+    """Log-probabilities and token counts `[n, k, 2]` as the objectives take them."""
+    return PairLogps(*(torch.from_numpy(x[..., side]) for x in (logps, tokens) for side in (0, 1)))

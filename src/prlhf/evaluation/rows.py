@@ -118,7 +118,9 @@ def _own_sides(folder: Path, config: RunConfig, log: Log) -> Split:
             original = None
         if original is not None and original.fingerprint == log.fingerprint:
             return Split.load(saved, original)
-        sides = split(log, config.data.split)  # by content, so it most likely is the saved one
+        sides = split(
+            log, config.data.split, ties=config.objective.learns_ties
+        )  # by content, so it most likely is the saved one
         try:
             return Split.load(saved, _renamed(log, sides, saved))  # whose hashes tell
         except DataError:

@@ -25,6 +25,7 @@ from prlhf.evaluation.rows import Rows, read_config, seen_by, select, told_as, t
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
 from prlhf.lm.checkpoint import unfinished
+from prlhf.objectives import make_objective
 from prlhf.types import Comparison
 
 __all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
@@ -180,7 +181,7 @@ def score_run(
 ) -> Scores:
     """The margins of a run's model, as its objective measures them."""
     data = EvaluationSet.of(lm, comparisons, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
-    return score_policy(lm, data, average=getattr(config.objective, "average", False), progress=progress)
+    return score_policy(lm, data, margin=make_objective(config.objective).margin, progress=progress)
 
 
 def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseline]:

@@ -1,35 +1,35 @@
 """Preference objectives: pure functions of log-probabilities, one file a method."""
 
-from __future__ import annotations
-
-from collections.abc import Callable
-
-from torch import Tensor
-
-from prlhf.config.objectives import Dpo, ObjectiveConfig
+from prlhf.objectives.cdpo import cdpo_loss
 from prlhf.objectives.dpo import dpo_loss
+from prlhf.objectives.hinge import hinge_loss
 from prlhf.objectives.ipo import ipo_loss
+from prlhf.objectives.make import OBJECTIVES, make_objective
 from prlhf.objectives.mix import mix
-from prlhf.objectives.pair import PairLogps, margin
+from prlhf.objectives.objective import Objective, on_margin
+from prlhf.objectives.pair import PairLogps, margin, mean_margin
+from prlhf.objectives.robust import robust_loss
 from prlhf.objectives.sft import sft_loss
+from prlhf.objectives.simpo import mean_difference, simpo_loss
+from prlhf.objectives.ties import decided_loss, tie_loss
 
-__all__ = ["Objective", "PairLogps", "dpo_loss", "ipo_loss", "make_objective", "margin", "mix", "sft_loss"]
-
-Objective = Callable[[PairLogps, PairLogps], Tensor]
-"""(policy, reference) -> loss per comparison, in the shape that the two broadcast to."""
-
-
-def make_objective(config: ObjectiveConfig) -> Objective:
-    """The objective that `config` describes."""
-    preference = _preference(config)
-    if not config.sft_weight:
-        return preference
-    return lambda policy, reference: preference(policy, reference) + config.sft_weight * sft_loss(policy)
-
-
-def _preference(config: ObjectiveConfig) -> Objective:
-    if isinstance(config, Dpo):
-        return lambda policy, reference: dpo_loss(margin(policy, reference), config.beta)
-    if config.average:
-        return lambda policy, reference: ipo_loss(margin(policy.per_token(), reference.per_token()), config.beta)
-    return lambda policy, reference: ipo_loss(margin(policy, reference), config.beta)
+__all__ = [
+    "OBJECTIVES",
+    "Objective",
+    "PairLogps",
+    "cdpo_loss",
+    "decided_loss",
+    "dpo_loss",
+    "hinge_loss",
+    "ipo_loss",
+    "make_objective",
+    "margin",
+    "mean_difference",
+    "mean_margin",
+    "mix",
+    "on_margin",
+    "robust_loss",
+    "sft_loss",
+    "simpo_loss",
+    "tie_loss",
+]

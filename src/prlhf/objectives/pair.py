@@ -10,7 +10,7 @@ from torch import Tensor
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["PairLogps", "margin"]
+__all__ = ["PairLogps", "margin", "mean_margin"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,3 +35,8 @@ def margin(policy: PairLogps, reference: PairLogps) -> Float[Tensor, "*b"]:
     The implicit reward of the pair is `beta * h`; `h > 0` ranks it as the user did. Shapes of the two broadcast.
     """
     return (policy.chosen - reference.chosen) - (policy.rejected - reference.rejected)
+
+
+def mean_margin(policy: PairLogps, reference: PairLogps) -> Float[Tensor, "*b"]:
+    """`h` of mean log-probabilities per token instead of sums."""
+    return margin(policy.per_token(), reference.per_token())

@@ -21,7 +21,7 @@ __all__ = ["LengthBuckets", "PreferenceDataset", "collate"]
 class PreferenceDataset(Dataset[dict[str, Any]]):
     """Aligned arrays over n training comparisons.
 
-    `rows` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / comparisons of the user; `reference` `[n, 2]`.
+    `rows` and `ties` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / comparisons of the user; `reference` `[n, 2]`.
     """
 
     encoded: Sequence[Encoded]
@@ -29,6 +29,7 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
     weight: np.ndarray
     prior: np.ndarray
     reference: np.ndarray
+    ties: np.ndarray
     ids: Sequence[str]
     layout: Layout = "plain"
     """In which both the reference was computed and the policy will be."""
@@ -43,6 +44,7 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
             "weight": float(self.weight[i]),
             "prior": float(self.prior[i]),
             "reference": self.reference[i],
+            "tie": bool(self.ties[i]),
             "id": self.ids[i],
         }
 
@@ -56,6 +58,7 @@ def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "weight": torch.tensor([item["weight"] for item in items], dtype=torch.float64),
         "prior": torch.tensor([item["prior"] for item in items], dtype=torch.float64),
         "reference": torch.from_numpy(np.stack([item["reference"] for item in items])),
+        "ties": torch.tensor([item["tie"] for item in items]),
     }
 
 

@@ -15,6 +15,7 @@ from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.lm import PersonalizedLM, pair_scores
+from prlhf.objectives import make_objective
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
 
@@ -47,7 +48,7 @@ def finish(
 
 def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
     """Margins of `data` as the run's objective sees them."""
-    return score_policy(lm, data, average=getattr(config.objective, "average", False), **kwargs)
+    return score_policy(lm, data, margin=make_objective(config.objective).margin, **kwargs)
 
 
 def _plot(run: Run, users: PerUser | None) -> None:

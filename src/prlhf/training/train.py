@@ -74,6 +74,7 @@ def train(
     """
     config = settled(config)
     check_trackers(config.training.report_to, "training.report_to")
+    make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
     run = Run(Path(output))
     if process.is_main_process:
@@ -83,7 +84,7 @@ def train(
     _check_people(log, config)
     with process.main_process_first():
         sides = run.fix_split(log, lambda: _sides(log, config))
-    logger.info("%s\n%s", log.notes.text(), sides.text(log))
+    logger.info("%s\n%s", log.notes.text(ties=config.objective.learns_ties), sides.text(log))
     training = [log.comparisons[i] for i in sides.train]
     if not training:
         raise DataError("no comparison is left to train on; see the notes of `prlhf data inspect`")
@@ -127,7 +128,7 @@ def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
 
 
 def _sides(log: Log, config: RunConfig) -> Split:
-    sides = split(log, config.data.split)
+    sides = split(log, config.data.split, ties=config.objective.learns_ties)
     limit = config.data.max_comparisons
     return sides if limit is None else replace(sides, train=tuple(subsample(sides.train, limit, config.seed)))
 
@@ -171,6 +172,7 @@ def prepare(
         weight=weight / weight.mean(),
         prior=np.array([1 / counts[r] for r in rows.tolist()]),
         reference=reference,
+        ties=np.array([c.tie for c in training], bool),
         ids=[c.id for c in training],
         layout=chosen,
     )

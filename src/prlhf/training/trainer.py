@@ -148,7 +148,7 @@ class PreferenceTrainer(Trainer):
         logps, penalty = model(inputs["encoded"], branches, rows)
         reference = inputs["reference"][:, None, :].to(logps.chosen.dtype)
         reference = PairLogps(reference[..., 0], reference[..., 1], logps.chosen_tokens, logps.rejected_tokens)
-        losses = self.objective(logps, reference)
+        losses = self.objective(logps, reference, inputs["ties"][:, None])
         loss = losses[:, 0] if self.alpha in (0, 1) else mix(losses[:, 0], losses[:, 1], self.alpha)
         loss = loss * inputs["weight"].to(loss.dtype)
         if self.user_l2 and self.alpha:

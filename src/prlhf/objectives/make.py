@@ -1,0 +1,48 @@
+"""From a configuration to its objective: one line for each `type`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from prlhf.config.objectives import ObjectiveConfig
+from prlhf.objectives.cdpo import cdpo_loss
+from prlhf.objectives.custom import custom_loss
+from prlhf.objectives.dpo import dpo_loss
+from prlhf.objectives.hinge import hinge_loss
+from prlhf.objectives.ipo import ipo_loss
+from prlhf.objectives.objective import Objective, on_margin
+from prlhf.objectives.pair import margin, mean_margin
+from prlhf.objectives.robust import robust_loss
+from prlhf.objectives.simpo import mean_difference, simpo_loss
+from prlhf.objectives.ties import decided_loss, tie_loss
+
+__all__ = ["OBJECTIVES", "make_objective"]
+
+
+def _dpo(c: Any) -> Objective:
+    if c.ties is None:
+        return on_margin(lambda h: dpo_loss(h, c.beta))
+    return on_margin(lambda h: decided_loss(h, c.beta, c.ties), tie=lambda h: tie_loss(h, c.beta, c.ties))
+
+
+OBJECTIVES: dict[str, Callable[[Any], Objective]] = {
+    "dpo": _dpo,
+    "ipo": lambda c: on_margin(lambda h: ipo_loss(h, c.beta), mean_margin if c.average else margin),
+    "hinge": lambda c: on_margin(lambda h: hinge_loss(h, c.beta)),
+    "cdpo": lambda c: on_margin(lambda h: cdpo_loss(h, c.beta, c.epsilon)),
+    "robust": lambda c: on_margin(lambda h: robust_loss(h, c.beta, c.epsilon)),
+    "simpo": lambda c: on_margin(lambda d: simpo_loss(d, c.beta, c.gamma), mean_difference),
+    "custom": lambda c: Objective(custom_loss(c.function, c.options)),
+}
+"""Type of an objective -> what makes it from its configuration."""
+
+
+def make_objective(config: ObjectiveConfig) -> Objective:
+    """The objective that `config` describes.
+
+    Raises:
+        ConfigError: a custom function that cannot be found, or does not take these options.
+    """
+    return replace(OBJECTIVES[config.type](config), sft_weight=config.sft_weight)
