@@ -28,6 +28,7 @@ COMMANDS: dict[str, Command] = {
     "train": Command(
         "prlhf.cli.train", "train", "Train one language model that answers each user of a preference log."
     ),
+    "sweep": Command("prlhf.cli.sweep", "sweep", "Train variants of a recipe; compare each with the recipe itself."),
     "evaluate": Command(
         "prlhf.cli.evaluate", "evaluate", "Measure a run on held-out comparisons, beside its baselines."
     ),

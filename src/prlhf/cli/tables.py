@@ -5,14 +5,18 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.table import Table
 
     from prlhf.evaluation.bootstrap import Estimate
     from prlhf.evaluation.metrics import Metrics
     from prlhf.evaluation.paired import PairedDifference
     from prlhf.evaluation.result import Evaluation
+    from prlhf.training.dry_run import DryRun
+    from prlhf.training.sweep import Row
 
-__all__ = ["metrics_table", "systems_table"]
+__all__ = ["dry_run_table", "metrics_table", "sweep_table", "systems_table"]
 
 
 def metrics_table(metrics: Metrics) -> Table:
@@ -60,3 +64,52 @@ def _row(table: Table, name: str, metrics: Metrics, difference: PairedDifference
 
 def _plain(estimate: Estimate) -> str:
     return f"{estimate.value:.3f}" if estimate.exists else "–"
+
+
+def sweep_table(rows: Sequence[Row]) -> Table:
+    """A row a variant. Only the difference from the base has its interval; all others are in `sweep.json`."""
+    from rich.table import Table
+
+    table = Table(title="accuracy on the test side, all seeds", title_justify="left", show_edge=False, pad_edge=False)
+    table.add_column("", overflow="fold", min_width=16)
+    for heading in ("seen\nusers", "minus the base", "worst\ntenth", "generic\nrow", "early", "unrest"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows:
+        difference = "" if row.difference is None else str(row.difference.accuracy)
+        numbers = (f"{number:.3f}" for number in (row.generic.value, row.early, row.unrest))
+        table.add_row(row.name, _plain(row.seen), difference, _plain(row.worst_tenth), *numbers)
+    return table
+
+
+def dry_run_table(found: DryRun) -> Table:
+    """What a run would be: steps, parameters, memory, and how its two steps on a tiny model went."""
+    from rich.table import Table
+
+    table = Table(show_header=False, show_edge=False, pad_edge=False)
+    table.add_column("", no_wrap=True)
+    table.add_column("", justify="right", no_wrap=True)
+    table.add_row("users", f"{found.users:,}")
+    table.add_row("steps", f"{found.steps:,}")
+    table.add_row("tokens of the longest comparison", f"{found.longest:,}")
+    if found.parameters is not None:
+        table.add_row("parameters of the base model", f"{found.parameters.base:,}")
+        table.add_row("… trained in the language model (N_l)", f"{found.parameters.trained:,}")
+        table.add_row("… of the user model (N_u)", f"{found.parameters.users:,}")
+    if found.memory is not None:
+        m = found.memory
+        table.add_row("memory of the weights", _bytes(m.weights))
+        table.add_row("… of gradients and moments", _bytes(m.training))
+        table.add_row("… of the user model", _bytes(m.users))
+        table.add_row("… of activations (estimated)", _bytes(m.activations))
+        table.add_row("… together, on one device", _bytes(m.total))
+    table.add_row(f"two steps on a tiny model ({found.rehearsed_on}): loss at the first", f"{found.loss:.4f}")
+    return table
+
+
+def _bytes(count: float) -> str:
+    """A size as a person reads it, in powers of 1024."""
+    for unit in ("B", "KiB", "MiB"):
+        if count < 1024:
+            return f"{count:.0f} {unit}"
+        count /= 1024
+    return f"{count:,.1f} GiB"

@@ -11,7 +11,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe, one_source
+from prlhf.cli.options import FLAGS, OnBadRow, Overrides, Recipe, one_source
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -23,7 +23,10 @@ SAMPLE_TOKENS = 48
 
 
 def train(
-    output: Folder,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write; not needed with --dry-run."),
+    ] = None,
     recipe: Recipe = None,
     data: Annotated[
         list[str] | None,
@@ -44,6 +47,10 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the last checkpoint in FOLDER, with the options stored there.")
     ] = False,
+    dry_run: Annotated[
+        bool,
+        typer.Option("--dry-run", help="Resolve and count everything, take two steps on a tiny model, write nothing."),
+    ] = False,
     overrides: Overrides = None,
 ) -> None:
     """Train one language model that answers each user of a preference log.
@@ -60,6 +67,11 @@ def train(
     }
     given["data.on_bad_row"] = on_bad_row
     values = {name: value for name, value in given.items() if value is not None}
+    if dry_run:
+        _rehearse(_config(None, recipe, False, overrides or [], values))
+        return
+    if output is None:
+        raise typer.BadParameter("it is needed, unless with --dry-run", param_hint="--output")
     config = _config(output, recipe, resume, overrides or [], values)
     with interruptible(f"go on with: prlhf train --output {shlex.quote(str(output))} --resume"):
         from prlhf.training.train import train as run
@@ -70,11 +82,29 @@ def train(
             _tell(result)
 
 
-def _config(output: Path, recipe: Path | None, resume: bool, overrides: list[str], values: dict[str, Any]) -> RunConfig:
+def _rehearse(config: RunConfig) -> None:
+    from rich.console import Console
+
+    from prlhf.cli.tables import dry_run_table
+    from prlhf.training.dry_run import dry_run
+
+    no_loading_bars()
+    found = dry_run(config)
+    console = Console()
+    console.print(found.log.notes.text(ties=config.objective.learns_ties), highlight=False)
+    console.print(found.sides.text(found.log), highlight=False)
+    console.print(dry_run_table(found))
+    for remark in found.remarks:
+        console.print(f"note: {remark}", highlight=False)
+
+
+def _config(
+    output: Path | None, recipe: Path | None, resume: bool, overrides: list[str], values: dict[str, Any]
+) -> RunConfig:
     from prlhf.config import RunConfig, load_config
     from prlhf.errors import CheckpointError
 
-    if resume and recipe is None:
+    if resume and recipe is None and output is not None:
         recipe = output / "config.json"
         if not recipe.exists():
             raise CheckpointError(f"nothing to resume in {output} (no config.json); start without --resume")

@@ -116,6 +116,12 @@ class Scores:
         """The comparisons under a mask or at indices."""
         return replace(self, **{name: value[rows] for name, value in self._arrays().items()})
 
+    @classmethod
+    def concatenate(cls, parts: Sequence[Scores]) -> Scores:
+        """The comparisons of all tables, one after the other; `h_permuted` only where all have it."""
+        names = [f.name for f in fields(cls) if all(getattr(part, f.name) is not None for part in parts)]
+        return cls(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write one Parquet file, one row a comparison (written aside, then renamed)."""
         import pyarrow as pa

@@ -7,7 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
-from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
+from prlhf.data import Log, load_comparisons, recency_weights
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
 from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_logprobs
@@ -30,6 +30,7 @@ from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.finish import finish
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
+from prlhf.training.sides import check_people, distinct, sides_of
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison, Prompt
@@ -81,9 +82,9 @@ def train(
         run.open(config, resume=resume)
     process.wait_for_everyone()
     log = log if log is not None else load_comparisons(config.data)
-    _check_people(log, config)
+    check_people(log, config)
     with process.main_process_first():
-        sides = run.fix_split(log, lambda: _sides(log, config))
+        sides = run.fix_split(log, lambda: sides_of(log, config))
     logger.info("%s\n%s", log.notes.text(ties=config.objective.learns_ties), sides.text(log))
     training = [log.comparisons[i] for i in sides.train]
     if not training:
@@ -105,37 +106,15 @@ def train(
     return TrainResult(lm, metrics, run.folder, sample, texts)
 
 
-def _check_people(log: Log, config: RunConfig) -> None:
-    """DataError where users are to be learned and no comparison names one."""
-    if config.user_model.type == "uniform" or not config.alpha or log.users:
-        return
-    why = f": {log.notes.nobody}" if log.notes.nobody else ""
-    raise DataError(
-        f"{log.source}: no comparison names a user, so there is nobody to personalise for{why}. "
-        "One model for everybody is trained with --set user_model.type=uniform, or with --alpha 0"
-    )
-
-
 def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
     users = [c.user for c in training]
-    lm = PersonalizedLM.create(config.model, config.user_model, _distinct(users), config.seed)
+    lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
     lm.users = lm.users.counted(users)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
     lm.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
     _warn_size(lm)
     return lm
-
-
-def _sides(log: Log, config: RunConfig) -> Split:
-    sides = split(log, config.data.split, ties=config.objective.learns_ties)
-    limit = config.data.max_comparisons
-    return sides if limit is None else replace(sides, train=tuple(subsample(sides.train, limit, config.seed)))
-
-
-def _distinct(users: Sequence[str | None]) -> list[str]:
-    """User ids in the order of their first comparison: rows do not depend on hashing."""
-    return list(dict.fromkeys(user for user in users if user is not None))
 
 
 def _warn_size(lm: PersonalizedLM) -> None:

@@ -2,7 +2,14 @@
 
 from prlhf.users.base import UserModel
 from prlhf.users.index import UserIndex
-from prlhf.users.models import ClusterModel, IndividualModel, LowRankModel, UniformModel, make_user_model
+from prlhf.users.models import (
+    ClusterModel,
+    IndividualModel,
+    LowRankModel,
+    UniformModel,
+    make_user_model,
+    new_user_model,
+)
 from prlhf.users.store import load_users, save_users
 
 __all__ = [
@@ -14,5 +21,6 @@ __all__ = [
     "UserModel",
     "load_users",
     "make_user_model",
+    "new_user_model",
     "save_users",
 ]

@@ -1,0 +1,189 @@
+"""Ablations: variants of a run, several seeds of each, and what each differs by from the base."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from prlhf.config import DataConfig, RunConfig
+from prlhf.config.variants import Variant
+from prlhf.data import Log, load_comparisons
+from prlhf.errors import ConfigError
+from prlhf.evaluation.bootstrap import Estimate
+from prlhf.evaluation.metrics import summarise
+from prlhf.evaluation.paired import Difference, paired_difference
+from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
+from prlhf.evaluation.scores import Scores
+from prlhf.lm import is_checkpoint
+from prlhf.training.train import train
+
+__all__ = ["Row", "markdown", "sweep"]
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Row:
+    """One variant over all its seeds. Intervals are over users, who count in every seed.
+
+    `early`: mean accuracy of seen users over all evaluations while training: higher = learned sooner. `unrest`: mean
+    absolute change of the generic row's accuracy from one evaluation to the next in the second half of training.
+    """
+
+    name: str
+    seeds: int
+    seen: Estimate
+    worst_tenth: Estimate
+    generic: Estimate
+    early: float
+    unrest: float
+    difference: Difference | None
+    """From the base, on the same comparisons; None for the base itself."""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As JSON keeps it."""
+        estimates = {name: getattr(self, name).as_dict() for name in ("seen", "worst_tenth", "generic")}
+        difference = None if self.difference is None else self.difference.as_dict()
+        plain = {"name": self.name, "seeds": self.seeds, "early": self.early, "unrest": self.unrest}
+        return {**plain, **estimates, "difference": difference}
+
+
+def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, cache: Path | None = None) -> list[Row]:
+    """Train every variant with every seed, and write `sweep.json`, `sweep.md` and `sweep.png` to `output`.
+
+    Seed k of all variants has the same split, the same training comparisons and the same start. Runs that are complete
+    are taken over, one that was interrupted goes on: the same call again finishes what was begun.
+
+    Args:
+        variants: the base first (`prlhf.config.variants`).
+        output: each run is in `output/<variant>/seed-<k>`.
+        seeds: how many, counted from the configuration's own.
+        cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
+
+    Raises:
+        ConfigError: `seeds < 1`, or a folder that holds other options.
+    """
+    if seeds < 1:
+        raise ConfigError(f"seeds: found {seeds}, expected at least 1")
+    place, logs = Path(output), _Logs()
+    for k in range(seeds):
+        for variant in variants:
+            folder = _folder(place, variant, k)
+            if not is_checkpoint(folder / "model"):
+                logger.info("%s, seed %d of %d", variant.name, k + 1, seeds)
+                log = logs.of(variant.config.data)
+                config = _seeded(variant.config, k, log)
+                train(config, folder, log=log, resume=(folder / "config.json").exists(), cache=cache)
+    rows = [_row(place, variant, variants[0], seeds) for variant in variants]
+    _write(place, variants, rows, seeds)
+    return rows
+
+
+class _Logs:
+    """Logs by what is read, so that a sweep reads each once."""
+
+    def __init__(self) -> None:
+        self._held: list[tuple[DataConfig, Log]] = []
+
+    def of(self, data: DataConfig) -> Log:
+        read = data.model_copy(update={"split": DataConfig().split, "max_comparisons": None})
+        for known, log in self._held:
+            if known == read:
+                return log
+        self._held.append((read, load_comparisons(data)))
+        return self._held[-1][1]
+
+
+def _seeded(config: RunConfig, k: int, log: Log) -> RunConfig:
+    """Another draw of everything; also of the split, unless the source brings its own."""
+    data = config.data
+    if log.fixed_split is None:
+        data = data.model_copy(update={"split": data.split.model_copy(update={"seed": data.split.seed + k})})
+    return config.model_copy(update={"seed": config.seed + k, "data": data})
+
+
+def _folder(place: Path, variant: Variant, k: int) -> Path:
+    return place / variant.folder / f"seed-{k}"
+
+
+def _row(place: Path, variant: Variant, base: Variant, seeds: int) -> Row:
+    own = _scores(place, variant, seeds)
+    metrics = summarise(own, variant.config.objective.beta).overall
+    curves = [_read(_folder(place, variant, k)) for k in range(seeds)]
+    later = [np.abs(np.diff(c["generic"].y[len(c["generic"].y) // 2 :])) for c in curves if "generic" in c]
+    return Row(
+        name=variant.name,
+        seeds=seeds,
+        seen=metrics.accuracy_seen,
+        worst_tenth=metrics.accuracy_worst_tenth,
+        generic=metrics.accuracy_generic,
+        early=_mean([np.array(c["seen"].y) for c in curves if "seen" in c]),
+        unrest=_mean(later),
+        difference=None if variant is base else paired_difference(own, _scores(place, base, seeds)).overall,
+    )
+
+
+def _mean(parts: Sequence[np.ndarray]) -> float:
+    """Of all values, or not a number where there is none."""
+    values = np.concatenate(parts) if parts else np.empty(0)
+    return float(values.mean()) if len(values) else math.nan
+
+
+def _scores(place: Path, variant: Variant, seeds: int) -> Scores:
+    """The test comparisons of all seeds in one table, each named with its seed."""
+    parts = [Scores.load(_folder(place, variant, k) / "scores.parquet") for k in range(seeds)]
+    named = [
+        replace(part, ids=np.array([f"{k}/{name}" for name in part.ids], dtype=object)) for k, part in enumerate(parts)
+    ]
+    return Scores.concatenate(named)
+
+
+def _read(run: Path) -> dict[str, Curve]:
+    """What was measured while training: `seen` and `generic`, where there were evaluations."""
+    return read_curves(run / "metrics.jsonl", {"seen": "eval_accuracy_seen", "generic": "eval_accuracy_generic"})
+
+
+def _write(place: Path, variants: Sequence[Variant], rows: Sequence[Row], seeds: int) -> None:
+    """The table as JSON and Markdown, and all learning curves: of seen users, and of the generic row."""
+    _put(place / "sweep.json", json.dumps([row.as_dict() for row in rows], indent=2, ensure_ascii=False))
+    _put(place / "sweep.md", markdown(rows))
+    for which, name, what in (("seen", "sweep.png", "seen users"), ("generic", "sweep_generic.png", "the generic row")):
+        every = {v.name: [_read(_folder(place, v, k)).get(which) for k in range(seeds)] for v in variants}
+        shown = {label: _band([c for c in found if c is not None]) for label, found in every.items() if all(found)}
+        if shown:
+            title = f"Accuracy of {what} while training" + (f", mean and range of {seeds} seeds" if seeds > 1 else "")
+            save(learning_curves(shown, title=title), place / name)
+
+
+def _band(curves: Sequence[Curve]) -> Curve:
+    """Mean and range over the seeds."""
+    y = np.array([curve.y for curve in curves])
+    return Curve(curves[0].x, y.mean(0).tolist(), y.min(0).tolist(), y.max(0).tolist())
+
+
+def markdown(rows: Sequence[Row]) -> str:
+    """The table for a page."""
+    lines = [
+        "| variant | seen users | minus the base, paired | worst tenth | generic row | early | unrest |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for row in rows:
+        difference = "" if row.difference is None else str(row.difference.accuracy)
+        plain = f"{row.worst_tenth.value:.3f} | {row.generic.value:.3f} | {row.early:.3f} | {row.unrest:.3f}"
+        lines.append(f"| {row.name} | {row.seen} | {difference} | {plain} |")
+    return "\n".join(lines) + "\n"
+
+
+def _put(path: Path, text: str) -> None:
+    """Write aside, then rename."""
+    aside = path.with_name(f".{path.name}.writing")
+    aside.write_text(text, encoding="utf8")
+    os.replace(aside, path)
