@@ -65,7 +65,7 @@ def test_commands_parse(page):
     "wrong",
     [
         "prlhf train --ouptut x",
-        "prlhf train",
+        "prlhf sft",
         "prlhf train -o x --set objective.bata=1",
         "prlhf train -o x --recipe recipes/nonesuch.toml",
         "prlhf data inpsect x",
