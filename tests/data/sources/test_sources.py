@@ -17,7 +17,7 @@ from prlhf.types import Comparison
 
 
 def test_names():
-    assert list(SOURCES) == ["planted", "convarg", "polis"]
+    assert list(SOURCES) == ["planted", "convarg", "polis", "tldr", "psoups", "prism"]
 
 
 def test_polis():

@@ -29,7 +29,7 @@ from prlhf.types import Comparison, Message
 
 __all__ = ["prism"]
 
-Rankings = Literal["judgement", "comparison"]
+Turns = Literal["judgement", "comparison"]
 Traits = Literal["rated", "shown"]
 ATTRIBUTION = (
     "PRISM Alignment, Hannah Rose Kirk et al., arXiv 2404.16019 (HannahRoseKirk/prism-alignment). What people wrote: "
@@ -85,7 +85,7 @@ def prism(
     path: str = _HUB,
     text: bool = True,
     traits: Traits = "rated",
-    rankings: Rankings = "judgement",
+    turns: Turns = "judgement",
     seed: int = 123,
     max_characters: int | None = None,
 ) -> Log:
@@ -96,7 +96,7 @@ def prism(
         text: whether comparisons carry the user text.
         traits: which three traits of answers the user text names: those that were `rated` highest (equals in the order
             of the survey), or, as in the published code, those that the questionnaire happened to have `shown` first.
-        rankings: `judgement`: the comparisons of one turn share the weight 1; `comparison`: each has weight 1.
+        turns: `judgement`: the comparisons of one turn share the weight 1; `comparison`: each has weight 1.
         seed: of the sides; the default is the published one.
         max_characters: leave out comparisons whose last message and longer reply have more together.
 
@@ -106,13 +106,13 @@ def prism(
     """
     yes_or_no(_WHERE, "text", text)
     one_of(_WHERE, "traits", traits, get_args(Traits))
-    one_of(_WHERE, "rankings", rankings, get_args(Rankings))
+    one_of(_WHERE, "turns", turns, get_args(Turns))
     whole(_WHERE, "seed", seed, 0)
     if max_characters is not None:
         whole(_WHERE, "max_characters", max_characters, 1)
     people = _people(path, traits)
     texts = {user: words if text else None for user, words in people.items() if words is not None}
-    reader = _Reader(set(people), texts, rankings)
+    reader = _Reader(set(people), texts, turns)
     read_rows = read(open_file("prism", path, "conversations.jsonl", _CONVERSATIONS), reader.conversation)
     kept = [row for row in read_rows if row.user in texts and row.id not in _EXCLUDED]
     if not kept:
@@ -174,7 +174,7 @@ class _Reader:
 
     known: set[str]
     texts: Mapping[str, str | None]
-    rankings: Rankings
+    weights: Turns
     ids: set[str] = field(default_factory=set)
     interner: Interner = field(default_factory=Interner)
 
@@ -222,7 +222,7 @@ class _Reader:
         others = [i for i, (_, was_chosen) in enumerate(turn.replies) if not was_chosen]
         if chosen is None:
             return []
-        weight = 1 / len(others) if others and self.rankings == "judgement" else 1.0
+        weight = 1 / len(others) if others and self.weights == "judgement" else 1.0
         texts = [reply for reply, _ in turn.replies]
         return [
             Comparison(history, texts[chosen], texts[other], weight=weight, id=pair_id(name, chosen, other), **common)
