@@ -28,6 +28,13 @@ def test_polis():
     assert "Computational Democracy Project" in log.attribution and "CC BY 4.0" in log.attribution
 
 
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "planted"])
+def test_the_page_has_every_option(name):
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf8")
+    (cell,) = re.findall(rf"^\| `{name}` \| [^|]+\|([^|]*)\|$", page.split("## Columns")[0], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", cell) == list(inspect.signature(SOURCES[name]).parameters)
+
+
 def test_options_are_checked():
     with pytest.raises(ConfigError, match="the source 'polis' has no option 'top'; it has none"):
         load_comparisons("polis", top=3)
