@@ -150,6 +150,7 @@ def without(field):
         ({**row("w1"), "split": "dev"}, r"field 'split': found 'dev' \(str\), expected one of train, valid1, valid2"),
         ({**row("w1"), "summaries": row("w1")["summaries"][:1]}, "field 'summaries': found 1 of them, expected two"),
         (row("w1", post=None), r"field 'info\.post': found nothing, expected text"),
+        (row("w1", texts=(" a", "\ud83d")), r"field 'summaries\[1\]\.text': found half a surrogate pair"),
         ([], "row 3: found a JSON list, expected a JSON object"),
     ],
 )

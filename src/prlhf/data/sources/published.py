@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from prlhf.data.columns import listed
-from prlhf.data.fields import BadField, BadRow, show
+from prlhf.data.fields import BadField, BadRow, Interner, show
 from prlhf.data.hub import is_hub_id, open_folder, open_hub
 from prlhf.data.log import decided, trainable
 from prlhf.data.readers import FORMATS, Table, open_table
@@ -43,8 +43,8 @@ class Record:
         return value
 
     def text(self, name: str) -> str:
-        """A text."""
-        return self._of(str, name, "text")
+        """A text of valid Unicode."""
+        return Interner().text(self.at + name, self.optional(name))
 
     def whole(self, name: str) -> int:
         """A whole number."""
