@@ -429,3 +429,7 @@ def test_a_run_can_be_used_from_another_folder(base_folder, tmp_path, monkeypatc
     assert written.data.source == "planted"
     assert settled(RunConfig(model=ModelConfig(base="org/model"))).model.base == "org/model"
     assert settled(RunConfig(model=ModelConfig(base="planted"))).model.base == "planted"
+    (tmp_path / "prism").mkdir()
+    for given, path in (("prism", str(tmp_path / "prism")), ("owner/prism", "owner/prism")):
+        data = DataConfig(source="prism", options={"path": given, "seed": 1})
+        assert settled(RunConfig(data=data)).data == DataConfig(source="prism", options={"path": path, "seed": 1})

@@ -20,7 +20,8 @@ TOP = {
 def tree(root: Path) -> str:
     """The tree under `root` as text, one file a line with its comment."""
     lines = [(f"{name}", comment) for name, comment in TOP.items()]
-    for folder, pattern in (("docs", "*.md"), ("recipes", "*.toml"), ("examples", "*.py"), ("benchmarks", "*.py")):
+    texts = {"docs": "*.md", "recipes": "*.toml", "recipes/papers": "*.toml"}
+    for folder, pattern in {**texts, "examples": "*.py", "benchmarks": "*.py"}.items():
         files = sorted((root / folder).glob(pattern))
         lines += [(f"{folder}/", "")] * bool(files) + [(f"  {file.name}", _comment(file)) for file in files]
     lines.append(("src/prlhf/", _comment(root / "src" / "prlhf" / "__init__.py")))

@@ -29,10 +29,11 @@ class DataConfig(Config):
     """A preference log and how to read it."""
 
     source: str = "planted"
-    """A file (JSONL, JSON, CSV, Parquet), a folder saved by `datasets`, a named source (`planted`, `convarg`, `polis`)
-    or a Hugging Face data-set id."""
+    """A file (JSONL, JSON, CSV, Parquet), a folder saved by `datasets`, a named source (`planted`, `convarg`, `polis`,
+    `tldr`, `psoups`, `prism`) or a Hugging Face data-set id."""
     options: dict[str, Any] = Field(default_factory=dict)
-    """Options of a named source (as `top = 10` of `convarg`) or of `datasets.load_dataset` (`name`, `split`)."""
+    """Options of a named source (as `top = 10` of `convarg`, `path` of `prism`) or of `datasets.load_dataset` (`name`,
+    `split`)."""
     columns: dict[str, str] = Field(default_factory=dict)
     """Our name -> the file's name, for columns that are called otherwise: `{user_id = "worker"}`."""
     rankings: Literal["judgement", "comparison"] = "judgement"

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import difflib
 import logging
-import re
 from itertools import islice
 from pathlib import Path
 from typing import Any
 
 from prlhf.config.data import DataConfig
 from prlhf.data.columns import wanted_columns
-from prlhf.data.hub import open_folder, open_hub
+from prlhf.data.hub import is_hub_id, open_folder, open_hub
 from prlhf.data.log import Log
 from prlhf.data.readers import FORMATS, Table, open_table
 from prlhf.data.rows import convert
@@ -69,7 +68,7 @@ def _open(config: DataConfig) -> Table:
         if config.options:
             raise ConfigError(f"data.options: a file has no option {', '.join(sorted(config.options))}")
         return open_table(path, wanted)
-    if path.suffix.lower() in FORMATS or not re.fullmatch(r"[\w.-]+/[\w.-]+", config.source):
+    if path.suffix.lower() in FORMATS or not is_hub_id(config.source):
         near = difflib.get_close_matches(config.source, SOURCES, n=1)
         hint = f"; did you mean {near[0]}?" if near else ""
         expected = f"a file, a folder, a source ({', '.join(SOURCES)}) or a hub data set (owner/name)"

@@ -180,7 +180,10 @@ def settled(config: RunConfig) -> RunConfig:
         "base": base if base in BUNDLED else _absolute(base),
         "adapter": None if adapter is None else _absolute(adapter),
     }
-    data = {"source": source if source in SOURCES else _absolute(source)}
+    options = config.data.options
+    if source in SOURCES and isinstance(options.get("path"), str):
+        options = {**options, "path": _absolute(options["path"])}
+    data = {"source": source if source in SOURCES else _absolute(source), "options": options}
     return config.model_copy(
         update={"model": config.model.model_copy(update=model), "data": config.data.model_copy(update=data)}
     )

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from prlhf.data import decided, load_comparisons
-from prlhf.data.sources.convarg import length_groups, length_targets, rank_workers
+from prlhf.data.sources.convarg import length_targets, rank_workers
+from prlhf.data.sources.lengths import length_groups
 from prlhf.errors import ConfigError
 
 # The published draw: the workers, from 1, that prefer the shorter text

@@ -17,7 +17,7 @@ from prlhf.types import Comparison
 
 
 def test_names():
-    assert list(SOURCES) == ["planted", "convarg", "polis"]
+    assert list(SOURCES) == ["planted", "convarg", "polis", "tldr", "psoups", "prism"]
 
 
 def test_polis():
@@ -26,6 +26,13 @@ def test_polis():
     assert len({text for c in log.comparisons for text in (c.chosen, c.rejected)}) == 607
     assert len({c.prompt for c in log.comparisons}) == 1
     assert "Computational Democracy Project" in log.attribution and "CC BY 4.0" in log.attribution
+
+
+@pytest.mark.parametrize("name", [name for name in SOURCES if name != "planted"])
+def test_the_page_has_every_option(name):
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf8")
+    (cell,) = re.findall(rf"^\| `{name}` \| [^|]+\|([^|]*)\|$", page.split("## Columns")[0], re.MULTILINE)
+    assert re.findall(r"`(\w+)`", cell) == list(inspect.signature(SOURCES[name]).parameters)
 
 
 def test_options_are_checked():

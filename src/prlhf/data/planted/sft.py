@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from prlhf.data.planted.checks import share, whole
+from prlhf.data.options import share, whole
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, Levels, answer, questions
 from prlhf.data.planted.profiles import PlantedUser, mixture_weights

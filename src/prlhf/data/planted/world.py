@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from prlhf.data.planted.checks import share, whole, yes_or_no
+from prlhf.data.options import share, whole, yes_or_no
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, Levels, Question, answer, questions
 from prlhf.data.planted.profiles import PlantedUser, population

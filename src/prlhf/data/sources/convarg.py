@@ -10,7 +10,6 @@ for the majority, 0.05 to 0.20 for the minority (about 390 to 540 and 70 to 120 
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Literal, get_args
@@ -19,6 +18,7 @@ import numpy as np
 
 from prlhf.data.log import Log, Notes, decided
 from prlhf.data.sources.bundled import bundled
+from prlhf.data.sources.lengths import STREAM, busiest, length_groups
 from prlhf.errors import ConfigError
 from prlhf.types import Comparison
 
@@ -30,7 +30,6 @@ ATTRIBUTION = (
     "arguments come from createdebate.com (CC BY 3.0) and convinceme.net (public domain). Changes: everyday debates "
     "only, worker ids hashed, votes put in preference form, an instruction line added to the prompt."
 )
-_STREAM = 3456  # the published seed; targets use the next one, so that a worker's group never depends on them
 _QUANTILES = {"majority": (0.80, 0.95), "minority": (0.05, 0.20)}
 
 
@@ -64,22 +63,16 @@ def convarg(top: int | None = None, preference: Preference = "votes") -> Log:
 
 
 def rank_workers(comparisons: tuple[Comparison, ...]) -> list[str]:
-    """Workers with a usable vote, the busiest first; equals in the order of their ids."""
-    counts = Counter(c.user for c in comparisons if c.user is not None and decided(c))
-    return sorted(counts, key=lambda worker: (-counts[worker], worker))
-
-
-def length_groups(workers: list[str]) -> dict[str, str]:
-    """Worker -> majority or minority, by the published draw: P(majority) = 0.7, one draw a worker, busiest first."""
-    draws = np.random.RandomState(_STREAM).choice(2, size=len(workers), p=[0.7, 0.3])
-    return {worker: ("majority", "minority")[draw] for worker, draw in zip(workers, draws, strict=True)}
+    """Workers with a usable vote, the busiest first."""
+    return busiest(c.user for c in comparisons if c.user is not None and decided(c))
 
 
 def length_targets(comparisons: tuple[Comparison, ...], workers: list[str], groups: dict[str, str]) -> dict[str, float]:
     """Worker -> preferred length in characters, between the quantiles of the worker's group."""
     responses = {text for c in comparisons for text in (c.chosen, c.rejected)}
     lengths = np.array(sorted(len(text) for text in responses))
-    draws = np.random.RandomState(_STREAM + 1).uniform(size=len(workers))
+    # a stream of their own, so that a worker's group never depends on the targets
+    draws = np.random.RandomState(STREAM + 1).uniform(size=len(workers))
     targets = {}
     for worker, draw in zip(workers, draws, strict=True):
         low, high = _QUANTILES[groups[worker]]

@@ -1,13 +1,14 @@
-"""Options of the planted world, which come from recipes and command lines: of the right type, and in their range."""
+"""Options of sources, which come from recipes and command lines: of the right type, and in their range."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from numbers import Integral, Real
 from typing import Any
 
 from prlhf.errors import ConfigError
 
-__all__ = ["share", "whole", "yes_or_no"]
+__all__ = ["one_of", "share", "whole", "yes_or_no"]
 
 
 def whole(where: str, name: str, value: Any, least: int | None = None) -> None:
@@ -39,3 +40,13 @@ def yes_or_no(where: str, name: str, value: Any) -> None:
     """
     if not isinstance(value, bool):
         raise ConfigError(f"{where}: option {name}: found {value!r}, expected true or false")
+
+
+def one_of(where: str, name: str, value: Any, choices: Sequence[str]) -> None:
+    """Refuse everything but one of the `choices`.
+
+    Raises:
+        ConfigError: names the option, what was found and what is expected.
+    """
+    if value not in choices:
+        raise ConfigError(f"{where}: option {name}: found {value!r}, expected one of {', '.join(choices)}")
