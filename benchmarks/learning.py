@@ -71,7 +71,7 @@ FAMILIES: dict[str, dict[str, list[str]]] = {
 def wins(folder: Path, world: World, questions: int) -> tuple[WinRate, float]:
     """Sampled answers against the SFT model's, and the share of the variant's answers that are none."""
     lm = PersonalizedLM.from_pretrained(folder)
-    policies = {"sft": reference_of(lm), "personal": policy_of(lm, "personal", told=world.told)}
+    policies = {"sft": reference_of(lm), "personal": policy_of(lm, "personal", text_of=world.text_of)}
     judged = judge_policies(world, policies, prompts_per_user=questions, pairs=[("personal", "sft")])
     return judged.verdicts["personal", "sft"].rate, judged.answers["personal"].not_answers
 

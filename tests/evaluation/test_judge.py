@@ -138,9 +138,10 @@ def test_a_policy_knows_who_asks_and_the_generic_one_does_not(lm):
     for policy in (policy_of, reference_of, oracle_of):
         policy(Listening(), "name")(prompts, users)
     policy_of(Listening(), "name", generic=True)(prompts, users)
-    policy_of(Listening(), "name", told=True)(prompts, users)
+    policy_of(Listening(), "name", text_of=lambda user: user.text)(prompts, users)
     ids, texts = [u.id for u in users], [u.text for u in users]
-    known = [(ids, None, False), (None, None, True), (None, texts, True), (None, None, False), (ids, texts, False)]
+    none = [None, None]
+    known = [(ids, none, False), (None, None, True), (None, texts, True), (None, none, False), (ids, texts, False)]
     assert calls == known
 
 

@@ -135,8 +135,8 @@ def _judge(
     policies = {
         "sft": reference_of(pooled, temperature=temperature),
         "oracle": oracle_of(pooled, temperature=temperature),
-        "pooled": policy_of(pooled, "pooled", generic=True, told=world.told, temperature=temperature),
-        "personal": policy_of(personal, "personal", told=world.told, temperature=temperature),
+        "pooled": policy_of(pooled, "pooled", generic=True, text_of=world.text_of, temperature=temperature),
+        "personal": policy_of(personal, "personal", text_of=world.text_of, temperature=temperature),
     }
     return judge_policies(world, policies, prompts_per_user=questions, pairs=PAIRS, seed=world.seed)
 
@@ -145,7 +145,7 @@ def _examples(world: World, pooled: PersonalizedLM, personal: PersonalizedLM) ->
     chosen = {u.name: u for u in world.users if u.kind == "single"}
     users = [chosen[name] for name in sorted(chosen)]
     question = world.test_prompts[0]
-    answers = policy_of(personal, "examples", told=world.told, temperature=0)([question] * len(users), users)
+    answers = policy_of(personal, "examples", text_of=world.text_of, temperature=0)([question] * len(users), users)
     common = pooled.generate([question], max_new_tokens=MAX_NEW_TOKENS)[0]
     return Examples(question, common, dict(zip(users, answers, strict=True)))
 

@@ -159,10 +159,16 @@ def _options(name: str, seed: int, options: Mapping[str, Any]) -> dict[str, Any]
 
 
 def policy_of(
-    lm: PersonalizedLM, name: str, *, generic: bool = False, told: bool = False, seed: int = 0, **options: Any
+    lm: PersonalizedLM,
+    name: str,
+    *,
+    generic: bool = False,
+    text_of: Callable[[PlantedUser], str | None] = lambda user: None,
+    seed: int = 0,
+    **options: Any,
 ) -> Generate:
-    """A trained model that knows who asks; `generic` answers everybody from row 0, as pooled DPO does; `told` gives it
-    every user's profile as the user text, as a world with `told` did in training.
+    """A trained model that knows who asks; `generic` answers everybody from row 0, as pooled DPO does; `text_of` gives
+    it the user texts that it was trained with (`World.text_of`).
 
     `name` and `seed` decide the sampling; give every policy of a judgement a name of its own. `options` go to
     `PersonalizedLM.generate` (`temperature=0` is greedy).
@@ -170,8 +176,7 @@ def policy_of(
 
     def answer(prompts: Sequence[str], users: Sequence[PlantedUser]) -> list[str]:
         ids = None if generic else [user.id for user in users]
-        texts = [user.text for user in users] if told else None
-        return lm.generate(prompts, ids, user_texts=texts, **_options(name, seed, options))
+        return lm.generate(prompts, ids, user_texts=[text_of(user) for user in users], **_options(name, seed, options))
 
     return answer
 

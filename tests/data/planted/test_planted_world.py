@@ -96,6 +96,33 @@ def test_a_world_whose_users_say_what_they_want():
     ]
 
 
+def test_a_world_whose_users_say_half_of_what_they_want():
+    half = World(told="half")
+    texts = {user.id: half.text_of(user) for user in half.users}
+    assert {c.user: c.user_text for c in half.log().comparisons} == texts
+    for user in half.users:
+        whole, told = user.text, texts[user.id]
+        if user.kind == "single":
+            assert told in (whole, None)
+        else:
+            assert told.count("want") in (1, 2) and all(wish in whole for wish in told[2:-1].split(" and "))
+    silent = sum(text is None for text in texts.values())
+    assert 8 <= silent <= 22  # half of the thirty with a single axis
+    stated = sum(t.count("want") for t in texts.values() if t) / sum(u.text.count("want") for u in half.users)
+    assert 0.35 < stated < 0.65
+
+
+def test_users_who_do_not_vote_are_a_side_of_their_own():
+    world = World(users=12, votes=5, test_pairs=3, unseen=4)
+    log = world.log()
+    who = lambda side: sorted({log.comparisons[i].user for i in side})  # noqa: E731
+    voters, others = [u.id for u in world.users[:8]], [u.id for u in world.users[8:]]
+    sides = log.fixed_split
+    assert (who(sides.train), who(sides.test), who(sides.unseen)) == (voters, voters, others)
+    assert [len(side) for side in (sides.train, sides.test, sides.unseen)] == [40, 24, 12]
+    assert len(log.comparisons) == 76
+
+
 def test_the_votes_determine_the_profile():
     # The best any method can do: logistic regression on the true levels, per user, from the noisy votes.
     def differences(comparisons):
@@ -135,7 +162,7 @@ def test_noise_is_the_share_asked_for(noise):
     assert wrong == noise * 120
 
 
-@pytest.mark.parametrize("options", [{"users": 5}, {"votes": 0}, {"noise": 1.5}, {"test_pairs": -1}])
+@pytest.mark.parametrize("options", [{"users": 5}, {"votes": 0}, {"noise": 1.5}, {"test_pairs": -1}, {"unseen": 60}])
 def test_impossible_worlds_are_refused(options):
     with pytest.raises(ConfigError, match=next(iter(options))):
         World(**options)

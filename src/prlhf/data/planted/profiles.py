@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -54,16 +55,26 @@ class PlantedUser:
     @property
     def text(self) -> str:
         """The profile in words, for an oracle that is told it."""
-        return profile_text(self)
+        return profile_text(self, self.axes)
+
+    @property
+    def axes(self) -> tuple[int, ...]:
+        """The axes that the user cares for, the heaviest first."""
+        return tuple(sorted((a for a in range(len(AXES)) if self.percents[a]), key=lambda a: -abs(self.percents[a])))
+
+    def half_text(self, first: bool) -> str | None:
+        """Half of the profile in words: of a mixture its heaviest axis (`first`) or the other two; of a single axis all
+        of it (`first`) or nothing."""
+        axes = self.axes[:1] if first else self.axes[1:]
+        return profile_text(self, axes) if axes else None
 
     def value(self, levels: Levels) -> float:
         """`sum_a weight_a (level_a - 2) / 2`; from whole numbers, so that equal values are equal."""
         return sum(p * (level - 2) for p, level in zip(self.percents, levels, strict=True)) / 200
 
 
-def profile_text(user: PlantedUser) -> str:
-    """The profile in words, heaviest axis first: `I strongly want short answers and slightly want a rude tone.`"""
-    axes = sorted((a for a in range(len(AXES)) if user.percents[a]), key=lambda a: -abs(user.percents[a]))
+def profile_text(user: PlantedUser, axes: Sequence[int]) -> str:
+    """What the user wants of `axes`, in words: `I strongly want short answers and slightly want a rude tone.`"""
     wishes = (f"{_how_much(abs(user.percents[a]))} want {_POLES[a][user.percents[a] > 0]}" for a in axes)
     return f"I {' and '.join(wishes)}."
 
