@@ -63,7 +63,7 @@ def test_fires_on_a_random_split_of_votes(seed, by):
     log = log_of(seed)
     rows = random.Random(seed).sample(range(len(log)), len(log))
     found = check_split(log, Split(train=tuple(rows[50:]), test=tuple(rows[:50])), by)
-    assert found.finding and found.text.startswith(f"The split promises that no {by} is on both sides")
+    assert found.finding and f"tests share their {by} with training, which should be kept apart" in found.text
     assert found.numbers[by] > 40
 
 
@@ -88,6 +88,11 @@ def test_a_held_out_user_who_was_trained_on():
     log = Log(tuple(vote(f"p{i}", i, -i - 1) for i in range(4)), "votes")
     found = check_split(log, Split(train=(0, 1), test=(2,), unseen=(3,)))
     assert found.finding and found.text.startswith("1 held-out users were trained on")
+
+
+def test_without_a_test_side_held_out_users_may_judge_pairs_of_training():
+    found = check_log(log_of(0), SplitConfig(test=0, users=0.2))[1]
+    assert found.state == "nothing found" and found.numbers["pair"] > 0 and found.numbers["users"] == 0
 
 
 def test_without_a_split_or_a_test_side():

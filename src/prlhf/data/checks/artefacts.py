@@ -2,7 +2,7 @@
 
 A mark is what a pipeline leaves on a text and nobody writes as an answer: the quotes and brackets of a stringified list
 (as in LoRe's published code, where only rejected responses were one), tokens of a chat template, stray white space, cut
-ends. Length and formatting are none of them: those can be preferences, and `surface` measures how far votes follow them.
+ends. Length and formatting are none of them: they can be preferences, and `surface` measures how far votes follow them.
 
 An end that is cut is ambiguous, since whoever likes long answers chooses those that ran into a limit. But choosing
 between two responses that are made alike moves a mark that a share q of them have by 2q(1 - q) at most, from the one

@@ -72,8 +72,9 @@ def _place(votes: Sequence[Comparison]) -> Check:
 def one_sided(name: str, users: Iterable[str], labels: Sequence[bool], yes: str, no: str) -> Check:
     """Ids whose labels are all the same, beside how many chance would make so.
 
-    A finding: among ids with at least 8 votes, more than 5 % are one-sided, and more than chance explains (3 standard
-    errors; chance gives every vote the common share). Fits any label that no person should have always.
+    A finding: among ids with at least 8 votes, more than 5 % are one-sided, and more than chance explains (one more
+    than 3 standard errors above it; chance gives every vote the common share). Fits any label that nobody should have
+    always.
     """
     own: defaultdict[str, list[bool]] = defaultdict(list)
     for user, label in zip(users, labels, strict=True):
@@ -84,7 +85,7 @@ def one_sided(name: str, users: Iterable[str], labels: Sequence[bool], yes: str,
     expected = sum(p ** len(marks) + (1 - p) ** len(marks) for marks in busy)
     if not busy:
         return Check.missing(name, f"no id has {_STEADY} votes of which the place is known")
-    found = steady > expected + 3 * math.sqrt(expected) and steady > _STEADY_SHARE * len(busy)
+    found = steady > expected + 3 * math.sqrt(expected) + 1 and steady > _STEADY_SHARE * len(busy)
     text = (
         f"{steady:,} of {len(busy):,} ids with {_STEADY} votes or more have all of them on one side ({yes} or {no}); "
         f"by chance it would be {expected:.1f}."

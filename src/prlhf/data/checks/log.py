@@ -25,8 +25,9 @@ def check_log(log: Log, config: SplitConfig | None = None) -> list[Check]:
 
 
 def check_split(log: Log, sides: Split, by: str = "pair") -> Check:
-    """Whether `sides` keep their promise; a source's own sides promise that no pair is on both."""
+    """Whether `sides` keep their promise; a source's own sides promise that no pair is on both, and a split without a
+    test side that no held-out user is."""
     rows = {name: [log.comparisons[i] for i in indices] for name, indices in sides.sides().items()}
     unseen = rows.get("unseen", [])
-    kept = "pair" if log.fixed_split is not None else by
+    kept = "pair" if log.fixed_split is not None else by if "test" in rows else None
     return check_overlap(rows["train"], [*rows.get("test", []), *unseen], kept, held_out=unseen)

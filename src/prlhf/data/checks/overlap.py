@@ -30,11 +30,14 @@ class _Numbers(dict[str, int]):
 
 
 def check_overlap(
-    training: Iterable[Comparison], test: Sequence[Comparison], by: str = "pair", held_out: Iterable[Comparison] = ()
+    training: Iterable[Comparison],
+    test: Sequence[Comparison],
+    by: str | None = "pair",
+    held_out: Iterable[Comparison] = (),
 ) -> Check:
     """How many of the `test` comparisons have something in `training`.
 
-    A finding: something that a split `by` pair, prompt or response keeps apart is on both sides; a user of `held_out`
+    A finding: the pair, prompt or response (`by`; None = nothing is promised) of a test is in training; a user of `held_out`
     was trained on; or more than 1 % of the test comparisons are a pair of training under another prompt (texts of at
     least 40 characters). Shared prompts and responses that the split allows are told as numbers.
     """
@@ -65,10 +68,10 @@ def check_overlap(
     return _told(counts, len(test), by)
 
 
-def _told(counts: dict[str, int], test: int, kept: str) -> Check:
+def _told(counts: dict[str, int], test: int, kept: str | None) -> Check:
     broken = []
-    if counts[kept]:
-        broken.append(f"the split promises that no {kept} is on both sides, and {counts[kept]:,} break it")
+    if kept is not None and counts[kept]:
+        broken.append(f"{counts[kept]:,} tests share their {kept} with training, which should be kept apart")
     if counts["users"]:
         broken.append(f"{counts['users']:,} held-out users were trained on")
     if counts["pair_elsewhere"] > _ELSEWHERE * test:
