@@ -29,7 +29,7 @@ def check_permuted(metrics: Metrics) -> Check:
     found = _not_above_zero(drop)
     text = (
         f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
-        f"{other.value:.1%}: {_points(drop)}."
+        f"{other.value:.1%}: a difference of {_points(drop)}."
     )
     if found:
         text += " The user table is not used, or these users do not differ: nothing here is personal."
@@ -56,8 +56,8 @@ def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed:
     changed = float(np.mean(np.sign(told.h) != np.sign(flipped.h)))
     found = _not_above_zero(drop)
     text = (
-        f"With the labels of the votes in its prompt flipped, the in-context baseline loses {_points(drop)} of accuracy "
-        f"on {len(told):,} comparisons, and {changed:.1%} of its answers change."
+        f"Flipping the votes in the prompt of the in-context baseline costs it {_points(drop)} of accuracy on "
+        f"{len(told):,} comparisons, and {changed:.1%} of its answers change."
     )
     if found:
         text += " It does not read who chose what, so that it is no baseline of personalisation here."

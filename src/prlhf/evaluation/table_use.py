@@ -1,4 +1,4 @@
-"""How much of a user table is used: how far rows are from the generic one, in how many directions, after how many votes.
+"""How much of a user table is used: how far rows are from the generic one, in how many directions, by their votes.
 
 A table can collapse without a trace in the loss: all rows stay where they started, or move together. Measured are the
 user embeddings, what the language model sees of a row, whatever the user model.
@@ -101,8 +101,8 @@ def check_table(use: TableUse) -> Check:
     still = use.distance < _STILL
     together = use.users >= _USERS and use.common > _TOGETHER
     text = (
-        f"{use.users:,} rows are at a distance of {use.distance:.3g} from the generic one (median, relative to its norm), "
-        f"{use.common:.1%} of it squared the same for all; beside that they differ in {use.rank:.1f} directions "
+        f"{use.users:,} rows are at a distance of {use.distance:.3g} from the generic one (median, relative to its "
+        f"norm), {use.common:.1%} of it squared the same for all; beside that they differ in {use.rank:.1f} directions "
         f"(effective rank, of at most {use.most_rank})."
     )
     if still:

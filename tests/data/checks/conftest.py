@@ -1,4 +1,5 @@
 import random
+from functools import cache
 
 import pytest
 
@@ -43,6 +44,7 @@ def response(rng):
     return f'"{text}"' if rng.random() < 0.1 else text
 
 
+@cache
 def clean_log(seed, votes=800, users=40):
     """Users with tastes in length and lists only; everything else is chance."""
     rng = random.Random(seed)
@@ -57,7 +59,7 @@ def clean_log(seed, votes=800, users=40):
         pair.sort(key=worth, reverse=rng.random() > 0.05)
         shown = rng.choice(("chosen", "rejected"))
         found.append(Comparison(f"p{rng.randrange(300)}", *pair, user=f"u{user}", first_shown=shown, id=str(i)))
-    return found
+    return tuple(found)
 
 
 @pytest.fixture

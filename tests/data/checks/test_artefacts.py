@@ -77,7 +77,7 @@ def test_a_mark_on_the_chosen_is_found_as_well(clean):
 def test_many_votes_on_one_marked_pair_are_no_evidence(clean):
     log = clean(1, votes=60)
     again = [replace(log[0], rejected=f"{log[0].rejected}<|im_end|>")] * 500
-    assert not check_artefacts(log + again).finding
+    assert not check_artefacts([*log, *again]).finding
 
 
 def cut(i, length, limit=250):

@@ -37,9 +37,9 @@ def check_overlap(
 ) -> Check:
     """How many of the `test` comparisons have something in `training`.
 
-    A finding: the pair, prompt or response (`by`; None = nothing is promised) of a test is in training; a user of `held_out`
-    was trained on; or more than 1 % of the test comparisons are a pair of training under another prompt (texts of at
-    least 40 characters). Shared prompts and responses that the split allows are told as numbers.
+    A finding: the pair, prompt or response (`by`; None = nothing is promised) of a test is in training; a user of
+    `held_out` was trained on; or more than 1 % of the test comparisons are a pair of training under another prompt
+    (texts of at least 40 characters). Shared prompts and responses that the split allows are told as numbers.
     """
     if not test:
         return Check.missing(NAME, "there is no test side")
