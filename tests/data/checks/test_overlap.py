@@ -43,7 +43,7 @@ def test_counts_by_hand():
 def log_of(seed):
     """Several votes on a pair and several pairs on a prompt; nothing stands under two prompts."""
     rng = random.Random(seed)
-    pairs = [(p, f"{p}.{k}", f"{p}.{k + 1}") for p in range(60) for k in range(3)]
+    pairs = [(p, f"{p}.{k}", f"{p}.{k + 1}") for p in range(40) for k in range(3)]
     votes = [vote(f"prompt {p}", *rng.sample((a, b), 2), user=f"u{rng.randrange(9)}") for p, a, b in pairs * 3]
     return Log(tuple(replace(c, id=str(i)) for i, c in enumerate(votes)), "votes")
 

@@ -109,17 +109,22 @@ def check_artefacts(comparisons: Sequence[Comparison], seed: int = 0) -> Check:
     }
     numbers: dict[str, Any] = {"accuracy": accuracy, "low": low, "votes": len(votes), "pairs": len(keys)}
     leak = low > 0.5 + _MARGIN
-    text = f"Marks alone tell chosen from rejected in {accuracy:.1%} of {len(votes):,} held-out votes (chance 50 %"
-    text += f", at least {low:.1%})." if leak else ")."
     if leak:
         named, example = _most_telling(votes, chosen - rejected, counted)
         numbers |= {"most_telling": named, "example": example}
-        text += (
-            f" Most telling: {named}, on {shares[named]['chosen']:.1%} of the chosen and "
-            f"{shares[named]['rejected']:.1%} of the rejected, as in row {example['row'] or '?'}, {example['side']}: "
-            f"{example['text']}. No preference: take it off both sides before training."
-        )
-    return Check.of(NAME, leak, text, {**numbers, "marks": shares})
+    return Check.of(NAME, leak, _sentence(numbers, shares), {**numbers, "marks": shares})
+
+
+def _sentence(numbers: dict[str, Any], shares: dict[str, dict[str, Any]]) -> str:
+    text = f"Marks alone tell chosen from rejected in {numbers['accuracy']:.1%} of {numbers['votes']:,} held-out votes"
+    if "most_telling" not in numbers:
+        return f"{text} (chance 50 %)."
+    named, example = numbers["most_telling"], numbers["example"]
+    return (
+        f"{text} (chance 50 %, at least {numbers['low']:.1%}). Most telling: {named}, on {shares[named]['chosen']:.1%} "
+        f"of the chosen and {shares[named]['rejected']:.1%} of the rejected, as in row {example['row'] or '?'}, "
+        f"{example['side']}: {example['text']}. No preference: take it off both sides before training."
+    )
 
 
 def _error(margins: np.ndarray, pairs: np.ndarray) -> float:

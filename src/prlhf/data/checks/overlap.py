@@ -6,7 +6,8 @@ notice.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from prlhf.data.checks.check import Check
@@ -17,16 +18,42 @@ __all__ = ["check_overlap"]
 NAME = "both sides of the split"
 _ELSEWHERE = 0.01  # share of tests whose two texts may be a pair of training under another prompt
 _STOCK = 40  # shorter texts, as yes and no, answer many prompts
+_COUNTS = ("pair", "prompt", "response", "both_responses", "elsewhere", "pair_elsewhere", "users")
 
 
-class _Numbers(dict[str, int]):
-    """A number for each text, the same for texts that differ in white space and case only."""
+class _Training:
+    """What training has, with a number for each text: the same where they differ in white space and case only."""
 
-    def of(self, text: str) -> int:
-        return self.setdefault(" ".join(text.split()).casefold(), len(self))
+    def __init__(self, comparisons: Iterable[Comparison]) -> None:
+        self.numbers: dict[str, int] = {}
+        parts = [self._parts(c) for c in comparisons]
+        self.prompts = {prompt for prompt, _ in parts}
+        self.pairs = {(prompt, frozenset(two)) for prompt, two in parts}
+        self.responses = {(prompt, text) for prompt, two in parts for text in two}
+        self.texts = {text for _, two in parts for text in two}
+        self.couples = {frozenset(two) for _, two in parts}
 
-    def parts(self, c: Comparison) -> tuple[int, int, int]:
-        return self.of(prompt_text(c.prompt)), self.of(c.chosen), self.of(c.rejected)
+    def _number(self, text: str) -> int:
+        return self.numbers.setdefault(" ".join(text.split()).casefold(), len(self.numbers))
+
+    def _parts(self, c: Comparison) -> tuple[int, tuple[int, int]]:
+        return self._number(prompt_text(c.prompt)), (self._number(c.chosen), self._number(c.rejected))
+
+    def shares(self, c: Comparison) -> list[str]:
+        """Which of `_COUNTS` a test comparison adds one to."""
+        prompt, two = self._parts(c)
+        held = [(prompt, text) in self.responses for text in two]
+        same = (prompt, frozenset(two)) in self.pairs
+        own = min(len(c.chosen), len(c.rejected)) >= _STOCK
+        found = {
+            "pair": same,
+            "prompt": prompt in self.prompts,
+            "response": any(held),
+            "both_responses": all(held),
+            "elsewhere": any(text in self.texts and not there for text, there in zip(two, held, strict=True)),
+            "pair_elsewhere": own and not same and frozenset(two) in self.couples,
+        }
+        return [name for name, there in found.items() if there]
 
 
 def check_overlap(
@@ -43,32 +70,16 @@ def check_overlap(
     """
     if not test:
         return Check.missing(NAME, "there is no test side")
-    numbers = _Numbers()
     rows = list(training)
-    parts = [numbers.parts(c) for c in rows]
-    prompts = {p for p, _, _ in parts}
-    pairs = {(p, frozenset(two)) for p, *two in parts}
-    texts = {frozenset(two) for _, *two in parts}
-    responses = {(p, r) for p, *two in parts for r in two}
-    words = {r for _, *two in parts for r in two}
-    users = {c.user for c in rows if c.user is not None}
-    counts = dict.fromkeys(("pair", "prompt", "response", "both_responses", "elsewhere", "pair_elsewhere", "users"), 0)
+    seen = _Training(rows)
+    counts = Counter(dict.fromkeys(_COUNTS, 0))
     for c in test:
-        p, *two = numbers.parts(c)
-        held = [(p, r) in responses for r in two]
-        same = (p, frozenset(two)) in pairs
-        counts["pair"] += same
-        counts["prompt"] += p in prompts
-        counts["response"] += any(held)
-        counts["both_responses"] += all(held)
-        counts["elsewhere"] += any(r in words and not there for r, there in zip(two, held, strict=True))
-        own = min(len(c.chosen), len(c.rejected)) >= _STOCK
-        counts["pair_elsewhere"] += own and not same and frozenset(two) in texts
-    counts["users"] = len({c.user for c in held_out} & users)
+        counts.update(seen.shares(c))
+    counts["users"] = len({c.user for c in held_out} & {c.user for c in rows if c.user is not None})
     return _told(counts, len(test), by)
 
 
-def _told(counts: dict[str, int], test: int, kept: str | None) -> Check:
+def _told(counts: Mapping[str, int], test: int, kept: str | None) -> Check:
     broken = []
     if kept is not None and counts[kept]:
         broken.append(f"{counts[kept]:,} tests share their {kept} with training, which should be kept apart")
