@@ -39,7 +39,7 @@ def test_flipped_votes(seed):
     found = check_context(scores(taste + texts), scores(texts - taste), bootstrap=200, seed=seed)
     assert found.state == "nothing found" and found.numbers["answers_changed"] > 0.3
     blind = check_context(scores(texts), scores(texts * 1.01), bootstrap=200, seed=seed)
-    assert blind.finding and blind.numbers["answers_changed"] == 0.0 and "does not read" in blind.text
+    assert blind.finding and blind.numbers["answers_changed"] == 0.0 and "No sign" in blind.text
 
 
 def test_comparisons_without_votes_in_the_prompt_are_left_out():

@@ -208,7 +208,7 @@ def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
         "P-SOUPS",
         "not applicable",
         "56 comparisons from",
-        "checks for leaks",
+        " checks, ",
         "rows of the user table by their users&#x27; votes in training",
     ):
         assert text in page

@@ -55,11 +55,11 @@ def systems_table(found: Evaluation) -> Table:
 
 
 def checks_table(checks: Iterable[Check]) -> Table:
-    """What each check for leaks says, a finding set off."""
+    """What each check says, a finding set off."""
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(title="checks for leaks", title_justify="left", show_edge=False, pad_edge=False, show_lines=True)
+    table = Table(title="checks", title_justify="left", show_edge=False, pad_edge=False, show_lines=True)
     table.add_column("check", max_width=20)
     table.add_column("result", no_wrap=True)
     table.add_column("in words", overflow="fold")

@@ -60,7 +60,7 @@ def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed:
         f"{len(told):,} comparisons, and {changed:.1%} of its answers change."
     )
     if found:
-        text += " It does not read who chose what, so that it is no baseline of personalisation here."
+        text += " No sign that it reads who chose what: it is no measure of personalisation here."
     numbers: dict[str, Any] = {"comparisons": len(told), "drop": drop.as_dict(), "answers_changed": changed}
     return Check.of(CONTEXT, found, text, numbers)
 

@@ -166,11 +166,11 @@ class Evaluation:
         return Section("Against", "\n".join(about), [Table(columns, rows, "on the same comparisons", emphasis=0)])
 
     def _checks(self) -> Section:
-        rows = [(check.name, check.state, check.text) for check in self.checks]
+        rows = [(check.name, f"⚠ {check.state}" if check.finding else check.state, check.text) for check in self.checks]
         items = [Table(("check", "result", "in words"), rows)]
         parts = [part for check in self.checks for part in check.numbers.get("by_votes", ())]
         if parts:
-            by_votes = [(f"{p['fewest']:,} to {p['most']:,}", p["users"], p["distance"]) for p in parts]
+            by_votes = [(_range(p["fewest"], p["most"]), p["users"], p["distance"]) for p in parts]
             caption = "rows of the user table by their users' votes in training"
             items.append(Table(("votes", "users", "median distance from the generic row"), by_votes, caption))
         about = "A finding is a warning: read the figures above with it. What is checked: docs/evaluation.md."
@@ -201,6 +201,10 @@ class Evaluation:
         if not curves:
             return []
         return [Section("While training", items=[Picture(learning_curves(curves), "Accuracy over training steps")])]
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _rows(columns: Mapping[str, Figures]) -> list[list[str | Estimate]]:

@@ -76,4 +76,4 @@ def test_logs_with_next_to_nothing():
 
 def test_findings_are_named(clean):
     spoiled = [replace(c, first_shown="chosen") for c in clean(0, votes=200)]
-    assert findings(check_ids(spoiled)) == f"4 checks for leaks, 1 with a finding: {PLACE}."
+    assert findings(check_ids(spoiled)) == f"4 checks, 1 with a finding: {PLACE}."

@@ -43,5 +43,5 @@ def findings(checks: Iterable[Check]) -> str:
     made = [check for check in checks if check.state != "not applicable"]
     named = [check.name for check in made if check.finding]
     if not named:
-        return f"{len(made)} checks for leaks, nothing found."
-    return f"{len(made)} checks for leaks, {len(named)} with a finding: {'; '.join(named)}."
+        return f"{len(made)} checks, nothing found."
+    return f"{len(made)} checks, {len(named)} with a finding: {'; '.join(named)}."
