@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 from prlhf.cli.evaluate import BASELINES, SIDES
 from prlhf.cli.main import app
 from prlhf.config import DataConfig, Individual, RunConfig, TrainingConfig, Uniform
+from prlhf.data.checks import Check
 from prlhf.evaluation import Evaluation, Scores, baselines, paired_difference, per_user, rows, summarise
 from prlhf.evaluation.result import Compared
 from prlhf.training.pooled import pooled_config
@@ -52,6 +53,7 @@ def calls(monkeypatch):
                 "oracle": Compared("oracle", missing="no truth"),
             },
             against={str(other): compared("another run", a, b) for other in options["against"]},
+            checks=(Check("users permuted", "finding", "nobody is told apart"), Check.missing("context", "not asked")),
             notes=("something to know",),
             reading="40 comparisons from 40 rows.",
         )
@@ -86,6 +88,8 @@ def test_by_default_the_data_of_the_run_and_every_baseline(calls, run):
         "not applicable, no truth",
         "something to know",
         "40 rows",
+        "nobody is told apart",
+        "1 with a finding: users permuted",
     ):
         assert text in done.stdout
     assert "against" not in done.stdout

@@ -9,6 +9,7 @@ from prlhf.evaluation.baselines import (
     BASELINES,
     MEANINGS,
     in_context,
+    in_context_flipped,
     length_only,
     planted_oracle,
     reference_margins,
@@ -82,6 +83,15 @@ def test_in_context_uses_the_users_own_last_votes_of_training(lm, shown):
     np.testing.assert_array_equal(raw.scores.h, [len(ann), len(bob), 0, 0])
     np.testing.assert_array_equal(relative.scores.h, raw.scores.h)
     assert (relative.name, raw.name) == ("in_context_relative", "in_context_raw")
+
+
+def test_in_context_can_be_told_every_vote_the_other_way(lm, shown):
+    """The texts of a flipped prompt are the same, but for who chose what."""
+    train, asked = [vote(n) for n in range(3)], [vote(10), vote(11, user="new")]
+    found = in_context_flipped(lm, train, asked, np.array([True, False]), np.array([5.0, 0.0]), votes=2)
+    ((ann, new),) = shown
+    assert ann.count("Not preferred: yes, it is") == ann.count("\nPreferred: no\n") == 2 and new is None
+    np.testing.assert_array_equal(found.h, [len(ann) - 5, 0])
 
 
 def test_in_context_never_tells_the_vote_that_is_asked_about(lm, shown):

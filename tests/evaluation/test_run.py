@@ -147,7 +147,8 @@ def test_against_is_a_list(run):
 
 def test_json_names_are_stable(found):
     made = json.loads(json.dumps(found.as_dict(), allow_nan=False))
-    assert set(made) == {"format", "run", "data", "notes", "metrics", "profiles", "baselines", "against"}
+    assert set(made) == {"format", "run", "data", "notes", "checks", "metrics", "profiles", "baselines", "against"}
+    assert [set(check) for check in made["checks"]] == [{"name", "state", "text", "numbers"}] * 9
     assert made["data"]["source"] == "planted" and made["data"]["side"] == "test and unseen"
     assert set(made["baselines"]["oracle"]) == {"meaning", "missing", "comparisons", "metrics", "difference"}
     assert made["baselines"]["user_text"]["metrics"] is None
@@ -167,6 +168,36 @@ def test_a_row_a_user_with_the_baselines_beside(found, run, tmp_path):
     assert "accuracy_user_text" not in table
 
 
+def test_every_evaluation_has_the_checks(found):
+    """Rows that were written by hand are used; their data have no leak."""
+    states = {check.name: check.state for check in found.checks}
+    assert states == {
+        "marks of serialisation": "nothing found",
+        "both sides of the split": "nothing found",
+        "one vote an id": "not applicable",
+        "ids and the place of the chosen": "not applicable",
+        "ids that name the outcome": "nothing found",
+        "ids in the responses": "nothing found",
+        "users permuted": "nothing found",
+        "votes in context flipped": states["votes in context flipped"],
+        "use of the user table": "nothing found",
+    }
+    context, table = (check.numbers for check in found.checks[-2:])
+    assert context["comparisons"] > 0 and context["drop"]["value"] is not None
+    assert table["users"] == 8 and table["rank"] > 1 and [part["users"] for part in table["by_votes"]] == [8]
+
+
+def test_a_table_that_is_not_used_and_rows_that_were_trained_on_are_findings(run, log, config, tmp_path):
+    """Every row is the generic one; the training side is measured."""
+    folder = make_run(tmp_path / "run", config, log)
+    found = evaluate(folder, split="train", baselines=("length",), bootstrap=50)
+    named = {check.name for check in found.checks if check.finding}
+    assert named == {"both sides of the split", "users permuted", "use of the user table"}
+    page = found.report().html()
+    assert "with a finding: both sides of the split; users permuted; use of the user table" in page
+    assert "24 tests share their pair with training" in page
+
+
 def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
     page = found.report().save(tmp_path / "report.html").read_text("utf8")
     for text in (
@@ -177,6 +208,8 @@ def test_the_report_shows_figures_baselines_and_profiles(found, tmp_path):
         "P-SOUPS",
         "not applicable",
         "56 comparisons from",
+        " checks, ",
+        "rows of the user table by their users&#x27; votes in training",
     ):
         assert text in page
     assert page.count("<img") == 2 and "While training" not in page

@@ -27,7 +27,8 @@ HEAD = """# The command line
 Made from `--help` by `python -m prlhf.cli.docs` (typer {typer}); do not edit.
 
 Every command exits with 0 when it did what was asked, 2 when something in the options, data or files has to be changed
-(one message says what), and 130 after Ctrl-C. `PRLHF_DEBUG=1` shows tracebacks and all log lines.
+(one message says what), and 130 after Ctrl-C; `prlhf check-data --strict` with 1 where it finds a leak. `PRLHF_DEBUG=1`
+shows tracebacks and all log lines.
 """
 KINDS: dict[str, type[Config]] = {"train": RunConfig, "sft": SftConfig}
 

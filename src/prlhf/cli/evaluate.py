@@ -155,7 +155,8 @@ def _write(found: Evaluation, json_path: Path | None, users_path: Path | None, r
 def _tell(found: Evaluation) -> None:
     from rich.console import Console
 
-    from prlhf.cli.tables import metrics_table, systems_table
+    from prlhf.cli.tables import checks_table, metrics_table, systems_table
+    from prlhf.data.checks import findings
 
     console = Console()
     console.print(f"{found.side} of {found.source}", highlight=False, markup=False)
@@ -169,3 +170,6 @@ def _tell(found: Evaluation) -> None:
     for name, baseline in found.baselines.items():
         if baseline.missing:
             console.print(f"{name}: not applicable, {baseline.missing}", highlight=False, markup=False, style="dim")
+    if found.checks:
+        console.print(checks_table(found.checks))
+        console.print(findings(found.checks), highlight=False, markup=False)

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from rich.table import Table
 
+    from prlhf.data.checks import Check
     from prlhf.evaluation.bootstrap import Estimate
     from prlhf.evaluation.metrics import Metrics
     from prlhf.evaluation.paired import PairedDifference
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     from prlhf.training.dry_run import DryRun
     from prlhf.training.sweep import Row
 
-__all__ = ["dry_run_table", "metrics_table", "sweep_table", "systems_table"]
+__all__ = ["checks_table", "dry_run_table", "metrics_table", "sweep_table", "systems_table"]
 
 
 def metrics_table(metrics: Metrics) -> Table:
@@ -52,6 +53,21 @@ def systems_table(found: Evaluation) -> Table:
     for name, other in found.compared().items():
         if other.metrics is not None:
             _row(table, name, other.metrics, other.difference)
+    return table
+
+
+def checks_table(checks: Iterable[Check]) -> Table:
+    """What each check says, a finding set off."""
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(title="checks", title_justify="left", show_edge=False, pad_edge=False, show_lines=True)
+    table.add_column("check", max_width=20)
+    table.add_column("result", no_wrap=True)
+    table.add_column("in words", overflow="fold")
+    for check in checks:
+        style = "yellow" if check.finding else "dim" if check.state == "not applicable" else ""
+        table.add_row(*(Text(cell, style) for cell in (check.name, check.state, check.text)))
     return table
 
 

@@ -16,7 +16,16 @@ import numpy as np
 from prlhf.data.log import decided
 from prlhf.types import Comparison
 
-__all__ = ["FEATURES", "Predictability", "predictability", "surface_features"]
+__all__ = [
+    "FEATURES",
+    "Predictability",
+    "fit_logistic",
+    "fold_of",
+    "held_out_margins",
+    "hits",
+    "predictability",
+    "surface_features",
+]
 
 FEATURES = ("log length", "line breaks", "list items", "digits", "punctuation", "markdown", "capitals")
 _FOLDS = 5
@@ -74,13 +83,13 @@ def predictability(comparisons: Sequence[Comparison], seed: int = 0) -> Predicta
     """Measure how far votes follow from surface features; ties and equal texts are left out."""
     votes = [c for c in comparisons if decided(c)]
     sign = np.array([np.sign(len(c.chosen) - len(c.rejected)) for c in votes], dtype=np.float64)
-    folds = np.array([_fold(c.pair_key, seed) for c in votes], dtype=np.int64)
+    folds = np.array([fold_of(c.pair_key, seed) for c in votes], dtype=np.int64)
     by_user: dict[str, list[int]] = defaultdict(list)
     for i, c in enumerate(votes):
         if c.user is not None:
             by_user[c.user].append(i)
-    shares = tuple(float(_hits(sign[rows])) for rows in by_user.values() if len(rows) >= _SHOWN_FROM)
-    longer = float(_hits(sign)) if votes else None
+    shares = tuple(float(hits(sign[rows])) for rows in by_user.values() if len(rows) >= _SHOWN_FROM)
+    longer = float(hits(sign)) if votes else None
     if len(set(folds.tolist())) < _FOLDS:
         return Predictability(len(votes), longer, None, None, None, {}, shares)
     x = _differences(votes)
@@ -89,17 +98,18 @@ def predictability(comparisons: Sequence[Comparison], seed: int = 0) -> Predicta
         longer=longer,
         length=_pooled_length(sign, folds),
         length_by_user=_length_by_user(sign, folds, list(by_user.values())),
-        surface=_cross_validated(x, folds),
+        surface=float(hits(held_out_margins(x, folds))),
         coefficients=dict(zip(FEATURES, (float(round(w, 4)) for w in fit_logistic(x)), strict=True)),
         longer_by_user=shares,
     )
 
 
-def _fold(key: str, seed: int) -> int:
+def fold_of(key: str, seed: int = 0) -> int:
+    """One of five folds, by content: the same key is always in the same one."""
     return int.from_bytes(hashlib.sha256(f"{seed}\0{key}".encode()).digest()[:4], "little") % _FOLDS
 
 
-def _hits(margins: np.ndarray) -> np.floating:
+def hits(margins: np.ndarray) -> np.floating:
     """Accuracy of margins chosen - rejected, zero counting half."""
     return np.mean((np.sign(margins) + 1) / 2)
 
@@ -139,17 +149,18 @@ def fit_logistic(x: np.ndarray, ridge: float = 1.0, steps: int = 20) -> np.ndarr
     return w
 
 
-def _cross_validated(x: np.ndarray, folds: np.ndarray) -> float:
+def held_out_margins(x: np.ndarray, folds: np.ndarray) -> np.ndarray:
+    """Margins [b] of rows `x` [b, f], each under a regression on the other folds."""
     margins = np.empty(len(x))
     for fold in range(_FOLDS):
         out = folds == fold
         margins[out] = x[out] @ fit_logistic(x[~out])
-    return float(_hits(margins))
+    return margins
 
 
 def _pooled_length(sign: np.ndarray, folds: np.ndarray) -> float:
     margins = [sign[folds == fold] * np.sign(sign[folds != fold].sum()) for fold in range(_FOLDS)]
-    return float(_hits(np.concatenate(margins)))
+    return float(hits(np.concatenate(margins)))
 
 
 def _length_by_user(sign: np.ndarray, folds: np.ndarray, users: Sequence[Sequence[int]]) -> float:
@@ -162,4 +173,4 @@ def _length_by_user(sign: np.ndarray, folds: np.ndarray, users: Sequence[Sequenc
             own = sign[rows[folds[rows] != fold]].sum() + _CROWD * crowd[fold]
             out = rows[folds[rows] == fold]
             margins[out] = sign[out] * np.sign(own)
-    return float(_hits(margins))
+    return float(hits(margins))

@@ -29,6 +29,7 @@ __all__ = [
     "MEANINGS",
     "Baseline",
     "in_context",
+    "in_context_flipped",
     "length_only",
     "planted_oracle",
     "reference_margins",
@@ -137,12 +138,7 @@ def in_context(
     `model.max_prompt_tokens` and the model's context; for somebody without votes in `train` the prompt stays as it is.
     A user's text stays in the prompt in both.
     """
-    history: defaultdict[str, list[Comparison]] = defaultdict(list)
-    for vote in train:
-        if vote.user is not None:
-            history[vote.user].append(vote)
-    past = {user: past_votes(own, user) for user, own in history.items()}
-    texts = [_context(lm, _before(past.get(c.user or "", []), c, votes), c) for c in comparisons]
+    texts = _told(lm, train, comparisons, votes)
     if texts == [c.user_text for c in comparisons]:
         why = "no user of these comparisons has votes in training that fit into the prompt"
         return [Baseline(name, missing=why) for name in ("in_context_relative", "in_context_raw")]
@@ -152,6 +148,40 @@ def in_context(
         Baseline("in_context_relative", _prompted(comparisons, seen, told - plain, np.zeros(len(told)))),
         Baseline("in_context_raw", _prompted(comparisons, seen, told, plain)),
     ]
+
+
+def in_context_flipped(
+    lm: PersonalizedLM,
+    train: Sequence[Comparison],
+    comparisons: Sequence[Comparison],
+    seen: Seen,
+    plain: Floats,
+    *,
+    votes: int = 8,
+    cache: Path | None = None,
+    progress: Progress = lambda batches, _: batches,
+) -> Scores:
+    """`in_context_relative` where the prompt has the rejected response of each vote as the preferred one; `plain` `[n]`
+    is the margins without votes.
+
+    A baseline that reads the votes does worse with them (`prlhf.evaluation.checks.check_context`).
+    """
+    flipped = [replace(vote, chosen=vote.rejected, rejected=vote.chosen) for vote in train]
+    texts = _told(lm, flipped, comparisons, votes)
+    told = reference_margins(lm, comparisons, texts, cache=cache, progress=progress)
+    return _prompted(comparisons, seen, told - plain, np.zeros(len(told)))
+
+
+def _told(
+    lm: PersonalizedLM, train: Sequence[Comparison], comparisons: Sequence[Comparison], votes: int
+) -> list[str | None]:
+    """What stands before each question: the user's text, and the last votes of `train` that do not tell the answer."""
+    history: defaultdict[str, list[Comparison]] = defaultdict(list)
+    for vote in train:
+        if vote.user is not None:
+            history[vote.user].append(vote)
+    past = {user: past_votes(own, user) for user, own in history.items()}
+    return [_context(lm, _before(past.get(c.user or "", []), c, votes), c) for c in comparisons]
 
 
 def _before(past: Sequence[Comparison], c: Comparison, count: int) -> list[Comparison]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from prlhf.data.checks import Check, findings
 from prlhf.errors import DataError
 from prlhf.evaluation.baselines import MEANINGS
 from prlhf.evaluation.bootstrap import Estimate
@@ -75,6 +76,8 @@ class Evaluation:
     """Other runs, by their folders as they were named."""
     profiles: dict[str, Figures] = field(default_factory=dict)
     """The figures by hidden profile, in the planted world."""
+    checks: tuple[Check, ...] = ()
+    """Leaks of the data, and whether rows and votes in the prompt are used."""
     notes: tuple[str, ...] = ()
     """What a reader of the figures has to know, as comparisons that were trained on."""
     reading: str = ""
@@ -95,6 +98,7 @@ class Evaluation:
                 "reading": self.reading,
             },
             "notes": list(self.notes),
+            "checks": [check.as_dict() for check in self.checks],
             "metrics": self.metrics.as_dict(),
             "profiles": {name: figures.as_dict() for name, figures in self.profiles.items()},
             "baselines": {name: found.as_dict() for name, found in self.baselines.items()},
@@ -126,6 +130,7 @@ class Evaluation:
         """A page with tables and plots."""
         sections = [self._figures(), self._users()]
         sections += [self._baselines()] if self.baselines or self.against else []
+        sections += [self._checks()] if self.checks else []
         sections += [self._profiles()] if self.profiles else []
         sections += self._learning()
         m = self.metrics
@@ -133,7 +138,8 @@ class Evaluation:
             f"{m.comparisons:,} comparisons of {m.users:,} users ({m.seen_users:,} with a row of their own), "
             f"{self.side} of {self.source}. Intervals are the central 95 % of {m.resamples:,} draws of users.\n\n"
         )
-        about = "\n\n".join(filter(None, [self.reading, *self.notes]))
+        warning = findings(self.checks) if any(check.finding for check in self.checks) else ""
+        about = "\n\n".join(filter(None, [warning, self.reading, *self.notes]))
         return Report(f"Evaluation of {self.run}", intro + about, sections, self.attribution)
 
     def _figures(self) -> Section:
@@ -158,6 +164,17 @@ class Evaluation:
         about = [f"{name}: {MEANINGS[name]}." for name in self.baselines if self.baselines[name].metrics]
         about += [f"{name}: not applicable, {c.missing}." for name, c in self.baselines.items() if c.missing]
         return Section("Against", "\n".join(about), [Table(columns, rows, "on the same comparisons", emphasis=0)])
+
+    def _checks(self) -> Section:
+        rows = [(check.name, f"⚠ {check.state}" if check.finding else check.state, check.text) for check in self.checks]
+        items = [Table(("check", "result", "in words"), rows)]
+        parts = [part for check in self.checks for part in check.numbers.get("by_votes", ())]
+        if parts:
+            by_votes = [(_range(p["fewest"], p["most"]), p["users"], p["distance"]) for p in parts]
+            caption = "rows of the user table by their users' votes in training"
+            items.append(Table(("votes", "users", "median distance from the generic row"), by_votes, caption))
+        about = "A finding is a warning: read the figures above with it. What is checked: docs/evaluation.md."
+        return Section("Checks", f"{findings(self.checks)}\n\n{about}", items)
 
     def _profiles(self) -> Section:
         from prlhf.evaluation.plots import profile_bars
@@ -184,6 +201,10 @@ class Evaluation:
         if not curves:
             return []
         return [Section("While training", items=[Picture(learning_curves(curves), "Accuracy over training steps")])]
+
+
+def _range(low: int, high: int) -> str:
+    return f"{low:,}" if low == high else f"{low:,} to {high:,}"
 
 
 def _rows(columns: Mapping[str, Figures]) -> list[list[str | Estimate]]:

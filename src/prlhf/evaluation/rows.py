@@ -22,6 +22,7 @@ DEFAULT_SIDES = "test and unseen"
 class Rows:
     """Comparisons to measure on.
 
+    `apart` is what no comparison may share with training: pair, prompt or response; None where nothing is promised.
     `training` is the run's own training side, None where its data cannot be read any more (`why` says so). `config` is
     how the log was read, None for a log that came from memory and is not the run's.
     """
@@ -33,6 +34,7 @@ class Rows:
     config: DataConfig | None
     training: tuple[Comparison, ...] | None
     why: str = ""
+    apart: str | None = "pair"
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -79,11 +81,12 @@ def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log 
         sides = split(log, _split_options(config, reading)) if side not in (None, "all") else Split(())
         side = side or "all"
     training, why = training_of(folder, config, log)
+    apart = _apart(config, log) if own else "pair"
     wanted = _indices(log, sides, side)
     if not wanted:
         found = ", ".join(f"{name} {len(rows):,}" for name, rows in sides.sides().items()) or "none"
         raise DataError(f"{log.source}: no comparison on the side {side!r}; its sides: {found}")
-    return Rows(log, side, tuple(log.comparisons[i] for i in wanted), own, reading, training, why)
+    return Rows(log, side, tuple(log.comparisons[i] for i in wanted), own, reading, training, why, apart)
 
 
 def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:
@@ -104,6 +107,13 @@ def _fingerprint(folder: Path) -> str:
 def _split_options(config: RunConfig, reading: DataConfig | None) -> SplitConfig:
     """The split that the caller has set, else that of the run."""
     return reading.split if reading is not None and "split" in reading.model_fields_set else config.data.split
+
+
+def _apart(config: RunConfig, log: Log) -> str | None:
+    """What the run's own split keeps apart; without a test side held-out users may judge pairs of training."""
+    if log.fixed_split is not None:
+        return "pair"
+    return config.data.split.by if config.data.split.test else None
 
 
 def _own_sides(folder: Path, config: RunConfig, log: Log) -> Split:

@@ -13,10 +13,13 @@ import torch
 
 from prlhf.config import DataConfig, RunConfig
 from prlhf.data import Log
+from prlhf.data.checks import Check
 from prlhf.data.planted import World
 from prlhf.errors import ConfigError
 from prlhf.evaluation.baselines import BASELINES, Baseline, in_context, length_only, planted_oracle, user_text
 from prlhf.evaluation.by_user import per_user
+from prlhf.evaluation.check_run import check_baseline, check_rows, check_users
+from prlhf.evaluation.checks import check_permuted
 from prlhf.evaluation.metrics import Figures, summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.policy import EvaluationSet, score_policy
@@ -87,17 +90,20 @@ def evaluate(
     scores = score_run(lm, config, rows.comparisons, seed=seed, cache=how.cache, progress=progress)
     own = Baseline("run", scores, config.objective.beta)
     found = [*_model_free(rows, scores, baselines), *_prompted(lm, rows, scores, baselines, how)]
+    checks = _check_model(lm, rows, found, how)
     del lm
     gc.collect()  # one model in memory at a time
     notes = [seen_by(rows.training, rows.comparisons, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
     others = {str(other): _against(Path(other), rows, how, notes) for other in against}
+    measured = _measured(folder, rows, own, how)
     return replace(
-        _measured(folder, rows, own, how),
+        measured,
         run=str(run),
         baselines={b.name: _compare(b, own, how) for b in found},
         against={other: _compare(b, own, how) for other, b in others.items()},
+        checks=(*check_rows(rows), check_permuted(measured.metrics), *checks),
         notes=tuple(note for note in notes if note),
     )
 
@@ -216,6 +222,12 @@ def _prompted(lm: PersonalizedLM, rows: Rows, scores: Scores, names: Sequence[st
 def planted_world(config: DataConfig | None) -> World | None:
     """The planted world that a log came from, None for any other."""
     return World(**config.options) if config is not None and config.source == "planted" else None
+
+
+def _check_model(lm: PersonalizedLM, rows: Rows, found: Sequence[Baseline], how: _How) -> list[Check]:
+    """Whether the in-context baseline reads its votes, and how much of the user table is used."""
+    shared: dict[str, Any] = {"bootstrap": how.bootstrap, "cache": how.cache, "progress": how.progress}
+    return [check_baseline(lm, rows, found, seed=how.seed, **shared), check_users(lm, rows.training, how.seed)]
 
 
 def _pooled(

@@ -1,0 +1,17 @@
+"""Leaks in a preference log: what would let a model be right without knowing a preference. Needs no torch."""
+
+from prlhf.data.checks.artefacts import check_artefacts
+from prlhf.data.checks.check import Check, findings
+from prlhf.data.checks.ids import check_ids
+from prlhf.data.checks.log import check_log, check_split
+from prlhf.data.checks.overlap import check_overlap
+
+__all__ = [
+    "Check",
+    "check_artefacts",
+    "check_ids",
+    "check_log",
+    "check_overlap",
+    "check_split",
+    "findings",
+]

@@ -1,0 +1,47 @@
+"""What a check says: a finding, nothing found, or not applicable, each in one sentence with its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+__all__ = ["Check", "findings"]
+
+
+@dataclass(frozen=True)
+class Check:
+    """One question, answered. `numbers` is JSON-able; a finding is a warning, never an error."""
+
+    name: str
+    state: Literal["finding", "nothing found", "not applicable"]
+    text: str
+    numbers: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, name: str, found: bool, text: str, numbers: dict[str, Any]) -> Check:
+        """A check that could be made."""
+        return cls(name, "finding" if found else "nothing found", text, numbers)
+
+    @classmethod
+    def missing(cls, name: str, why: str) -> Check:
+        """A check that could not be made, and why."""
+        return cls(name, "not applicable", why)
+
+    @property
+    def finding(self) -> bool:
+        """Whether there is something to warn of."""
+        return self.state == "finding"
+
+    def as_dict(self) -> dict[str, Any]:
+        """JSON-able, with stable names."""
+        return {"name": self.name, "state": self.state, "text": self.text, "numbers": self.numbers}
+
+
+def findings(checks: Iterable[Check]) -> str:
+    """One sentence: how many checks were made, and which have a finding."""
+    made = [check for check in checks if check.state != "not applicable"]
+    named = [check.name for check in made if check.finding]
+    if not named:
+        return f"{len(made)} checks, nothing found."
+    return f"{len(made)} checks, {len(named)} with a finding: {'; '.join(named)}."

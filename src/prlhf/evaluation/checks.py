@@ -1,0 +1,75 @@
+"""Whether a model uses what is its own: a user's row, and the votes in the prompt of the in-context baseline."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from prlhf.data.checks import Check
+from prlhf.evaluation.bootstrap import Estimate
+from prlhf.evaluation.metrics import Metrics
+from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.scores import Scores
+
+__all__ = ["CONTEXT", "check_context", "check_permuted"]
+
+CONTEXT = "votes in context flipped"
+
+
+def check_permuted(metrics: Metrics) -> Check:
+    """Whether the own row does better than somebody else's, beyond its interval over users."""
+    name = "users permuted"
+    own, other, drop = (
+        getattr(metrics.overall, part) for part in ("accuracy_seen", "accuracy_permuted", "permutation_drop")
+    )
+    if not drop.exists:
+        return Check.missing(name, "no two users of these comparisons have rows that could be exchanged")
+    found = _not_above_zero(drop)
+    text = (
+        f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
+        f"{other.value:.1%}: a difference of {_points(drop)}."
+    )
+    if found:
+        text += " The user table is not used, or these users do not differ: nothing here is personal."
+    numbers = {"own": own.as_dict(), "permuted": other.as_dict(), "drop": drop.as_dict()}
+    return Check.of(name, found, text, numbers)
+
+
+def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed: int = 0) -> Check:
+    """Whether the in-context baseline reads the votes that it is shown: it must do worse with chosen and rejected of
+    every vote exchanged.
+
+    Args:
+        told: its margins, relative to without votes.
+        flipped: the same with the votes exchanged, on some of the comparisons of `told`. Comparisons whose margins are
+            0 in both have no votes in their prompt and are left out.
+    """
+    some = set(flipped.ids)
+    told = told.select(np.array([i in some for i in told.ids], dtype=bool))
+    shown = (told.h != 0) | (flipped.h != 0)
+    if not shown.any():
+        return Check.missing(CONTEXT, "no comparison has votes of its user in the prompt")
+    told, flipped = told.select(shown), flipped.select(shown)
+    drop = paired_difference(told, flipped, bootstrap=bootstrap, seed=seed).overall.accuracy
+    changed = float(np.mean(np.sign(told.h) != np.sign(flipped.h)))
+    found = _not_above_zero(drop)
+    text = (
+        f"Flipping the votes in the prompt of the in-context baseline costs it {_points(drop)} of accuracy on "
+        f"{len(told):,} comparisons, and {changed:.1%} of its answers change."
+    )
+    if found:
+        text += " No sign that it reads who chose what: it is no measure of personalisation here."
+    numbers: dict[str, Any] = {"comparisons": len(told), "drop": drop.as_dict(), "answers_changed": changed}
+    return Check.of(CONTEXT, found, text, numbers)
+
+
+def _not_above_zero(e: Estimate) -> bool:
+    """Whether the interval reaches 0; without an interval, whether the value does."""
+    return (e.value if math.isnan(e.low) else e.low) <= 0
+
+
+def _points(e: Estimate) -> str:
+    interval = "" if math.isnan(e.low) else f" [{e.low * 100:+.1f}, {e.high * 100:+.1f}]"
+    return f"{e.value * 100:+.1f} points{interval}"

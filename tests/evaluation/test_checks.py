@@ -1,0 +1,51 @@
+import numpy as np
+import pytest
+
+from prlhf.evaluation import Scores, summarise
+from prlhf.evaluation.checks import check_context, check_permuted
+from prlhf.types import Comparison
+
+SEEDS = range(20)
+
+
+def scores(h, permuted=None, users=20):
+    votes = [Comparison("p", "a", "b", user=f"u{i % users}", id=str(i)) for i in range(len(h))]
+    return Scores.of(votes, seen=np.ones(len(h), bool), h_specific=h, h_generic=np.zeros(len(h)), h_permuted=permuted)
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_permuted_users(seed):
+    """Rows that hold a taste do worse when exchanged; rows that hold none, or all the same, do not."""
+    rng = np.random.default_rng(seed)
+    own, other = rng.normal(0.8, 1, 400), rng.normal(0.3, 1, 400)
+    found = check_permuted(summarise(scores(own, other), 0.1, 200, seed))
+    assert found.state == "nothing found" and found.numbers["drop"]["low"] > 0
+    same = check_permuted(summarise(scores(own, own + rng.normal(0, 1e-6, 400)), 0.1, 200, seed))
+    assert same.finding and "not used" in same.text
+    worse = check_permuted(summarise(scores(other, own), 0.1, 0))  # without intervals by the value itself
+    assert worse.finding and "[" not in worse.text
+
+
+def test_nobody_to_exchange_with():
+    found = check_permuted(summarise(scores(np.ones(5), users=1), 0.1, 10))
+    assert found.state == "not applicable"
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_flipped_votes(seed):
+    """A baseline that reads the labels turns with them; one that reads the texts only stays."""
+    rng = np.random.default_rng(seed)
+    taste, texts = rng.normal(0.7, 1, 300), rng.normal(0.5, 1, 300)
+    found = check_context(scores(taste + texts), scores(texts - taste), bootstrap=200, seed=seed)
+    assert found.state == "nothing found" and found.numbers["answers_changed"] > 0.3
+    blind = check_context(scores(texts), scores(texts * 1.01), bootstrap=200, seed=seed)
+    assert blind.finding and blind.numbers["answers_changed"] == 0.0 and "No sign" in blind.text
+
+
+def test_comparisons_without_votes_in_the_prompt_are_left_out():
+    h = np.array([1.0, -1.0, 0.0, 0.0])
+    found = check_context(scores(h), scores(-h), bootstrap=0)
+    assert found.numbers["comparisons"] == 2
+    some = scores(-h).select([0])
+    assert check_context(scores(h), some, bootstrap=0).numbers["comparisons"] == 1
+    assert check_context(scores(h * 0), scores(h * 0)).state == "not applicable"
