@@ -143,6 +143,11 @@ def test_context_is_the_rest_of_the_held_out_users():
     assert pairs <= {c.pair_key for c in log.comparisons} - {log.comparisons[i].pair_key for i in result.train}
 
 
+def test_an_empty_log_is_refused():
+    with pytest.raises(DataError, match="nothing: it has no comparison"):
+        split(Log((), "nothing"))
+
+
 def test_a_source_may_bring_its_own_sides(caplog):
     fixed = Split(train=(0,), test=(1,))
     log = replace(random_log(0), fixed_split=fixed)

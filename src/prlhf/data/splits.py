@@ -148,6 +148,8 @@ def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False) ->
             logger.warning("%s brings its own sides: the options data.split.* change nothing here", log.source)
         return log.fixed_split
     config = config or SplitConfig()
+    if not log.comparisons:
+        raise DataError(f"{log.source}: it has no comparison, so there is nothing to split")
     groups = group_keys(log.comparisons, config.by)
     sides = _assign(groups, config, log.source)
     held_out = _held_out(log, config)
