@@ -180,7 +180,8 @@ def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Pat
     """The configuration of the rehearsal: a tiny model of the base's architecture, two steps, a few comparisons."""
     model: dict[str, Any] = {"adapter": None, "dtype": "float32", "base": "planted"}
     if described is not None:
-        sizes = {name: size for name, size in _TINY.items() if hasattr(described, name)}
+        blank = type(described)()  # `described` may carry names that its architecture does not know
+        sizes = {name: size for name, size in _TINY.items() if hasattr(blank, name)}
         tiny = new_model(NewModel(architecture=described.model_type, options=sizes), tokenizer)
         tiny.save_pretrained(folder)
         tokenizer.save_pretrained(folder)

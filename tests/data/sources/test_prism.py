@@ -1,6 +1,5 @@
 """PRISM from files of the published schema: comparisons of every turn, the user text, and the published draw."""
 
-import json
 from collections import Counter
 from datetime import UTC, datetime
 
@@ -11,69 +10,7 @@ from prlhf.data import load_comparisons, split
 from prlhf.data.rankings import ranking_of
 from prlhf.errors import ConfigError, DataError
 from prlhf.types import Message
-
-
-def person(name, completed=1, **answers):
-    """A row of survey.jsonl."""
-    return {
-        "user_id": name,
-        "survey_only": completed == 0,
-        "num_completed_conversations": completed,
-        "self_description": "I value\nhonesty.",
-        "system_string": "Be honest.",
-        "stated_prefs": {"values": 50, "creativity": 90, "fluency": 20, "factuality": 100, "safety": 90,
-                         "helpfulness": None, "other": 100, "other_text": "x"},
-        "order_stated_prefs": {"values": 2, "creativity": 3, "fluency": 1, "factuality": 4, "safety": 5,
-                               "helpfulness": 6, "other": None},
-        "age": "25-34 years old",
-        "gender": "Female",
-        "education": "University Bachelors Degree",
-        "employment_status": "Working full-time",
-        "marital_status": "Never been married",
-        "english_proficiency": "Native speaker",
-        "included_in_balanced_subset": True,
-        **answers,
-    }  # fmt: skip
-
-
-def said(turn, content):
-    return {"turn": turn, "role": "user", "content": content}
-
-
-def reply(turn, content, chosen=False, place=0):
-    model = {"model_name": "m", "model_provider": "p", "score": 50, "if_chosen": chosen, "within_turn_id": place}
-    return {"turn": turn, "role": "model", "content": content, **model}
-
-
-HISTORY = [
-    said(0, "Hello?"),
-    reply(0, "Hi."),
-    reply(0, "Good day.", True),
-    reply(0, "What?"),
-    reply(0, "Ho."),
-    said(1, "How are you?"),
-    reply(1, "Well.", True),
-    reply(1, "So so."),
-]
-
-
-def talk(name, user, history=HISTORY):
-    """A row of conversations.jsonl."""
-    return {
-        "conversation_id": name,
-        "user_id": user,
-        "opening_prompt": "Hello?",
-        "open_feedback": "",
-        "conversation_type": "unguided",
-        "conversation_turns": 2,
-        "conversation_history": history,
-        "performance_attributes": {"fluency": 50},
-        "choice_attributes": {"fluency": None},
-        "generated_datetime": "2023-11-25 10:00:00",
-        "timing_duration_s": 60.0,
-        "included_in_balanced_subset": True,
-    }
-
+from published import HISTORY, person, reply, said, talk, write_prism
 
 PEOPLE = [f"user{i}" for i in range(30)]
 SURVEY = [person(name) for name in PEOPLE] + [person("silent", completed=0)]
@@ -83,9 +20,7 @@ TALKS += [talk("c2536", "user29"), talk("c4146", "user3")]
 
 
 def write(folder, survey=SURVEY, talks=TALKS):
-    for name, rows in (("survey", survey), ("conversations", talks)):
-        (folder / f"{name}.jsonl").write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf8")
-    return str(folder)
+    return write_prism(folder, survey, talks)
 
 
 def test_every_turn_is_a_choice(tmp_path):

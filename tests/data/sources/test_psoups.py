@@ -10,34 +10,9 @@ from prlhf.data.sources.psoups import PROFILES, _paper_sides, shared_ending
 from prlhf.errors import ConfigError, DataError
 from prlhf.generation.jobs import read_questions
 from prlhf.types import Message
-
-WISHES = {  # as the release has them: a sentence at the end of every request
-    "P1A": "Answer so that a child of ten understands it.",
-    "P1B": "Answer so that only a PhD student of the field understands it.",
-    "P2A": "Answer briefly.",
-    "P2B": "Answer at length. Leave nothing out.",
-    "P3A": "Answer like a friend, and be funny!",
-    "P3B": "Answer in an unfriendly manner.",
-}
-QUESTIONS = [
-    f"{verb} {noun}?" for verb in ("What is", "How old is", "Who made") for noun in ("rice", "Rome", "the sun")
-]
-
-
-def rows(profile, questions=QUESTIONS):
-    return [
-        {"user_input": f"{q} {WISHES[profile]}", "completion_a": f"{profile} {q}", "completion_b": "No."}
-        for q in questions
-    ]
-
-
-def release(folder, **others):
-    """The six files in `rm_training`; `others` replace the rows of single ones."""
-    (folder / "rm_training").mkdir()
-    for profile in PROFILES:
-        content = others.get(profile, rows(profile))
-        (folder / "rm_training" / f"{profile}.json").write_text(json.dumps(content), encoding="utf8")
-    return str(folder)
+from published import QUESTIONS, WISHES
+from published import psoups_rows as rows
+from published import write_psoups as release
 
 
 def test_preferences_are_taken_from_the_requests(tmp_path):

@@ -1,31 +1,12 @@
 """TL;DR comparisons from files of the published schema: who is trained on, simulated votes, the data's own sides."""
 
-import json
-
 import pytest
 
 from prlhf.data import load_comparisons, split
 from prlhf.data.sources.lengths import length_groups
 from prlhf.errors import ConfigError, DataError
-
-SUPERVISED = "sup4_t.7"
-
-
-def row(
-    worker, side="train", texts=(" short one", " a longer one"), choice=0, policies=(SUPERVISED, SUPERVISED), **info
-):
-    """One row as published; a post of Reddit."""
-    post = {"id": "t3_a", "post": f"Post by {worker}.", "title": "A title", "subreddit": "pets"}
-    return {
-        "info": {**post, "site": None, "article": None, **info},
-        "summaries": [{"text": t, "policy": p, "note": None} for t, p in zip(texts, policies, strict=True)],
-        "choice": choice,
-        "worker": worker,
-        "batch": "batch3",
-        "split": side,
-        "extra": {"confidence": None},
-    }
-
+from published import SUPERVISED, write_tldr
+from published import tldr_row as row
 
 WORKERS = [f"w{i}" for i in range(8)]
 ROWS = [row(worker, title=f"{k}") for i, worker in enumerate(WORKERS) for k in range(10 - i)]  # w0 is the busiest
@@ -37,9 +18,8 @@ ROWS += [
 ]
 
 
-def write(folder, rows=ROWS, name="comparisons.jsonl"):
-    (folder / name).write_text("".join(json.dumps(r) + "\n" for r in rows), encoding="utf8")
-    return str(folder)
+def write(folder, rows=ROWS, **named):
+    return write_tldr(folder, rows, **named)
 
 
 def test_prompts_votes_and_sides(tmp_path):
