@@ -11,8 +11,19 @@ CHATML = (
 SMALL = {
     "llama": {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
-    "gpt2": {},
     "gemma3_text": {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 512},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": 16},  # shorter than the tests' texts
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4},
+    "qwen3_moe": {
+        "num_key_value_heads": 2,
+        "head_dim": 8,
+        "num_experts": 4,
+        "num_experts_per_tok": 2,
+        "moe_intermediate_size": 32,
+    },
+    "gptj": {"rotary_dim": 4},
+    "phi3": {"num_key_value_heads": 2},
+    "olmo2": {"num_key_value_heads": 2},
 }
 
 

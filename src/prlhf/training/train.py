@@ -25,6 +25,7 @@ from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_log
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
+from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.finish import finish
@@ -121,7 +122,7 @@ def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
     lm = PersonalizedLM.create(config.model, config.user_model, _distinct(users), config.seed)
     lm.users = lm.users.counted(users)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
-    lm.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
+    lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
     _warn_size(lm)
     return lm
 
@@ -221,6 +222,7 @@ def _trainer(
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
+        compiled=None if t.compile == "off" else Compiled(lm.decoder, t.compile),
         callbacks=[MarkComplete(), MetricsFile(run.metrics, run.resumed_step), StepProgress()],
     )
 
