@@ -7,12 +7,12 @@ import pytest
 import torch
 from peft import PeftModel
 
+from families import TYPES
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm import PersonalizedLM
 from prlhf.types import Message
 
-ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
 PROMPTS = ["hi", "a much longer question about the sea", "why?", "hi"]
 USERS = ["ann", "bob", None, "bob"]
 
@@ -47,7 +47,7 @@ def by_hand(lm: PersonalizedLM, prompt: str, row: int, count: int) -> tuple[int,
     return tuple(ids[start:])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TYPES)
 def test_a_batch_is_its_rows_one_by_one(base_folder, architecture):
     lm = personalised(base_folder(architecture))
     batch = lm.generate(PROMPTS, users=USERS, max_new_tokens=12, details=True)

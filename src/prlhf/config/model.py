@@ -1,5 +1,6 @@
 """The base language model and how it is tuned."""
 
+import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
@@ -9,6 +10,7 @@ from prlhf.config.base import Config
 __all__ = ["Full", "Lora", "ModelConfig", "Placement", "TuningConfig"]
 
 Placement = Literal["start", "after_system", "before_response"]
+_ONE_DEVICE = "; a single one is chosen by training.device and CUDA_VISIBLE_DEVICES"
 
 
 class Lora(Config):
@@ -50,7 +52,7 @@ class ModelConfig(Config):
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Of the base model under a LoRA, by bitsandbytes: how many bits a weight has; `4bit` is NF4."""
     device_map: str | dict[str, int | str] | None = None
-    """As in transformers: a device, `auto` (over all GPUs) or devices by module. By default all is on one device."""
+    """Over several GPUs, as in transformers: `auto`, `balanced`, `balanced_low_0`, `sequential`, or devices by module."""
     user_tokens_at: Placement = "start"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)
@@ -73,4 +75,16 @@ class ModelConfig(Config):
                 "an adapter cannot be merged into quantised weights without rounding it too; merge it into the base "
                 "first (merge_and_unload of PEFT), save that, and give it as model.base"
             )
+        return value
+
+    @field_validator("device_map")
+    @classmethod
+    def _several_devices(cls, value: str | dict[str, int | str] | None) -> str | dict[str, int | str] | None:
+        known = ("auto", "balanced", "balanced_low_0", "sequential")
+        if isinstance(value, str) and value not in known:
+            near = difflib.get_close_matches(value, known, n=1)
+            hint = f"; did you mean {near[0]}?" if near else _ONE_DEVICE
+            raise ValueError(f"expected {', '.join(known)} or a table from modules to devices{hint}")
+        if isinstance(value, dict) and len(set(value.values())) < 2:
+            raise ValueError(f"expected more than one device in the table{_ONE_DEVICE}")
         return value
