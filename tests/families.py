@@ -37,8 +37,8 @@ class Refused:
 
 MIXTURE = "attention, router, experts"
 ROUTED = (
-    "No token is dropped for want of room, and the balancing loss of its experts (`output_router_logits`) is no part of "
-    "ours: what a row gets does not depend on its batch. Its LoRA takes no dropout."
+    "No token is dropped for want of room, and the balancing loss of the experts (`output_router_logits`) is no part "
+    "of ours: what a row gets does not depend on its batch. The LoRA takes no dropout."
 )
 FAMILIES = (
     Family("llama", "Llama", "packed"),
@@ -49,7 +49,7 @@ FAMILIES = (
     Family("phi3", "Phi-3", "packed"),
     Family("olmo2", "OLMo 2", "packed"),
     Family("gpt_neox", "GPT-NeoX, Pythia", "packed"),
-    Family("gptj", "GPT-J", "plain", note="Its attention adds the mask to the scores, where `packed` has true and false."),
+    Family("gptj", "GPT-J", "plain", note="Its attention adds the mask up, and that of `packed` is true or false."),
     Family("bloom", "BLOOM", "plain", note="Its positions (ALiBi) are counted from an ordinary padding mask."),
     Family("mixtral", "Mixtral", "packed", MIXTURE, ROUTED),
 )
@@ -80,7 +80,8 @@ def table() -> str:
 
 def page(text: str) -> str:
     """`text` with the tables between its marks made anew."""
-    return re.sub(r"(<!-- families -->\n).*?(<!-- end -->)", lambda m: f"{m[1]}{table()}\n{m[2]}", text, flags=re.DOTALL)
+    marks = re.compile(r"(<!-- families -->\n).*?(<!-- end -->)", re.DOTALL)
+    return marks.sub(lambda match: f"{match[1]}{table()}\n{match[2]}", text)
 
 
 def main(arguments: list[str]) -> int:

@@ -111,9 +111,8 @@ def test_what_is_refused_is_told_in_one_line(base_folder, tmp_path, refused):
         make_model(refused.type, **small).save_pretrained(model)
     else:
         AutoConfig.for_model(refused.type).save_pretrained(model)
-    done = CliRunner().invoke(
-        app, ["train", "--data", str(log), "--model", str(model), "-o", str(tmp_path / "run"), "-s", "training.device=cpu"]
-    )
+    command = ["train", "--data", str(log), "--model", str(model), "--output", str(tmp_path / "run")]
+    done = CliRunner().invoke(app, [*command, "--set", "training.device=cpu"])
     assert done.exit_code == 2
     [told] = [line for line in done.stderr.splitlines() if line.startswith("error: ")]
     assert refused.reason in told and done.stderr.endswith(f"{told}\n") and "Traceback" not in done.stderr

@@ -66,7 +66,8 @@ def test_rank_stabilised_means_another_scale(base_folder):
 
 def test_options_that_pass_are_those_of_peft_and_come_from_recipes():
     assert set(PASSED) <= {*LoraConfig.__dataclass_fields__}
-    config = load_config(RunConfig, overrides=["model.tuning.peft={use_dora = true}", "model.tuning.peft.use_rslora=true"])
+    given = ["model.tuning.peft={use_dora = true}", "model.tuning.peft.use_rslora=true"]
+    config = load_config(RunConfig, overrides=given)
     assert config.model.tuning.peft == {"use_dora": True, "use_rslora": True}
     made = lora_config(config.model.tuning)
     assert made.use_dora and made.use_rslora and made.r == 8
@@ -83,17 +84,17 @@ def test_what_is_given_is_not_changed_by_peft(base_folder):
 @pytest.mark.parametrize(
     ("peft", "told"),
     [
-        ({"use_dorra": True}, r"peft\.use_dorra is no option of PEFT's LoraConfig that is passed on; did you mean use_dora"),
+        ({"use_dorra": True}, r"peft\.use_dorra is no option of PEFT's LoraConfig that .*; did you mean use_dora"),
         ({"colour": 1}, r"peft\.colour is no option .*; those that are: use_dora, use_rslora"),
         ({"loftq_config": {}}, r"peft\.loftq_config is not passed on; those that are: use_dora"),
         ({"lora_alpha": 4}, r"peft\.lora_alpha: it is model\.tuning\.alpha here"),
         ({"task_type": "CAUSAL_LM"}, r"peft\.task_type: prlhf sets it itself"),
-        ({"modules_to_save": ["lm_head"]}, r"peft\.modules_to_save cannot be passed on: it trains copies of whole layers"),
+        ({"modules_to_save": ["lm_head"]}, r"peft\.modules_to_save cannot be passed on: it trains copies of"),
         ({"trainable_token_indices": [1]}, r"trainable_token_indices cannot be passed on: .* token embeddings"),
         ({"bias": "all"}, r"peft\.bias cannot be passed on: .* would no longer be the reference"),
         ({"layer_replication": [[0, 2]]}, r"layer_replication cannot be passed on: .* more layers"),
         ({"alora_invocation_tokens": [1]}, r"alora_invocation_tokens cannot be passed on"),
-        ({"init_lora_weights": "pissa"}, r"init_lora_weights: found 'pissa', expected true, 'gaussian' or 'orthogonal'"),
+        ({"init_lora_weights": "pissa"}, r"init_lora_weights: found 'pissa', expected true, 'gaussian' or"),
         ({"init_lora_weights": False}, r"init_lora_weights: found False, expected true"),
         ({"use_dora": "yes"}, r"peft\.use_dora: found 'yes', expected true or false"),
         ({"target_parameters": "gate_up_proj", "layers_pattern": "h"}, r"option model\.tuning\.peft: "),

@@ -6,13 +6,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from families import FIRST, TYPES
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import DataError, UnknownUserError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM
-from families import FIRST, TYPES
 from prlhf.types import Comparison
 from tiny_models import make_model, make_tokenizer
-
 
 
 def personalised(folder: str, **options) -> PersonalizedLM:

@@ -26,7 +26,7 @@ class Lora(Config):
     target_modules: str | list[str] = "all-linear"
     """As in PEFT: names of modules, or `all-linear`."""
     peft: dict[str, Any] = Field(default_factory=dict)
-    """Further options of PEFT's `LoraConfig`, as `{use_dora = true, use_rslora = true}`; which, says docs/training.md."""
+    """Further options of PEFT's `LoraConfig`, as `{use_dora = true}`; docs/training.md says which."""
 
 
 class Full(Config):
@@ -52,7 +52,8 @@ class ModelConfig(Config):
     quantization: Literal["none", "8bit", "4bit"] = "none"
     """Of the base model under a LoRA, by bitsandbytes: how many bits a weight has; `4bit` is NF4."""
     device_map: str | dict[str, int | str] | None = None
-    """Over several GPUs, as in transformers: `auto`, `balanced`, `balanced_low_0`, `sequential`, or devices by module."""
+    """Over several GPUs, as in transformers: `auto`, `balanced`, `balanced_low_0`, `sequential`; or a table from
+    modules to devices."""
     user_tokens_at: Placement = "start"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)

@@ -67,8 +67,8 @@ def lora_config(config: Lora) -> LoraConfig:
     """PEFT's configuration of `config`, with what `config.peft` adds.
 
     Raises:
-        ConfigError: an option that PEFT does not have (the nearest is named), one that would break the checkpoint or the
-            reference, with the reason, or a value that PEFT does not take.
+        ConfigError: an option that PEFT does not have (the nearest is named); one that would break the checkpoint or
+            the reference, with the reason; a value that PEFT does not take.
     """
     for name, value in config.peft.items():
         _check(name, value)
@@ -101,8 +101,8 @@ def _check(name: str, value: Any) -> None:
         raise ConfigError(f"{place} {what}; {hint}")
     if name == "init_lora_weights" and value not in STARTS:
         raise ConfigError(
-            f"{place}: found {value!r}, expected true, 'gaussian' or 'orthogonal'; the others change the base model, or "
-            "start with a LoRA that is not nothing, so that switching it off would not give what training started from"
+            f"{place}: found {value!r}, expected true, 'gaussian' or 'orthogonal'; others change the base model or "
+            "do not start as no change, so that switching the LoRA off would not give what training started from"
         )
     if isinstance(default[name], bool) and name != "init_lora_weights" and not isinstance(value, bool):
         raise ConfigError(f"{place}: found {value!r}, expected true or false")

@@ -66,7 +66,8 @@ def _bits(quantization: str, dtype: torch.dtype | None) -> BitsAndBytesConfig:
             "pip install bitsandbytes, or take model.quantization=none"
         )
     if quantization == "8bit":
-        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)  # it tells of its type at each call
+        # at every call of a layer it warns that it computes in float16
+        logging.getLogger("bitsandbytes.autograd._functions").setLevel(logging.ERROR)
         return BitsAndBytesConfig(load_in_8bit=True)
     return BitsAndBytesConfig(
         load_in_4bit=True, bnb_4bit_quant_type="nf4", bnb_4bit_compute_dtype=dtype or torch.float32

@@ -1,12 +1,13 @@
 """`torch.compile` of the model's blocks (its repeated layers) for the time of a training step.
 
-The token embeddings come before the first block, so the lookup of user tokens stays outside of what is compiled. Modules
-and parameter names stay as they are: only the blocks' `forward` is another one within `Compiled.on`. Reference,
-evaluation and generation run without it.
+The token embeddings come before the first block, so the lookup of user tokens stays outside of what is compiled.
+Modules and parameter names stay as they are: only the blocks' `forward` is another one within `Compiled.on`.
+Reference, evaluation and generation run without it.
 """
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -56,7 +57,9 @@ class Compiled:
         for block, twin in self._twins:
             block.forward = twin  # type: ignore[method-assign]
         try:
-            yield
+            with warnings.catch_warnings():  # of the tracer about itself
+                warnings.filterwarnings("ignore", "The .grad attribute of a Tensor", UserWarning)
+                yield
         except Exception as e:
             if not type(e).__module__.startswith(("torch._dynamo", "torch._inductor")):
                 raise
