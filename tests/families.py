@@ -49,7 +49,9 @@ FAMILIES = (
     Family("phi3", "Phi-3", "packed"),
     Family("olmo2", "OLMo 2", "packed"),
     Family("gpt_neox", "GPT-NeoX, Pythia", "packed"),
-    Family("gptj", "GPT-J", "plain", note="Its attention adds the mask up, and that of `packed` is true or false."),
+    Family(
+        "gptj", "GPT-J", "plain", note="Its attention adds the mask to its scores; that of `packed` is true or false."
+    ),
     Family("bloom", "BLOOM", "plain", note="Its positions (ALiBi) are counted from an ordinary padding mask."),
     Family("mixtral", "Mixtral", "packed", MIXTURE, ROUTED),
 )

@@ -74,10 +74,14 @@ def test_what_lies_on_disk_is_refused(base_folder):
 
 
 def test_a_spread_model_is_moved_by_nobody(base_folder):
-    """As transformers marks a model that it put on several devices; `meta` stands for a device it must not go to."""
+    """As transformers marks a model that it put on several devices; `meta` stands for a device that it is not on."""
     lm = fresh(base_folder())
     lm.causal_lm.hf_device_map = {"model": 0, "lm_head": 1}
-    assert lm.on("meta") is lm and lm.device.type == "cpu"
+    weight = lm.embedding.weight
+    assert lm.on("cpu").embedding.weight is weight
+    with pytest.raises(ConfigError, match=r"loaded onto cpu \(model\.device_map, .* and meta is asked for"):
+        lm.on("meta")
+    assert lm.device.type == "cpu"
     assert PairModel(lm, "plain").hf_device_map == {"model": 0, "lm_head": 1}
     del lm.causal_lm.hf_device_map
     assert lm.on("meta").device.type == "meta"

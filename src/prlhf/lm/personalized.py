@@ -13,7 +13,7 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
-from prlhf.errors import UnknownUserError
+from prlhf.errors import ConfigError, UnknownUserError
 from prlhf.lm import checkpoint
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
@@ -167,9 +167,21 @@ class PersonalizedLM(nn.Module):
         return self._user_tokens.vocab_rows
 
     def on(self, device: torch.device | str) -> PersonalizedLM:
-        """This model, moved to `device`, unless its base was put in its place when it was loaded (`device_map`, or
-        quantised weights)."""
-        return self if is_placed(self.causal_lm) else self.to(device)
+        """This model, moved to `device`, unless its base was put in its place when it was loaded (over several devices,
+        or with quantised weights).
+
+        Raises:
+            ConfigError: that place is on another kind of device.
+        """
+        if not is_placed(self.causal_lm):
+            return self.to(device)
+        wanted = torch.device(device).type
+        if self.device.type != wanted:
+            raise ConfigError(
+                f"the base was loaded onto {self.device} (model.device_map, model.quantization), and {wanted} is asked "
+                "for; with CUDA_VISIBLE_DEVICES= it is loaded onto the CPU"
+            )
+        return self
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:

@@ -19,7 +19,7 @@ from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, load_comparisons, recency_weights, split, subsample
-from prlhf.errors import DataError
+from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation.metrics import Metrics
 from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_logprobs
 from prlhf.objectives import make_objective
@@ -76,6 +76,7 @@ def train(
     config = settled(config)
     check_trackers(config.training.report_to, "training.report_to")
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
+    _check_processes(config, process.num_processes)
     run = Run(Path(output))
     if process.is_main_process:
         run.open(config, resume=resume)
@@ -103,6 +104,15 @@ def train(
     sample = log.comparisons[held_out[0]].prompt if held_out else None
     texts = {c.user: c.user_text for c in training if c.user is not None and c.user_text}
     return TrainResult(lm, metrics, run.folder, sample, texts)
+
+
+def _check_processes(config: RunConfig, processes: int) -> None:
+    """ConfigError where several processes would each spread the model over the same GPUs."""
+    if config.model.device_map is not None and processes > 1:
+        raise ConfigError(
+            f"model.device_map spreads one model over all GPUs, and {processes} processes want one GPU each; start one "
+            "process (prlhf train), or leave device_map out"
+        )
 
 
 def _check_people(log: Log, config: RunConfig) -> None:
