@@ -1,5 +1,7 @@
 """torch.compile in training steps: the same steps, no user token inside of it, and nothing left of it after."""
 
+from contextlib import contextmanager
+
 import pytest
 import torch
 from test_resume import LOG
@@ -27,7 +29,8 @@ def weights(base: str, folder, **options) -> dict[str, torch.Tensor]:
     return {name: p.detach() for name, p in lm.named_parameters() if p.requires_grad}
 
 
-@pytest.mark.parametrize("checkpointing", [True, pytest.param(False, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("checkpointing", [True, False])
 def test_a_compiled_run_takes_the_same_steps(base_folder, tmp_path, checkpointing):
     base = base_folder(num_hidden_layers=1)
     plain = weights(base, tmp_path / "plain", gradient_checkpointing=checkpointing)
@@ -37,20 +40,44 @@ def test_a_compiled_run_takes_the_same_steps(base_folder, tmp_path, checkpointin
         torch.testing.assert_close(compiled[name], expected, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("architecture", ["llama", "gpt2"])
-def test_user_tokens_stay_outside_and_no_graph_breaks(base_folder, architecture):
+def test_a_run_compiles_its_training_steps_and_nothing_else(base_folder, tmp_path, monkeypatch):
+    made = []
+
+    class Recorded(Compiled):
+        def __init__(self, decoder, backend):
+            super().__init__(decoder, backend)
+            self.count = 0
+            made.append(self)
+
+        @contextmanager
+        def on(self):
+            self.count += 1
+            yield
+
+    monkeypatch.setattr("prlhf.training.train.Compiled", Recorded)
+    weights(base_folder(num_hidden_layers=1), tmp_path, compile="eager", gradient_accumulation_steps=2)
+    assert [(one.backend, one.count) for one in made] == [("eager", 4)]  # two steps of two batches
+
+
+def test_user_tokens_stay_outside_and_no_graph_breaks(base_folder):
     graphs = []
 
     def backend(graph, inputs):
         graphs.append(graph)
         return graph.forward
 
-    lm = PersonalizedLM.create(ModelConfig(base=base_folder(architecture)), Individual(tokens=2), ["ann"])
+    def gradients() -> list[torch.Tensor]:
+        lm.zero_grad()
+        pair_logprobs(lm, encoded, [[1, 0]] * 2, "packed").chosen.sum().backward()
+        return [p.grad.to_dense().clone() for p in lm.parameters() if p.grad is not None]
+
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann"])
     encoded = [lm.template.comparison(c) for c in LOG.comparisons[:2]]
-    wanted = pair_logprobs(lm, encoded, [[1, 0]] * 2, "packed").chosen
+    wanted = gradients()
     compiled = Compiled(lm.decoder, backend)
     with compiled.on():
-        found = pair_logprobs(lm, encoded, [[1, 0]] * 2, "packed").chosen
+        found = gradients()
+    assert len(found) > 10
     torch.testing.assert_close(found, wanted)
     assert 1 <= len(graphs) <= len(blocks(lm.decoder)) == 2  # one whole graph a layer, or one for all
     count = len(graphs)
