@@ -11,6 +11,7 @@ from prlhf.config import Full, Lora, ModelConfig, RunConfig, load_config
 from prlhf.errors import ConfigError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, choose_layout, reference_logprobs
 from prlhf.lm.loading import fingerprint, load_base
+from prlhf.training.train import _check_gpus, _check_processes
 from prlhf.training.trainer import PairModel
 
 
@@ -26,6 +27,14 @@ from prlhf.training.trainer import PairModel
 def test_what_cannot_be_asked(override, told):
     with pytest.raises(ConfigError, match=told):
         load_config(RunConfig, overrides=[f"model.{override}"])
+
+
+def test_several_processes_do_not_share_a_spread_model():
+    spread = RunConfig(model=ModelConfig(device_map="auto"))
+    _check_processes(spread, 1)
+    _check_processes(RunConfig(), 2)
+    with pytest.raises(ConfigError, match="2 processes want one GPU each; start one process"):
+        _check_processes(spread, 2)
 
 
 def test_quantised_weights_are_neither_trained_nor_merged_into():
@@ -83,7 +92,11 @@ def test_a_spread_model_is_moved_by_nobody(base_folder):
         lm.on("meta")
     assert lm.device.type == "cpu"
     assert PairModel(lm, "plain").hf_device_map == {"model": 0, "lm_head": 1}
+    _check_gpus(lm, 1, 2)
     del lm.causal_lm.hf_device_map
+    with pytest.raises(ConfigError, match="there are 2 GPUs and one process: choose one GPU"):
+        _check_gpus(lm, 1, 2)
+    _check_gpus(lm, 2, 2)
     assert lm.on("meta").device.type == "meta"
 
 

@@ -132,9 +132,22 @@ def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
     lm = PersonalizedLM.create(config.model, config.user_model, _distinct(users), config.seed)
     lm.users = lm.users.counted(users)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
+    if gpu:
+        _check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
     _warn_size(lm)
     return lm
+
+
+def _check_gpus(lm: PersonalizedLM, processes: int, gpus: int) -> None:
+    """ConfigError where the Trainer would copy a model that is on one GPU to the others at every step
+    (`nn.DataParallel`), which takes tensors only."""
+    devices = set((getattr(lm.causal_lm, "hf_device_map", None) or {}).values())
+    if processes == 1 and gpus > 1 and len(devices) < 2:
+        raise ConfigError(
+            f"there are {gpus} GPUs and one process: choose one GPU with CUDA_VISIBLE_DEVICES=0, start a process for "
+            "each with accelerate launch, or spread the model with model.device_map=balanced"
+        )
 
 
 def _sides(log: Log, config: RunConfig) -> Split:
