@@ -43,9 +43,11 @@ check-imports: $(READY)
 
 check-docs: $(READY)
 	$(VENV)/bin/python -m prlhf.cli.docs --check
+	$(VENV)/bin/python tests/families.py --check
 
 docs: $(READY)
 	$(VENV)/bin/python -m prlhf.cli.docs
+	$(VENV)/bin/python tests/families.py
 
 setup: $(READY)
 

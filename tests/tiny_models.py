@@ -11,8 +11,12 @@ CHATML = (
 SMALL = {
     "llama": {"num_key_value_heads": 2, "tie_word_embeddings": True},
     "qwen3": {"num_key_value_heads": 2, "head_dim": 8},
-    "gpt2": {},
     "gemma3_text": {"num_key_value_heads": 1, "head_dim": 8, "sliding_window": 512},
+    "mistral": {"num_key_value_heads": 2, "sliding_window": 16},  # shorter than the tests' texts
+    "mixtral": {"num_key_value_heads": 2, "num_local_experts": 4},
+    "gptj": {"rotary_dim": 4},
+    "phi3": {"num_key_value_heads": 2},
+    "olmo2": {"num_key_value_heads": 2},
 }
 
 
@@ -47,9 +51,11 @@ def make_model(architecture: str = "llama", dtype: torch.dtype = torch.float32, 
         "eos_token_id": 2,
         "pad_token_id": 0,
     }
-    if architecture == "gpt2":
-        common = {"vocab_size": 272, "n_embd": 32, "n_layer": 2, "n_head": 4}
-        sizes = {"n_positions": 512, "bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+    if architecture in ("gpt2", "bloom"):
+        common = {"vocab_size": 272, "n_layer": 2, "n_head": 4}
+        common["n_embd" if architecture == "gpt2" else "hidden_size"] = 32
+        sizes = {"bos_token_id": 1, "eos_token_id": 2, "pad_token_id": 0}
+        sizes |= {"n_positions": 512} if architecture == "gpt2" else {}  # BLOOM has no last position
     torch.manual_seed(0)
     config = AutoConfig.for_model(architecture, **{**common, **sizes, **SMALL.get(architecture, {}), **options})
     return AutoModelForCausalLM.from_config(config, dtype=dtype).eval()

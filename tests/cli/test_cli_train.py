@@ -47,13 +47,16 @@ def test_flags_win_over_the_recipe_and_set_over_both(calls, tmp_path):
     recipe = tmp_path / "r.toml"
     recipe.write_text('seed = 1\nalpha = 0.3\n[data]\nsource = "a.jsonl"\n[user_model]\ntokens = 3\n')
     flags = ["--recipe", str(recipe), "-o", str(tmp_path / "run"), "--seed", "2", "--data", "b.jsonl", "--model", "m"]
+    flags += ["--dtype", "bfloat16"]
     done = RUN.invoke(
-        app, ["train", *flags, "--adapter", "a", "--on-bad-row", "skip", "--set", "seed=3", "-s", "objective.beta=0.5"]
+        app,
+        ["train", *flags, "--adapter", "a", "--on-bad-row", "skip", "--set", "seed=3", "-s", "objective.beta=0.5"],
     )
     assert done.exit_code == 0, done.output
     config, output, resume = calls[0]
     assert (config.seed, config.alpha, config.data.source, config.objective.beta) == (3, 0.3, "b.jsonl", 0.5)
     assert (config.model.base, config.model.adapter, config.user_model) == ("m", "a", Individual(tokens=3))
+    assert config.model.dtype == "bfloat16"
     assert output == tmp_path / "run" and not resume and config.data.on_bad_row == "skip"
 
 
@@ -96,6 +99,8 @@ def test_a_flag_that_does_not_fit_is_named_rather_than_the_recipe(calls, tmp_pat
     given = ["train", "-o", str(tmp_path / "run"), "--recipe", str(recipe)]
     done = RUN.invoke(app, [*given, "--alpha", "2"])
     assert done.exit_code == 2 and done.stderr.startswith("error: --alpha: option alpha: ")
+    done = RUN.invoke(app, [*given, "--dtype", "bfloat"])
+    assert done.exit_code == 2 and "--dtype: option model.dtype: " in done.stderr and "bfloat16" in done.stderr
     done = RUN.invoke(app, [*given, "--on-bad-row", "skp"])
     assert done.exit_code == 2 and done.stderr.startswith("error: --on-bad-row: option data.on_bad_row: ")
     assert not calls

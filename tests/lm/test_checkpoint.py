@@ -11,6 +11,7 @@ from peft import PeftModel
 from transformers import AutoModelForCausalLM
 
 import prlhf.lm.checkpoint as checkpoint
+from families import TYPES
 from prlhf.config import Cluster, Full, Individual, Lora, LowRank, ModelConfig, RunConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, is_checkpoint
@@ -56,7 +57,7 @@ def test_reloading_is_bit_identical(base_folder, tmp_path, user_model, tuning):
     assert torch.equal(outputs(twice)[0], outputs(lm)[0])
 
 
-@pytest.mark.parametrize("architecture", ["gpt2", "gemma3_text"])
+@pytest.mark.parametrize("architecture", TYPES[1:])
 def test_reloading_other_architectures(base_folder, tmp_path, architecture):
     lm = trained(base_folder(architecture))
     again = PersonalizedLM.from_pretrained(lm.save_pretrained(tmp_path / "model"))

@@ -7,12 +7,12 @@ import pytest
 import torch
 from peft import PeftModel
 
+from families import TYPES
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm import PersonalizedLM
 from prlhf.types import Message
 
-ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
 PROMPTS = ["hi", "a much longer question about the sea", "why?", "hi"]
 USERS = ["ann", "bob", None, "bob"]
 
@@ -47,16 +47,16 @@ def by_hand(lm: PersonalizedLM, prompt: str, row: int, count: int) -> tuple[int,
     return tuple(ids[start:])
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TYPES)
 def test_a_batch_is_its_rows_one_by_one(base_folder, architecture):
     lm = personalised(base_folder(architecture))
-    batch = lm.generate(PROMPTS, users=USERS, max_new_tokens=12, details=True)
+    batch = lm.generate(PROMPTS, users=USERS, max_new_tokens=8, details=True)
     alone = [
-        lm.generate([p], users=[u], max_new_tokens=12, details=True)[0] for p, u in zip(PROMPTS, USERS, strict=True)
+        lm.generate([p], users=[u], max_new_tokens=8, details=True)[0] for p, u in zip(PROMPTS, USERS, strict=True)
     ]
     assert batch == alone
     for g, prompt, row in zip(batch, PROMPTS, (1, 2, 0, 2), strict=True):
-        assert (g.row, g.tokens) == (row, by_hand(lm, prompt, row, 12))
+        assert (g.row, g.tokens) == (row, by_hand(lm, prompt, row, 8))
     assert batch[0].tokens != batch[3].tokens  # the same question of two users
 
 

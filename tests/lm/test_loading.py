@@ -12,7 +12,9 @@ from prlhf.config import Individual, Lora, ModelConfig, RunConfig
 from prlhf.errors import CheckpointError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM, reference_logprobs
 from prlhf.lm.causal import check_causal
-from prlhf.lm.loading import add_lora, fingerprint, first_line, load_base, load_tokenizer, resolve, same_base
+from prlhf.lm.loading import fingerprint, load_base, load_tokenizer, resolve, same_base
+from prlhf.lm.lora import add_lora, lora_config
+from prlhf.lm.placement import first_line
 from prlhf.types import Comparison
 from tiny_models import make_model
 
@@ -198,17 +200,17 @@ def test_an_adapter_of_another_model_is_refused(tmp_path, base_folder):
 
 
 def test_lora_on_transposed_matrices(base_folder):
-    model = add_lora(load_base(ModelConfig(base=base_folder("gpt2"))), Lora(r=2))
+    model = add_lora(load_base(ModelConfig(base=base_folder("gpt2"))), lora_config(Lora(r=2)))
     assert model.peft_config["default"].fan_in_fan_out
     shapes = {name: p.shape for name, p in model.named_parameters() if "lora" in name and ".0.attn.c_attn" in name}
     assert sorted(map(tuple, shapes.values())) == [(2, 32), (96, 2)]
-    plain = add_lora(load_base(ModelConfig(base=base_folder("llama"))), Lora(r=2))
+    plain = add_lora(load_base(ModelConfig(base=base_folder("llama"))), lora_config(Lora(r=2)))
     assert not plain.peft_config["default"].fan_in_fan_out
 
 
 def test_unknown_target_modules(base_folder):
-    with pytest.raises(UnsupportedModelError, match=r"model\.tuning\.target_modules"):
-        add_lora(load_base(ModelConfig(base=base_folder())), Lora(target_modules=["no_such_layer"]))
+    with pytest.raises(UnsupportedModelError, match=r"model\.tuning: Target modules .*no_such_layer"):
+        add_lora(load_base(ModelConfig(base=base_folder())), lora_config(Lora(target_modules=["no_such_layer"])))
 
 
 @torch.no_grad()
@@ -226,7 +228,7 @@ def test_the_dtype(base_folder):
 def test_the_fingerprint_sees_weights_and_not_a_lora(base_folder):
     model = load_base(ModelConfig(base=base_folder()))
     before = fingerprint(model)
-    assert fingerprint(add_lora(model, Lora())) == before
+    assert fingerprint(add_lora(model, lora_config(Lora()))) == before
     with torch.no_grad():
         next(model.parameters())[5, 7] += 1e-3  # one entry of one row
     assert fingerprint(model) != before

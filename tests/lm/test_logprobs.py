@@ -2,8 +2,9 @@
 
 import pytest
 import torch
-from test_personalized import ARCHITECTURES, personalised
+from test_personalized import personalised
 
+from families import FAMILIES, FIRST
 from prlhf.config import Individual, ModelConfig, Uniform
 from prlhf.lm import PersonalizedLM, choose_layout, pair_logprobs
 from prlhf.types import Comparison
@@ -21,9 +22,13 @@ def one_by_one(lm: PersonalizedLM, prompt: list[int], response: tuple[int, ...])
     return sum(logps[len(prompt) - 1 + i, token] for i, token in enumerate(response))
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("place", ["start", "after_system", "before_response"])
-@pytest.mark.parametrize("layout", ["packed", "plain"])
+# every place for the first families; for the others the paper's, in the layouts that are right for them
+CASES = [(kind, place, layout) for kind in FIRST for place in ("start", "after_system", "before_response")
+         for layout in ("packed", "plain")]  # fmt: skip
+CASES += [(f.type, "start", layout) for f in FAMILIES[len(FIRST) :] for layout in {f.layout, "plain"}]
+
+
+@pytest.mark.parametrize(("architecture", "place", "layout"), sorted(CASES))
 @torch.no_grad()
 def test_equals_one_response_at_a_time(base_folder, architecture, place, layout):
     lm = personalised(base_folder(architecture), user_tokens_at=place)
@@ -58,12 +63,10 @@ def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, architecture, 
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
 
 
-@pytest.mark.parametrize(
-    ("architecture", "expected"), [("llama", "packed"), ("gpt2", "packed"), ("gemma3_text", "packed")]
-)
-def test_layout_is_chosen_by_numbers(base_folder, architecture, expected):
-    lm = personalised(base_folder(architecture))
-    assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == expected
+@pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.type)
+def test_layout_is_chosen_by_numbers(base_folder, family):
+    lm = personalised(base_folder(family.type))
+    assert choose_layout(lm, [lm.template.comparison(c) for c in LOG]) == family.layout
     assert choose_layout(lm, [lm.template.comparison(LOG[0])], "plain") == "plain"
 
 

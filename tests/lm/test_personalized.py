@@ -6,13 +6,12 @@ import pytest
 import torch
 from transformers import AutoTokenizer
 
+from families import FIRST, TYPES
 from prlhf.config import Individual, ModelConfig
 from prlhf.errors import DataError, UnknownUserError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM
 from prlhf.types import Comparison
 from tiny_models import make_model, make_tokenizer
-
-ARCHITECTURES = ["llama", "qwen3", "gpt2", "gemma3_text"]
 
 
 def personalised(folder: str, **options) -> PersonalizedLM:
@@ -33,7 +32,7 @@ def both_ways(
     return lm(ids, **kwargs).logits, lm.model(inputs_embeds=explicit, **kwargs).logits
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TYPES)
 def test_logits_equal_those_of_concatenation(base_folder, architecture):
     lm = personalised(base_folder(architecture))
     ids = torch.tensor([lm.encode_prompt("a question", row) for row in (0, 1, 2)])
@@ -42,8 +41,9 @@ def test_logits_equal_those_of_concatenation(base_folder, architecture):
     assert not torch.allclose(by_ids[1, -1], by_ids[2, -1], atol=1e-3)  # users differ at the last position
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
-@pytest.mark.parametrize("side", ["left", "right"])
+@pytest.mark.parametrize(
+    ("architecture", "side"), [*((kind, "left") for kind in TYPES), *((kind, "right") for kind in FIRST)]
+)
 def test_padding_changes_nothing(base_folder, architecture, side):
     lm = personalised(base_folder(architecture))
     short, long = lm.encode_prompt("hi", 1), lm.encode_prompt("a longer question", 2)
@@ -59,7 +59,7 @@ def test_padding_changes_nothing(base_folder, architecture, side):
     torch.testing.assert_close(own, alone, rtol=1e-4, atol=1e-4)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TYPES)
 def test_tied_weights_stay_tied(tmp_path, architecture):
     make_model(architecture, tie_word_embeddings=True).save_pretrained(tmp_path)
     make_tokenizer().save_pretrained(tmp_path)
@@ -70,7 +70,7 @@ def test_tied_weights_stay_tied(tmp_path, architecture):
     torch.testing.assert_close(by_ids, by_embeddings, rtol=1e-5, atol=1e-5)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", TYPES)
 def test_gradients_equal_with_and_without_checkpointing(base_folder, architecture):
     lm = personalised(base_folder(architecture)).train()
     ids = torch.tensor([lm.encode_prompt("a question", 1)])
@@ -99,7 +99,7 @@ def with_gradient(lm: PersonalizedLM, ids: torch.Tensor) -> torch.Tensor:
     return torch.cat([before, lm.user_model(torch.tensor([1])), after], dim=1)
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", FIRST)
 def test_bfloat16(base_folder, architecture):
     lm = personalised(base_folder(architecture), dtype="bfloat16")
     ids = torch.tensor([lm.encode_prompt("hi", row) for row in (1, 2)])
@@ -134,7 +134,7 @@ def test_adding_users_keeps_all_others(base_folder):
     assert lm.lookup(["cem"]) == [3]
 
 
-@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("architecture", FIRST)
 def test_only_response_positions_are_projected(base_folder, architecture):
     assert personalised(base_folder(architecture)).splits_head
 

@@ -45,6 +45,7 @@ FLAGS = {
     "model.base": "--model",
     "base": "--model",
     "model.adapter": "--adapter",
+    "model.dtype": "--dtype",
     "seed": "--seed",
     "alpha": "--alpha",
     "on_bad_row": "--on-bad-row",

@@ -39,6 +39,9 @@ def train(
     adapter: Annotated[
         str | None, typer.Option(metavar="ADAPTER", help="A PEFT adapter that belongs to the model (an SFT run).")
     ] = None,
+    dtype: Annotated[
+        str | None, typer.Option(metavar="DTYPE", help="Of the model's weights: auto (as stored), bfloat16, float32, …")
+    ] = None,
     seed: Annotated[int | None, typer.Option(help="Of everything that is drawn.")] = None,
     alpha: Annotated[
         float | None, typer.Option(help="Weight of the user's own branch; the generic user's has 1 - alpha.")
@@ -62,6 +65,7 @@ def train(
         "data.source": one_source(data),
         "model.base": model,
         "model.adapter": adapter,
+        "model.dtype": dtype,
         "seed": seed,
         "alpha": alpha,
     }

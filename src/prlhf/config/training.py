@@ -50,6 +50,8 @@ class TrainingConfig(Config):
     """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
     gradient_checkpointing: bool = False
     """Less memory, more time."""
+    compile: Literal["off", "inductor", "aot_eager", "eager"] = "off"
+    """Backend of `torch.compile` for the model's layers in training steps; `inductor` is the fast one."""
     bf16: bool = False
     """Compute in bfloat16 (autocast)."""
     eval_steps: float = Field(0.25, ge=0)

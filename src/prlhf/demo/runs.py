@@ -60,7 +60,7 @@ class StudyRun:
         """The trained model."""
         if self.complete:
             lm = PersonalizedLM.from_pretrained(self.folder)
-            return lm.to("cuda") if torch.cuda.is_available() and self.config.training.device == "auto" else lm
+            return lm.on("cuda") if torch.cuda.is_available() and self.config.training.device == "auto" else lm
         return train(self.config, self.folder, log=log, resume=self.started).lm
 
 

@@ -173,7 +173,7 @@ def _pooled_place(folder: Path, given: str | Path | None) -> Path | None:
 def _load(folder: Path, config: RunConfig) -> PersonalizedLM:
     lm = PersonalizedLM.from_pretrained(folder)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
-    return lm.to("cuda") if gpu else lm
+    return lm.on("cuda") if gpu else lm
 
 
 def score_run(

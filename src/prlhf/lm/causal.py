@@ -1,4 +1,4 @@
-"""One small forward pass that tells whether a base model reads from left to right and heeds an attention mask."""
+"""Small forward passes that tell whether a base model reads from left to right, heeds a mask and draws nothing."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from prlhf.errors import UnsupportedModelError
 
-__all__ = ["check_causal"]
+__all__ = ["check_causal", "check_still"]
 
 logger = logging.getLogger(__name__)
 _SAME, _CHANGED, _PADDING = 4, 2, 2
@@ -41,7 +41,7 @@ def check_causal(model: Any) -> None:
     if not bool(torch.isfinite(torch.stack([whole, other, padded])).all()):
         logger.warning("%s: not checked for attention to later tokens and to padding: logits are not finite", name)
         return
-    rounding = torch.finfo(model.dtype).eps ** 0.5  # through all layers, generously; both mistakes are larger
+    rounding = _rounding(model)
     if _difference(whole, other) > rounding / 4:  # the same tokens in the same places
         raise UnsupportedModelError(
             f"{name} is not causal: later tokens change its predictions of earlier ones, so that it cannot write from "
@@ -51,6 +51,26 @@ def check_causal(model: Any) -> None:
         raise UnsupportedModelError(
             f"{name} does not heed the attention mask: padding at the left changes its predictions, so that answers "
             "would depend on who shares their batch"
+        )
+
+
+def check_still(model: Any) -> None:
+    """Raise UnsupportedModelError for a model that answers differently in training mode, as with dropout: h would not
+    be 0 at the start. What cannot run here is passed over; `check_causal` says so.
+    """
+    training, inputs = model.training, _inputs(model)
+    try:
+        with torch.no_grad(), torch.random.fork_rng(devices=range(torch.cuda.device_count())):
+            logits = model.eval()(**inputs, use_cache=False).logits.float()
+            again = model.train()(**inputs, use_cache=False).logits.float()
+    except RuntimeError:
+        return
+    finally:
+        model.train(training)
+    if _difference(logits, again) > 2 * _rounding(model):
+        raise UnsupportedModelError(
+            f"{model.config.model_type} answers differently in training mode (dropout, or noise in a router), so that "
+            "training would not start from the reference; set these options to 0 in the config.json of the base"
         )
 
 
@@ -68,6 +88,14 @@ def _inputs(model: Any) -> dict[str, Tensor]:
     if "position_ids" in inspect.signature(model.forward).parameters:
         inputs["position_ids"] = (mask.cumsum(1) - 1).clamp(min=0)
     return {name: value.to(weight.device) for name, value in inputs.items()}
+
+
+def _rounding(model: Any) -> float:
+    """What rounding may change through all layers, generously: the mistakes looked for are larger."""
+    eps = torch.finfo(model.dtype).eps
+    if getattr(model, "is_quantized", False):  # their kernels compute in float16, whatever the rest does
+        eps = max(eps, torch.finfo(torch.float16).eps)
+    return float(eps**0.5)
 
 
 def _difference(a: Tensor, b: Tensor) -> float:

@@ -28,7 +28,9 @@ from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.errors import CheckpointError
-from prlhf.lm.loading import first_line, load_base, quiet_peft, same_base
+from prlhf.lm.loading import load_base, same_base
+from prlhf.lm.lora import quiet_peft
+from prlhf.lm.placement import first_line
 from prlhf.users import UserIndex, UserModel, load_users, save_users
 
 if TYPE_CHECKING:

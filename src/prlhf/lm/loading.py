@@ -5,32 +5,34 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import warnings
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
-from transformers.pytorch_utils import Conv1D
+from transformers import (
+    MODEL_FOR_CAUSAL_LM_MAPPING,
+    MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING,
+    AutoConfig,
+    AutoTokenizer,
+)
 
-from prlhf.config import Lora, ModelConfig
-from prlhf.errors import CheckpointError, UnsupportedModelError
-from prlhf.lm.causal import check_causal
+from prlhf.config import ModelConfig
+from prlhf.errors import CheckpointError, PrlhfError, UnsupportedModelError
+from prlhf.lm.causal import check_causal, check_still
+from prlhf.lm.lora import quiet_peft
+from prlhf.lm.placement import first_line, load_placed
 
 __all__ = [
     "BUNDLED",
-    "add_lora",
     "context_length",
     "fingerprint",
-    "first_line",
     "hash_tensors",
     "load_base",
     "load_tokenizer",
-    "quiet_peft",
     "refuse",
     "resolve",
     "same_base",
@@ -66,6 +68,10 @@ VOLATILE = frozenset(
 """Keys of a model's config that say nothing about its log-probabilities, or nothing that its weights do not."""
 
 
+_NOISE = re.compile("drop|jitter")
+_MEDIA = re.compile("vision|image|audio|speech|vq")
+
+
 def resolve(base: str) -> str:
     """The folder or hub id behind a `model.base`: names of bundled models become their folder."""
     if base in BUNDLED:
@@ -82,8 +88,14 @@ def refuse(config: Any) -> None:
         raise UnsupportedModelError(
             f"{name} is an encoder-decoder model; prlhf personalises decoder-only language models"
         )
-    if getattr(config, "vision_config", None) is not None or getattr(config, "audio_config", None) is not None:
-        raise UnsupportedModelError(f"{name} is a multimodal model; load its text model on its own")
+    media = [part for part in config.sub_configs if _MEDIA.search(part)]
+    if media or type(config) in MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING:
+        raise UnsupportedModelError(
+            f"{name} is a multimodal model (it takes more than text), and prlhf personalises language models; save its "
+            "text model on its own, and give that"
+        )
+    if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
+        raise UnsupportedModelError(f"{name} is no causal language model: transformers has none of this type")
     text = config.get_text_config()
     if getattr(text, "hidden_size_per_layer_input", 0):
         raise UnsupportedModelError(
@@ -96,6 +108,7 @@ def load_base(config: ModelConfig) -> nn.Module:
 
     Raises:
         CheckpointError: the model or adapter is not there, or cannot be fetched.
+        ConfigError: this machine cannot hold it as `config.device_map` and `config.quantization` say.
         UnsupportedModelError: it cannot carry user tokens.
     """
     source = resolve(config.base)
@@ -107,20 +120,26 @@ def load_base(config: ModelConfig) -> nn.Module:
     else:  # without a network its client tries for half a minute
         logger.info("no folder %s here; looking for it on the Hugging Face hub", config.base)
     try:
-        refuse(AutoConfig.from_pretrained(source))
-        dtype = config.dtype if config.dtype == "auto" else getattr(torch, config.dtype)
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype)
+        stored = AutoConfig.from_pretrained(source)
+        refuse(stored)
+        model = load_placed(source, config, stored)
     except OSError as e:
         where = "" if local else "there is no folder of that name, and the hub says: "
         raise CheckpointError(f"model.base: cannot load {config.base!r}: {where}{first_line(e)}") from e
     except ValueError as e:
-        if isinstance(e, UnsupportedModelError):
+        if isinstance(e, PrlhfError):
             raise
-        raise UnsupportedModelError(f"model.base: {config.base!r} is no causal language model: {e}") from e
+        words = f"model.base: {config.base!r} is no causal language model: {first_line(e)}"
+        raise UnsupportedModelError(words) from e
+    if config.tuning.type == "full" and getattr(model, "is_quantized", False):
+        raise UnsupportedModelError(
+            f"model.base: {config.base!r} has quantised weights, which cannot be trained; take model.tuning.type=lora"
+        )
     if config.adapter is not None:
         model = _merge(model, config.adapter)
     _no_dropout(model)
     check_causal(model)
+    check_still(model)
     return model
 
 
@@ -172,25 +191,17 @@ def _merge(model: nn.Module, adapter: str) -> nn.Module:
 
 
 def _no_dropout(model: nn.Module) -> None:
-    """Switch off the base model's own dropout: the reference has none, and h = 0 at the start needs the same policy."""
+    """Switch off the base model's own dropout: the reference has none, and h = 0 at the start needs the same policy.
+
+    Most is a module; some models keep a probability beside (OPT's `dropout`, BLOOM's `hidden_dropout`) or shake the
+    input of their router (`jitter_noise`). `check_still` sees what is left.
+    """
     for module in model.modules():
         if isinstance(module, nn.Dropout):
             module.p = 0.0
-        if isinstance(getattr(module, "attention_dropout", None), float):
-            module.attention_dropout = 0.0  # type: ignore[assignment]
-
-
-@contextmanager
-def quiet_peft() -> Iterator[None]:
-    """Without PEFT's warning about its own question to transformers, by a name that is no longer the current one."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "`is_gradient_checkpointing` is deprecated", FutureWarning)
-        yield
-
-
-def first_line(error: Exception) -> str:
-    """What an error of another library says first; some say nothing but their name."""
-    return next(iter(str(error).splitlines()), type(error).__name__)
+        for name, value in vars(module).items():
+            if isinstance(value, float) and _NOISE.search(name):
+                setattr(module, name, 0.0)
 
 
 def load_tokenizer(config: ModelConfig) -> Any:
@@ -199,23 +210,6 @@ def load_tokenizer(config: ModelConfig) -> Any:
         return AutoTokenizer.from_pretrained(resolve(config.base))
     except (OSError, ValueError) as e:
         raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {first_line(e)}") from e
-
-
-def add_lora(model: nn.Module, config: Lora) -> nn.Module:
-    """A fresh LoRA on `model`, through PEFT; it starts as no change at all."""
-    peft_config = LoraConfig(
-        r=config.r,
-        lora_alpha=config.alpha,
-        lora_dropout=config.dropout,
-        target_modules=config.target_modules,
-        fan_in_fan_out=any(isinstance(m, Conv1D) for m in model.modules()),  # GPT-2 stores its matrices transposed
-        task_type="CAUSAL_LM",
-    )
-    try:
-        with quiet_peft():
-            return get_peft_model(model, peft_config)
-    except ValueError as e:
-        raise UnsupportedModelError(f"model.tuning.target_modules: {e}") from e
 
 
 def context_length(model: Any) -> int | None:
@@ -242,7 +236,10 @@ def same_base(model: nn.Module, identity: str) -> bool:
 
 
 def _weights(model: nn.Module) -> str:
-    base = ((name, p) for name, p in model.named_parameters() if "lora_" not in name)
+    held = dict(model.named_parameters())
+    if getattr(model, "is_quantized", False):  # the scales of quantised weights are no parameters
+        held = {**model.state_dict(), **held}
+    base = ((name, p) for name, p in held.items() if "lora_" not in name)
     named = ((name.removeprefix("base_model.model.").replace(".base_layer", ""), p) for name, p in base)
     return hash_tensors(named)[:16]
 

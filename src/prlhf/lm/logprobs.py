@@ -59,12 +59,14 @@ def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     inputs = {"input_ids": rows.input_ids, "attention_mask": rows.attention_mask, "position_ids": rows.position_ids}
     if lm.splits_head:
         hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
-        logits = lm.head(hidden[rows.row, rows.source])
+        logits = lm.head(hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)])
     else:
-        logits = lm.model(**inputs, use_cache=False).logits[rows.row, rows.source]
+        whole = lm.model(**inputs, use_cache=False).logits
+        logits = whole[rows.row.to(whole.device), rows.source.to(whole.device)]
     if logits.dtype in (torch.float16, torch.bfloat16):
         logits = logits.float()
-    token_logps = -F.cross_entropy(logits, rows.target, reduction="none")
+    # with a device map the last layers, and so the logits, may be on another device than the ids
+    token_logps = -F.cross_entropy(logits, rows.target.to(logits.device), reduction="none").to(lm.device)
     return torch.zeros(rows.slots, dtype=token_logps.dtype, device=token_logps.device).index_add(
         0, rows.slot, token_logps
     )

@@ -13,11 +13,13 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
-from prlhf.errors import UnknownUserError
+from prlhf.errors import ConfigError, UnknownUserError
 from prlhf.lm import checkpoint
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
-from prlhf.lm.loading import add_lora, context_length, fingerprint, load_base, load_tokenizer
+from prlhf.lm.loading import context_length, fingerprint, load_base, load_tokenizer
+from prlhf.lm.lora import add_lora, lora_config
+from prlhf.lm.placement import is_placed
 from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
@@ -65,6 +67,8 @@ class PersonalizedLM(nn.Module):
         pad = tokenizer.pad_token_id
         self.pad_id: int = tokenizer.eos_token_id if pad is None else pad
         self._splits_head: bool | None = None
+        if is_placed(self.causal_lm):
+            user_model.to(self.device)
 
     @classmethod
     def create(
@@ -74,12 +78,13 @@ class PersonalizedLM(nn.Module):
 
         With the default start every user gets the generic user's tokens exactly.
         """
+        lora = lora_config(config.tuning) if config.tuning.type == "lora" else None
         base = load_base(config)
         tokenizer = load_tokenizer(config)
         identity = fingerprint(base)
         torch.manual_seed(seed)
         vocabulary = _vocabulary(base, len(tokenizer), seed)
-        model = add_lora(base, config.tuning) if config.tuning.type == "lora" else base
+        model = base if lora is None else add_lora(base, lora)
         users = UserIndex.from_ids(user_ids)
         table = make_user_model(user_model, len(users) + 1, vocabulary, seed)
         return cls(model, tokenizer, table, users, config, identity)
@@ -160,6 +165,23 @@ class PersonalizedLM(nn.Module):
     def vocab_rows(self) -> int:
         """v: rows of the input embedding (not the tokenizer's length). User token ids start there."""
         return self._user_tokens.vocab_rows
+
+    def on(self, device: torch.device | str) -> PersonalizedLM:
+        """This model, moved to `device`, unless its base was put in its place when it was loaded (over several devices,
+        or with quantised weights).
+
+        Raises:
+            ConfigError: that place is on another kind of device.
+        """
+        if not is_placed(self.causal_lm):
+            return self.to(device)
+        wanted = torch.device(device).type
+        if self.device.type != wanted:
+            raise ConfigError(
+                f"the base was loaded onto {self.device} (model.device_map, model.quantization), and {wanted} is asked "
+                "for; with CUDA_VISIBLE_DEVICES= it is loaded onto the CPU"
+            )
+        return self
 
     @contextmanager
     def adapter_off(self) -> Iterator[None]:

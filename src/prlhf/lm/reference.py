@@ -25,6 +25,7 @@ from torch import nn
 from prlhf.errors import CheckpointError
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.logprobs import Layout, pair_logprobs
+from prlhf.lm.placement import is_placed
 from prlhf.lm.template import Encoded
 
 if TYPE_CHECKING:
@@ -150,4 +151,4 @@ def _base_again(lm: PersonalizedLM) -> nn.Module:
             f"the reference is needed, and {lm.config.base!r} is no longer the model that training started from (its "
             "weights, dtype or config changed); point model.base to the right one"
         )
-    return base.to(lm.device).eval()
+    return (base if is_placed(base) else base.to(lm.device)).eval()

@@ -20,7 +20,9 @@ from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
 from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded
-from prlhf.lm.loading import add_lora, first_line, load_tokenizer, refuse, resolve
+from prlhf.lm.loading import load_tokenizer, refuse, resolve
+from prlhf.lm.lora import add_lora
+from prlhf.lm.placement import first_line
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
 from prlhf.training.memory import Memory, estimate_memory
@@ -91,6 +93,8 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         model, user_model = _skeleton(described, config, users)
         parameters = _count(model, user_model)
         memory = _memory(model, user_model, encoded, config)
+        if config.model.quantization != "none":
+            remarks.append("memory is counted without quantization: the base's matrices take less")
     with tempfile.TemporaryDirectory() as place:
         small = _small(config, described, tokenizer, Path(place) / "tiny", remarks)
         loss = _rehearse(small, log, Path(place) / "run")
@@ -178,7 +182,9 @@ def _memory(model: nn.Module, user_model: UserModel, encoded: Sequence[Encoded],
 
 def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Path, remarks: list[str]) -> RunConfig:
     """The configuration of the rehearsal: a tiny model of the base's architecture, two steps, a few comparisons."""
-    model: dict[str, Any] = {"adapter": None, "dtype": "float32", "base": "planted"}
+    model: dict[str, Any] = {
+        "adapter": None, "dtype": "float32", "base": "planted", "quantization": "none", "device_map": None,
+    }  # fmt: skip
     if described is not None:
         blank = type(described)()  # `described` may carry names that its architecture does not know
         sizes = {name: size for name, size in _TINY.items() if hasattr(blank, name)}
@@ -191,7 +197,7 @@ def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Pat
         model["tuning"] = config.model.tuning.model_copy(update={"target_modules": "all-linear"})
     t = config.training
     training = {
-        "max_steps": 2, "batch_size": min(t.batch_size, 4), "gradient_accumulation_steps": 1, "bf16": False,
+        "max_steps": 2, "batch_size": min(t.batch_size, 4), "gradient_accumulation_steps": 1, "bf16": False, "compile": "off",
         "eval_steps": 0.0, "save_steps": 0.0, "test_comparisons": _REHEARSED, "report_to": [], "device": "cpu",
     }  # fmt: skip
     return config.model_copy(

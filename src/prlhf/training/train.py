@@ -25,8 +25,10 @@ from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_log
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
+from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import PreferenceDataset
+from prlhf.training.devices import check_gpus, check_processes
 from prlhf.training.finish import finish
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
@@ -77,6 +79,7 @@ def train(
     check_trackers(config.training.report_to, "training.report_to")
     make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
+    check_processes(config, process.num_processes)
     run = Run(Path(output))
     if process.is_main_process:
         run.open(config, resume=resume)
@@ -112,7 +115,9 @@ def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
     lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
     lm.users = lm.users.counted(users)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
-    lm.to(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
+    if gpu:
+        check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
+    lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
     _warn_size(lm)
     return lm
 
@@ -202,6 +207,7 @@ def _trainer(
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
+        compiled=None if t.compile == "off" else Compiled(lm.decoder, t.compile),
         callbacks=[MarkComplete(), MetricsFile(run.metrics, run.resumed_step), StepProgress()],
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from prlhf.errors import TrainingError
 from prlhf.lm import PersonalizedLM, pair_logprobs
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import Objective, PairLogps, mix
+from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
 from prlhf.training.optim import make_optimizer
 
@@ -32,6 +34,9 @@ class PairModel(nn.Module):
         super().__init__()
         self.lm = lm
         self.layout = layout
+        for name in ("hf_device_map", "quantization_method"):  # the Trainer asks for them before it moves a model
+            if hasattr(lm.causal_lm, name):
+                setattr(self, name, getattr(lm.causal_lm, name))
         self.register_state_dict_post_hook(_keep_trained)
         self.register_load_state_dict_post_hook(_expect_trained)
 
@@ -75,8 +80,10 @@ class PreferenceTrainer(Trainer):
         user_l2: float,
         max_grad_norm: float,
         evaluation: Callable[[], Mapping[str, float]] | None = None,
+        compiled: Compiled | None = None,
         **kwargs: Any,
     ):
+        self.compiled = compiled
         self.objective = objective
         self.alpha = alpha
         self.user_l2 = user_l2
@@ -130,7 +137,8 @@ class PreferenceTrainer(Trainer):
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Forward and backward of a micro-batch; the user table's gradients then leave the sight of the Trainer."""
-        loss = super().training_step(*args, **kwargs)
+        with self.compiled.on() if self.compiled is not None else nullcontext():
+            loss = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
             self.user_optimizer.set_aside()
         return loss
