@@ -21,7 +21,7 @@ from prlhf.data import Log, Split, load_comparisons, subsample
 from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded
 from prlhf.lm.loading import load_tokenizer, refuse, resolve
-from prlhf.lm.lora import add_lora
+from prlhf.lm.lora import add_lora, lora_config
 from prlhf.lm.placement import first_line
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
@@ -154,7 +154,8 @@ def _skeleton(described: Any, config: RunConfig, users: int) -> tuple[nn.Module,
     dtype = described.dtype if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
     with torch.random.fork_rng(devices=[]), torch.device("meta"):
         model = AutoModelForCausalLM.from_config(described, dtype=dtype or torch.float32)
-        model = add_lora(model, config.model.tuning) if config.model.tuning.type == "lora" else model
+        tuning = config.model.tuning
+        model = add_lora(model, lora_config(tuning)) if tuning.type == "lora" else model
         return model, new_user_model(config.user_model, users + 1, described.get_text_config().hidden_size)
 
 
@@ -197,7 +198,8 @@ def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Pat
         model["tuning"] = config.model.tuning.model_copy(update={"target_modules": "all-linear"})
     t = config.training
     training = {
-        "max_steps": 2, "batch_size": min(t.batch_size, 4), "gradient_accumulation_steps": 1, "bf16": False, "compile": "off",
+        "max_steps": 2, "batch_size": min(t.batch_size, 4), "gradient_accumulation_steps": 1,
+        "bf16": False, "compile": "off",
         "eval_steps": 0.0, "save_steps": 0.0, "test_comparisons": _REHEARSED, "report_to": [], "device": "cpu",
     }  # fmt: skip
     return config.model_copy(
