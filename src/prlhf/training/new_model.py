@@ -69,7 +69,8 @@ def _sized(blank: Any, given: dict[str, Any]) -> dict[str, Any]:
     width, heads = (sizes.get(names.get(name, name)) for name in ("hidden_size", "num_attention_heads"))
     follows: dict[str, Any] = {}
     if isinstance(width, int) and isinstance(heads, int) and heads > 0 and width % heads == 0:
-        follows = {"num_key_value_heads": heads, "head_dim": width // heads, "query_pre_attn_scalar": width // heads}
+        of_head = dict.fromkeys(("head_dim", "query_pre_attn_scalar", "rotary_dim"), width // heads)
+        follows = {"num_key_value_heads": heads, **of_head}
     computed = {name for name in follows if isinstance(getattr(type(blank), name, None), property)}
     follows = {names.get(n, n): value for n, value in follows.items() if hasattr(blank, n) and n not in computed}
     return {**follows, **sizes}
