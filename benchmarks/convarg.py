@@ -31,10 +31,12 @@ from prlhf.training.train import train
 
 GRID = list(product((0.1, 0.3), (2.5e-4, 5e-4)))  # beta, learning rate; the recipes stand at one of the points
 METHODS = ("P-DPO", "pooled")
-LENGTH_STUDIES = {  # name: options of the source, epochs (a worker of forty has a quarter of the votes of one of ten)
-    "length, top 10": ({"top": 10}, 6),
-    "length, top 40": ({"top": 40}, 10),
-    "target length, top 10": ({"top": 10, "preference": "target_length"}, 6),
+# Name: options of the source, epochs, sft_weight. A worker of forty has a quarter of the votes of one of ten; in ten
+# epochs the minority's answers lose their end unless the chosen response's likelihood holds it.
+LENGTH_STUDIES = {
+    "length, top 10": ({"top": 10}, 6, 0.0),
+    "length, top 40": ({"top": 40}, 10, 0.03),
+    "target length, top 10": ({"top": 10, "preference": "target_length"}, 6, 0.0),
 }
 
 
@@ -124,19 +126,21 @@ def option(config: RunConfig, **options: object) -> RunConfig:
     return config.model_copy(update={"data": data})
 
 
-def lasting(config: RunConfig, epochs: int) -> RunConfig:
-    """The configuration with other epochs, and a look at the validation side after each."""
+def lasting(config: RunConfig, epochs: int, sft_weight: float) -> RunConfig:
+    """The configuration with other epochs, a look at the validation side after each, and another `sft_weight`."""
     training = config.training.model_copy(update={"epochs": epochs, "eval_steps": 1 / epochs})
-    return config.model_copy(update={"training": training})
+    objective = config.objective.model_copy(update={"sft_weight": sft_weight})
+    return config.model_copy(update={"training": training, "objective": objective})
 
 
 def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
     """Top 10, top 40, and target lengths; tuned on top 10."""
     best = {m: tuned(config, m, output, grid) for m in METHODS}
     table = []
-    for name, (options, epochs) in LENGTH_STUDIES.items():
+    for name, (options, epochs, weight) in LENGTH_STUDIES.items():
         place = name.replace(", ", "-").replace(" ", "_")
-        folders = {m: run(lasting(option(best[m], **options), epochs), m, output / f"{place}-{m}") for m in METHODS}
+        configs = {m: lasting(option(best[m], **options), epochs, weight) for m in METHODS}
+        folders = {m: run(configs[m], m, output / f"{place}-{m}") for m in METHODS}
         row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best)}
         table.append({**row, **lengths(folders["P-DPO"])})
         print(json.dumps(table[-1], indent=1), flush=True)
