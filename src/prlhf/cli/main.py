@@ -34,6 +34,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "generate": Command("prlhf.cli.generate", "generate", "Answer prompts as each user would like them answered."),
     "chat": Command("prlhf.cli.chat", "chat", "Talk to a trained model as one of its users."),
+    "export": Command(
+        "prlhf.cli.export", "export", "Write a trained model as other libraries take it: merged, per user, as tensors."
+    ),
     "data": Command("prlhf.cli.data", "app", "Look at preference logs."),
     "sft": Command("prlhf.cli.sft", "sft", "Fine-tune a language model, or make a small one, from texts."),
     "demo": Command(
