@@ -138,7 +138,9 @@ def test_a_prompt_tuning_adapter_answers_as_the_user(base_folder, tmp_path, capl
     ids = torch.tensor([lm.encode_prompt("why?", -1)])
     found = []
     for row in (1, 3):
-        plain = PeftModel.from_pretrained(AutoModelForCausalLM.from_pretrained(folder / "model"), folder / f"users/{row}")
+        plain = PeftModel.from_pretrained(
+            AutoModelForCausalLM.from_pretrained(folder / "model"), folder / f"users/{row}"
+        )
         assert plain.peft_config["default"].num_virtual_tokens == 3
         new = plain.generate(
             input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=NEW, do_sample=False, pad_token_id=0
@@ -246,7 +248,11 @@ def test_embedded_prompts_get_the_same_answers_from_the_merged_model(base_folder
 def test_what_the_lines_say(base_folder, tmp_path):
     lm = trained(base_folder(chat=True))
     folder = export_prompts(
-        lm, tmp_path / "out", ["why?", [{"role": "user", "content": "who?"}]], ["ann", "yan"], user_texts=["Is brief.", None]
+        lm,
+        tmp_path / "out",
+        ["why?", [{"role": "user", "content": "who?"}]],
+        ["ann", "yan"],
+        user_texts=["Is brief.", None],
     )
     first, second = (json.loads(line) for line in (folder / "prompts.jsonl").read_text().splitlines())
     tokens = len(lm.encode_prompt("why?", 1, "Is brief."))

@@ -103,7 +103,8 @@ def _warn_bos(lm: PersonalizedLM, rows: Sequence[int]) -> None:
     gap = prepending_gap(lm, rows[:8])
     logger.warning(
         "PEFT puts the user tokens before BOS, prlhf after it: the log-probability of an answer differs by %.3f nats a "
-        "token (mean absolute difference over short answers of %d of the users)",
+        "token (mean absolute difference over short answers of %d of the users). Embedded prompts (export_prompts, "
+        "--as embeddings --prompts) have them in their place",
         gap,
         len(rows[:8]),
     )
@@ -183,7 +184,7 @@ def export_prompts(
         for number, request in enumerate(wanted, 1):
             name = f"prompt-{number}"
             tensors[name] = _inputs_embeds(lm, request, max_new_tokens)
-            lines.append(json.dumps(_record(name, request, len(tensors[name])), ensure_ascii=False) + "\n")
+            lines.append(json.dumps(_record(name, request, len(tensors[name]))) + "\n")
         save_file(tensors, aside / "prompts.safetensors", metadata=_about(lm))
         (aside / "prompts.jsonl").write_text("".join(lines), encoding="utf8")
     return Path(folder)

@@ -75,7 +75,7 @@ def _check_same(before: Tensor, after: Tensor) -> None:
     difference, size = (before - after).float().square().mean().sqrt(), before.float().std()
     if not difference <= rounding * size:  # also where one is not a number
         raise UnsupportedModelError(
-            f"with the LoRA folded in the model's logits are others (by {float(difference / size):.2g} of their spread, "
+            f"with the LoRA folded in, the logits are others (by {float(difference / size):.2g} of their spread, where "
             f"rounding explains {rounding:.1g}): a layer that the LoRA changes is used twice, as a tied output layer "
             "is; train with model.tuning.target_modules=all-linear"
         )

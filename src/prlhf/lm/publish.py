@@ -33,8 +33,6 @@ __all__ = ["PublishedUsers", "hashed_id", "push_to_hub", "write_public"]
 PublishedUsers = Literal["none", "hashed", "ids"]
 
 
-
-
 def hashed_id(user: str, salt: str) -> str:
     """The id of a user in a table that was published as `hashed`: 32 hex digits, which only `salt` leads to."""
     return hmac.new(salt.encode("utf8"), user.encode("utf8", "surrogatepass"), hashlib.sha256).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""The model card of a published model: made of numbers and fixed words alone, so that no text of a user can be in it."""
+"""The card of a published model: made of numbers and fixed words alone, so that no text of a user can be in it."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from prlhf.lm.loading import BUNDLED
 __all__ = ["INTENDED_USE", "UNPUBLISHED", "publication_card", "read_facts"]
 
 INTENDED_USE = (
-    "Research on personalised alignment, and answers in the manner that a user has preferred. Not for conclusions about "
-    "a person: not for finding out who somebody is, and not for decisions about them."
+    "Research on personalised alignment, and answers in the manner that a user has preferred. Not for conclusions "
+    "about a person: not for finding out who somebody is, and not for decisions about them."
 )
-UNPUBLISHED = "unpublished"
-"""Stands for a base or adapter that lies in a folder."""
+UNPUBLISHED = "./unpublished"
+"""Stands for a base or adapter that lies in a folder; a path, so that nobody looks for it on the hub."""
 
 METRICS = {
     "accuracy_seen": "accuracy, users with their own row",
