@@ -87,6 +87,17 @@ def test_merging_in_place(base_folder):
     torch.testing.assert_close(logits(lm), before, rtol=1e-4, atol=1e-5)
 
 
+def test_a_merged_model_knows_what_training_started_from(base_folder):
+    lm = trained(base_folder())
+    options = {"reference": True, "max_new_tokens": NEW}
+    assert merged(lm).generate(["why?"], **options) == lm.generate(["why?"], **options)
+
+
+def test_merging_bfloat16_is_rounding_and_no_more(base_folder):
+    lm = trained(base_folder(dtype=torch.bfloat16))
+    torch.testing.assert_close(logits(merged(lm)), logits(lm), rtol=0.05, atol=0.05)
+
+
 def test_what_cannot_be_merged(base_folder, tmp_path, monkeypatch):
     lm = trained(base_folder())
     monkeypatch.setattr(lm.causal_lm, "is_quantized", True, raising=False)
