@@ -35,8 +35,8 @@ def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
         return lm
     if getattr(lm.causal_lm, "is_quantized", False):
         raise UnsupportedModelError(
-            "the base model is quantised, and a LoRA folded into weights of few bits is rounded away; load the base "
-            "without quantisation and export that"
+            "the base model is quantised: a LoRA folded into weights of few bits is rounded away with them, and on the "
+            "full weights it was not trained; export embeddings, or train on the base without quantisation"
         )
     before, config = _probe(lm), lm.config.model_copy(update={"tuning": Full()})
     with lm.without_user_tokens():
