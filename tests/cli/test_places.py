@@ -7,7 +7,7 @@ import pytest
 from typer.testing import CliRunner
 
 from prlhf.cli.main import app
-from prlhf.cli.places import check_places
+from prlhf.cli.places import check_new_folder, check_places
 from prlhf.errors import ConfigError
 
 
@@ -37,3 +37,12 @@ def test_a_run_that_is_not_there_is_told_without_torch(tmp_path):
         [sys.executable, "-c", code, "evaluate", str(tmp_path / "nothere")], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0 and "is not a run folder" in done.stderr, done.stderr
+
+
+def test_a_new_folder_is_one_that_is_not_there_yet(tmp_path):
+    check_new_folder("--output", tmp_path / "a" / "new")
+    assert not (tmp_path / "a" / "new").exists()
+    (tmp_path / "gone").symlink_to(tmp_path / "nowhere")
+    for place in (tmp_path, tmp_path / "gone"):
+        with pytest.raises(ConfigError, match=f"^--output {place} exists, and nothing is overwritten"):
+            check_new_folder("--output", place)

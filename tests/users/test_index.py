@@ -168,3 +168,13 @@ def test_a_million_users_cost_no_python_objects(tmp_path):
     assert (time.perf_counter() - start) / 200 < 0.01  # a lookup of one does not scan all
     index.save(tmp_path / "users.parquet")
     assert UserIndex.load(tmp_path / "users.parquet").rows(["user-999999"]).tolist() == [m]
+
+
+def test_some_rows_alone_are_a_table_to_look_up_in(tmp_path):
+    index = UserIndex.from_ids(["b", "a", "c"], counts=[7, 8, 9])
+    index.save(tmp_path / "some.parquet", [3, 0, 1])
+    assert pq.read_table(tmp_path / "some.parquet").to_pylist() == [
+        {"id": None, "row": 0, "n_comparisons": 0, "version": 1},
+        {"id": "b", "row": 1, "n_comparisons": 7, "version": 1},
+        {"id": "c", "row": 3, "n_comparisons": 9, "version": 1},
+    ]

@@ -8,7 +8,7 @@ from safetensors import safe_open
 
 from prlhf.config import Cluster, Individual, LowRank, Uniform
 from prlhf.errors import CheckpointError
-from prlhf.users import UserIndex, load_users, make_user_model, save_users
+from prlhf.users import UserIndex, load_users, make_user_model, save_users, subset
 
 IDS = ["b", "", "ä", "a"]
 CONFIGS = [
@@ -156,3 +156,15 @@ def test_other_json_and_another_number_of_users_are_refused(saved):
     with pytest.raises(CheckpointError, match="expected one row more"):
         save_users(saved / "new", model, UserIndex.from_ids(["x"]))
     assert not (saved / "new").exists()
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("config", CONFIGS, ids=lambda c: f"{c.type}{c.tokens}")
+def test_a_subset_has_its_rows_in_order_and_is_a_copy(config):
+    model, _ = make(config)
+    part = subset(model, [0, 4, 2])
+    assert part.n == 3 and torch.equal(part(torch.arange(3)), model(torch.tensor([0, 4, 2])))
+    before = [p.clone() for p in model.parameters()]
+    for p in part.parameters():
+        p.zero_()
+    assert all(torch.equal(a, b) for a, b in zip(model.parameters(), before, strict=True))

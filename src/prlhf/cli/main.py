@@ -37,6 +37,9 @@ COMMANDS: dict[str, Command] = {
     "check-data": Command(
         "prlhf.cli.check_data", "check_data", "Look for leaks in a preference log: what tells the vote without a taste."
     ),
+    "export": Command(
+        "prlhf.cli.export", "export", "Write a trained model as other libraries take it: merged, per user, as tensors."
+    ),
     "data": Command("prlhf.cli.data", "app", "Look at preference logs."),
     "sft": Command("prlhf.cli.sft", "sft", "Fine-tune a language model, or make a small one, from texts."),
     "demo": Command(

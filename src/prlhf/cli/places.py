@@ -6,7 +6,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-__all__ = ["check_places"]
+__all__ = ["check_new_folder", "check_places"]
 
 
 def check_places(files: Mapping[str, Path | None]) -> None:
@@ -31,3 +31,16 @@ def check_places(files: Mapping[str, Path | None]) -> None:
             raise ConfigError(f"{option} {path}: found a folder, expected the name of a file")
         if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
             raise ConfigError(f"{option} {path}: no permission to write there")
+
+
+def check_new_folder(option: str, folder: Path) -> None:
+    """Say now rather than after the work that a new folder cannot be made.
+
+    Raises:
+        ConfigError: something of that name exists, or its parent cannot be written; names the option.
+    """
+    from prlhf.errors import ConfigError
+
+    if os.path.lexists(folder):
+        raise ConfigError(f"{option} {folder} exists, and nothing is overwritten; choose another folder, or delete it")
+    check_places({option: folder})

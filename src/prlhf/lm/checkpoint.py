@@ -39,6 +39,7 @@ if TYPE_CHECKING:
 __all__ = [
     "MARKER",
     "Parts",
+    "find",
     "is_checkpoint",
     "load",
     "recover",
@@ -98,7 +99,7 @@ def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
+def save(lm: PersonalizedLM | Parts, folder: Path, card: str = "") -> Path:
     """Write `lm` aside and rename it to `folder`."""
     recover(folder)
     if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
@@ -114,7 +115,7 @@ def save(lm: PersonalizedLM, folder: Path, card: str = "") -> Path:
     return folder
 
 
-def _write(lm: PersonalizedLM, folder: Path, card: str) -> None:
+def _write(lm: PersonalizedLM | Parts, folder: Path, card: str) -> None:
     model: Any = lm.model
     model.save_pretrained(str(folder), **({"save_embedding_layers": False} if isinstance(model, PeftModel) else {}))
     lm.tokenizer.save_pretrained(str(folder))
@@ -135,7 +136,7 @@ def load(folder: str | Path) -> Parts:
     Raises:
         CheckpointError: no finished checkpoint there, or its base model is not the one it was trained on.
     """
-    path = _find(folder)
+    path = find(folder)
     about, config = _about(path / MARKER)
     if config.tuning.type == "lora":
         base = load_base(config)
@@ -165,7 +166,12 @@ def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
         raise CheckpointError(f"{marker} does not describe a prlhf model: {e}") from e
 
 
-def _find(folder: str | Path) -> Path:
+def find(folder: str | Path) -> Path:
+    """The folder of a checkpoint: a model folder, that of a run, or one fetched from the hub.
+
+    Raises:
+        CheckpointError: there is none.
+    """
     path = Path(folder).expanduser()
     for candidate in (path, path / "model"):
         recover(candidate)
@@ -205,7 +211,7 @@ def unfinished(folder: Path) -> CheckpointError:
     return CheckpointError(f"{folder} holds no finished prlhf model ({MARKER} is missing)")
 
 
-def _card(lm: PersonalizedLM, extra: str) -> str:
+def _card(lm: PersonalizedLM | Parts, extra: str) -> str:
     kind, lora = lm.user_model.config.type, isinstance(lm.model, PeftModel)
     how = (
         "The folder also loads in plain PEFT (`PeftModel.from_pretrained`): that is the LoRA without user tokens."

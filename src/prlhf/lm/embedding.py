@@ -27,8 +27,15 @@ class UserTokens:
     def __init__(self, embedding: nn.Module, user_model: UserModel):
         self.user_model = user_model
         self.vocab_rows = len(cast(Tensor, embedding.weight))
-        embedding.register_forward_pre_hook(self._before)
-        embedding.register_forward_hook(self._after)
+        self._hooks = [
+            embedding.register_forward_pre_hook(self._before),
+            embedding.register_forward_hook(self._after),
+        ]
+
+    def remove(self) -> None:
+        """Leave the embedding layer as it was."""
+        for hook in self._hooks:
+            hook.remove()
 
     def ids(self, row: int) -> tuple[int, ...]:
         """The `t` user token ids of one row of the user table."""

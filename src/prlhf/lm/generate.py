@@ -33,7 +33,7 @@ from prlhf.lm.requests import Generation, GenerationOptions, Request, requests
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["answer_text", "generate", "respond"]
+__all__ = ["answer_text", "encode", "generate", "respond"]
 
 logger = logging.getLogger(__name__)
 
@@ -85,7 +85,7 @@ def respond(
     seed = options.seed
     if options.temperature > 0 and seed is None:
         seed = int(torch.randint(2**62, ()))
-    rendered = [_encode(lm, r, options.max_new_tokens, reference) for r in wanted]
+    rendered = [encode(lm, r, options.max_new_tokens, reference) for r in wanted]
     lengths = [len(ids) for ids, _ in rendered]
     batches = _batches(lengths, options.max_new_tokens, lm.template.context, batch_size)
     out: dict[int, Generation] = {}
@@ -123,7 +123,7 @@ def _settled(text: str, stop: Sequence[str]) -> str:
     return text[: len(text) - max(begun)] if begun else text
 
 
-def _encode(lm: PersonalizedLM, request: Request, new: int, reference: bool) -> tuple[list[int], bool]:
+def encode(lm: PersonalizedLM, request: Request, new: int, reference: bool = False) -> tuple[list[int], bool]:
     """Ids of a prompt with the user tokens in their place, and whether it was cut, also for an answer of `new`."""
     text = None if reference and not lm.config.reference_user_text else request.user_text
     rendered = lm.template.prompt(request.prompt, text, lm.template.answer_room(new), keep_head=True)

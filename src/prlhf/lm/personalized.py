@@ -20,6 +20,8 @@ from prlhf.lm.generate import generate
 from prlhf.lm.loading import context_length, fingerprint, load_base, load_tokenizer
 from prlhf.lm.lora import add_lora, lora_config
 from prlhf.lm.placement import is_placed
+from prlhf.lm.publish import PublishedUsers, push_to_hub
+from prlhf.lm.publish_card import INTENDED_USE
 from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
@@ -97,6 +99,46 @@ class PersonalizedLM(nn.Module):
     def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
         """Write the checkpoint aside, then rename it to `folder`; `card` is added to the model card."""
         return checkpoint.save(self, Path(folder), card)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        private: bool = True,
+        users: PublishedUsers = "none",
+        salt: str | None = None,
+        run: str | Path | None = None,
+        intended_use: str = INTENDED_USE,
+        token: str | None = None,
+        commit_message: str = "Upload a prlhf model",
+    ) -> str:
+        """Upload to the Hugging Face hub, with a model card that names no user; returns the address.
+
+        Args:
+            private: a repository that is there already and public is refused.
+            users: `none`: the generic row alone, so that everybody is answered by it; `hashed`: everybody's row under
+                `hashed_id(id, salt)`; `ids`: everybody's row under their id.
+            salt: a secret text, for `hashed`.
+            run: the run's folder, for fingerprint of the data and metrics on the card.
+            intended_use: that section of the card.
+            token: of the hub; by default the one that its client has.
+
+        Raises:
+            ConfigError: no such `users`; `hashed` without `salt`; a LoRA on a base that lies in a folder.
+            CheckpointError: `run` is no run, or the hub refuses.
+        """
+        about: Any = {"users": users, "salt": salt, "run": run, "intended_use": intended_use}
+        return push_to_hub(self, repo_id, private=private, token=token, commit_message=commit_message, **about)
+
+    @contextmanager
+    def without_user_tokens(self) -> Iterator[None]:
+        """Within it the model of transformers is as it came, without what resolves user token ids; it may be replaced
+        there by another of the same vocabulary."""
+        self._user_tokens.remove()
+        try:
+            yield
+        finally:
+            self._user_tokens = UserTokens(self.embedding, self.user_model)
 
     @property
     def causal_lm(self) -> Any:

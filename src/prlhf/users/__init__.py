@@ -9,6 +9,7 @@ from prlhf.users.models import (
     UniformModel,
     make_user_model,
     new_user_model,
+    subset,
 )
 from prlhf.users.store import load_users, save_users
 
@@ -23,4 +24,5 @@ __all__ = [
     "make_user_model",
     "new_user_model",
     "save_users",
+    "subset",
 ]

@@ -81,8 +81,11 @@ class UserIndex:
         len(index)  # reads the footer, and complains now if there is none
         return index
 
-    def save(self, path: str | Path) -> None:
-        """Write the columns id, row, n_comparisons and version, sorted by id; the generic user has a null id."""
+    def save(self, path: str | Path, rows: Sequence[int] | IntArray | None = None) -> None:
+        """Write the columns id, row, n_comparisons and version, sorted by id; the generic user has a null id.
+
+        With `rows`, of these alone: a table to look up in elsewhere, which is no index that `load` takes.
+        """
         c = self._columns
         order = np.concatenate([[0], c.rows]).astype(np.int64)
         ids = pa.concat_arrays([pa.nulls(1, pa.large_binary()), c.ids])
@@ -90,6 +93,8 @@ class UserIndex:
             ids = ids.cast(pa.large_string())
         names = ["id", "row", "n_comparisons", "version"]
         table = pa.table([ids, order, c.counts[order], c.versions[order]], names=names)
+        if rows is not None:
+            table = table.filter(pa.array(np.isin(order, np.asarray(rows, np.int64))))
         aside = Path(path).with_name(Path(path).name + ".tmp")  # never over a file that an index still has to read
         pq.write_table(table, aside)
         os.replace(aside, path)

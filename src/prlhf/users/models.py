@@ -11,6 +11,7 @@ same to the last bit whatever else is in the batch, which a matrix product does 
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
@@ -23,7 +24,15 @@ from prlhf.users.base import UserModel, draw
 if TYPE_CHECKING:
     from jaxtyping import Float
 
-__all__ = ["ClusterModel", "IndividualModel", "LowRankModel", "UniformModel", "make_user_model", "new_user_model"]
+__all__ = [
+    "ClusterModel",
+    "IndividualModel",
+    "LowRankModel",
+    "UniformModel",
+    "make_user_model",
+    "new_user_model",
+    "subset",
+]
 
 _CHUNK = 4096
 """Rows that are filled at a time, so that a large table needs no second copy."""
@@ -202,3 +211,16 @@ def make_user_model(config: UserModelConfig, n: int, vocabulary: Float[Tensor, "
         generator = torch.Generator().manual_seed(seed)
         model.initialise(vocabulary.detach().to("cpu", torch.float32), generator)
     return model
+
+
+@torch.no_grad()
+def subset(model: UserModel, rows: Sequence[int]) -> UserModel:
+    """A copy with these rows of the table alone, in this order (row 0, the generic user, first); the shared parameters
+    stay whole."""
+    values = {name: value.detach().clone() for name, value in model.state_dict().items() if name != "table.weight"}
+    if model.table is not None:
+        values["table.weight"] = model.table.weight.detach()[torch.tensor(list(rows))]
+    with torch.device("meta"):
+        new = new_user_model(model.config, len(rows), model.width)
+    new.load_state_dict(values, assign=True)
+    return new

@@ -1,0 +1,41 @@
+"""New folders, written aside and renamed: whole, or not there at all."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from prlhf.errors import CheckpointError
+
+__all__ = ["new_folder", "refuse_existing"]
+
+
+def refuse_existing(folder: Path) -> None:
+    """Raise CheckpointError where something stands in the place of a new folder."""
+    if os.path.lexists(folder):
+        raise CheckpointError(f"{folder} exists, and an export overwrites nothing; choose another folder, or delete it")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[Path]:
+    """A folder beside `folder` to write into, which takes its name at the end; where that fails nothing is left.
+
+    Raises:
+        CheckpointError: something of that name exists, or nothing can be written there.
+    """
+    refuse_existing(folder)
+    aside = folder.with_name(f".{folder.name}.writing")
+    shutil.rmtree(aside, ignore_errors=True)
+    try:
+        aside.mkdir(parents=True)
+    except OSError as e:
+        raise CheckpointError(f"{folder} cannot be written: {e.strerror}") from e
+    try:
+        yield aside
+        refuse_existing(folder)
+        os.replace(aside, folder)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)

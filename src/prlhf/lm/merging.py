@@ -1,0 +1,81 @@
+"""The LoRA folded into the weights: a model like one after full fine-tuning, for whatever takes plain models only."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import torch
+from peft import PeftModel
+from torch import Tensor, nn
+
+from prlhf.config import Full
+from prlhf.errors import UnsupportedModelError
+from prlhf.lm.loading import first_line
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["merged"]
+
+
+def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
+    """`lm` with its LoRA folded into the weights; a model without LoRA is returned as it is.
+
+    The user model and its table are those of `lm`, not copies. Answers are the same up to the rounding of the weights'
+    type, which is tried on a few tokens.
+
+    Args:
+        in_place: `lm` itself loses its LoRA, for good, so that memory need not hold the weights twice.
+
+    Raises:
+        UnsupportedModelError: the base is quantised, or the folded model does not compute the same.
+    """
+    if not isinstance(lm.model, PeftModel):
+        return lm
+    if getattr(lm.causal_lm, "is_quantized", False):
+        raise UnsupportedModelError(
+            "the base model is quantised: a LoRA folded into weights of few bits is rounded away with them, and on the "
+            "full weights it was not trained; export embeddings, or train on the base without quantisation"
+        )
+    before, config = _probe(lm), lm.config.model_copy(update={"tuning": Full()})
+    with lm.without_user_tokens():
+        model = _fold(lm.model if in_place else copy.deepcopy(lm.model))
+        if in_place:
+            lm.model, lm.config = model, config
+    if not in_place:
+        parts = (lm.tokenizer, lm.user_model, lm.users, config, lm.base_fingerprint)
+        lm = type(lm)(model, *parts).train(lm.training)
+    _check_same(before, _probe(lm))
+    return lm
+
+
+def _fold(model: Any) -> nn.Module:
+    try:
+        return model.merge_and_unload(safe_merge=True)
+    except (ValueError, NotImplementedError, AttributeError) as e:  # numbers that are not finite; a layer without merge
+        raise UnsupportedModelError(f"the LoRA cannot be folded into the weights: {first_line(e)}") from e
+
+
+@torch.no_grad()
+def _probe(lm: PersonalizedLM) -> Tensor:
+    """Logits `[1, s, v]` after some user tokens and a few others."""
+    training = lm.training
+    lm.eval()
+    ids = [*lm.user_token_ids(0), *lm.user_token_ids(len(lm.users)), *range(min(8, lm.vocab_rows))]
+    try:
+        return lm(torch.tensor([ids], device=lm.device), use_cache=False).logits.cpu()
+    finally:
+        lm.train(training)
+
+
+def _check_same(before: Tensor, after: Tensor) -> None:
+    """Refuse a difference that rounding does not explain, as where a folded output layer is the embedding too."""
+    rounding = 4 * torch.finfo(before.dtype).eps ** 0.5  # through all layers, generously
+    difference, size = (before - after).float().square().mean().sqrt(), before.float().std()
+    if not difference <= rounding * size:  # also where one is not a number
+        raise UnsupportedModelError(
+            f"with the LoRA folded in, the logits are others (by {float(difference / size):.2g} of their spread, where "
+            f"rounding explains {rounding:.1g}): a layer that the LoRA changes is used twice, as a tied output layer "
+            "is; train with model.tuning.target_modules=all-linear"
+        )
