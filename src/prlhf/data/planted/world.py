@@ -1,16 +1,17 @@
-"""The planted world: users with hidden profiles who vote on pairs of answers to everyday questions."""
+"""The planted world: users with hidden profiles who judge answers to everyday questions, in pairs or one by one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from prlhf.data.options import share, whole, yes_or_no
+from prlhf.data.options import one_of, share, whole, yes_or_no
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, Levels, Question, answer, questions
+from prlhf.data.planted.judge import read_levels
 from prlhf.data.planted.profiles import PlantedUser, population
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Thumb
 
 if TYPE_CHECKING:
     from prlhf.data.log import Log
@@ -22,7 +23,8 @@ __all__ = ["World"]
 class World:
     """Everything follows from these values; the votes of a user do not depend on how many users there are.
 
-    `told`: every comparison carries its user's profile in words as the user text, for methods that read it.
+    `told`: every vote carries its user's profile in words as the user text, for methods that read it. `feedback`: the
+    training side as `pairs`, or as `thumbs`: both answers of each pair judged alone. The test side is pairs.
     """
 
     users_count: int
@@ -31,6 +33,7 @@ class World:
     seed: int
     test_pairs: int
     told: bool
+    feedback: str
 
     def __init__(
         self,
@@ -40,14 +43,16 @@ class World:
         seed: int = 0,
         test_pairs: int = 40,
         told: bool = False,
+        feedback: str = "pairs",
     ) -> None:
         for name, value, least in (("users", users, 6), ("votes", votes, 1), ("test_pairs", test_pairs, 0)):
             whole("planted world", name, value, least)
         whole("planted world", "seed", seed)
         share("planted world", "noise", noise, "the share of flipped votes")
         yes_or_no("planted world", "told", told)
+        one_of("planted world", "feedback", feedback, ("pairs", "thumbs"))
         values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
-        for name, given in (*values.items(), ("told", told)):
+        for name, given in (*values.items(), ("told", told), ("feedback", feedback)):
             object.__setattr__(self, name, given)
 
     @cached_property
@@ -75,10 +80,26 @@ class World:
 
     def votes_of(self, user: PlantedUser) -> list[Comparison]:
         """The user's votes, `noise` of them flipped (an exact share, but for rounding)."""
-        draw = Draw(self.seed, "flips", user.id)
-        flips = int(self.noise * self.votes + draw.uniform())
-        flipped = set(draw.shuffled(range(self.votes))[:flips])
-        return self._comparisons(user, "train", self.votes, flipped)
+        return self._comparisons(user, "train", self.votes, self._flipped("flips", user, self.votes))
+
+    def thumbs_of(self, user: PlantedUser) -> list[Thumb]:
+        """Both answers of each of the user's votes judged alone, without the vote: up where the answer is worth more to
+        the user than the median of all answers; `noise` of them flipped."""
+        pairs = self._comparisons(user, "train", self.votes, set())
+        flipped = self._flipped("thumb flips", user, 2 * self.votes)
+        draw, median, result = Draw(self.seed, "thumbs", user.id), user.median, []
+        for c in pairs:
+            for response in draw.shuffled(c.responses):  # the better one is not always the first
+                up = (user.value(read_levels(response)) > median) != (len(result) in flipped)
+                id = f"{user.id}/thumb/{len(result)}"
+                result.append(Thumb(c.prompt, response, up, c.user, c.user_text, group=c.group, id=id))
+        return result
+
+    def _flipped(self, name: str, user: PlantedUser, count: int) -> set[int]:
+        """Which of `count` judgements are flipped."""
+        draw = Draw(self.seed, name, user.id)
+        flips = int(self.noise * count + draw.uniform())
+        return set(draw.shuffled(range(count))[:flips])
 
     def tests_of(self, user: PlantedUser) -> list[Comparison]:
         """Noise-free comparisons on the held-out topics."""
@@ -89,11 +110,14 @@ class World:
         from prlhf.data.log import Log, Notes
         from prlhf.data.splits import Split
 
-        train = [vote for user in self.users for vote in self.votes_of(user)]
-        test = [vote for user in self.users for vote in self.tests_of(user)]
-        sides = Split(train=tuple(range(len(train))), test=tuple(range(len(train), len(train) + len(test))))
-        votes = tuple(train + test)
-        return Log(votes, "planted", attribution=_ATTRIBUTION, notes=Notes.of(votes), fixed_split=sides)
+        pairs = self.feedback == "pairs"
+        votes = [vote for user in self.users for vote in (self.votes_of(user) if pairs else ())]
+        tests = [vote for user in self.users for vote in self.tests_of(user)]
+        thumbs = [thumb for user in self.users for thumb in (() if pairs else self.thumbs_of(user))]
+        log = Log((*votes, *tests), "planted", _ATTRIBUTION, Notes.of([*votes, *tests, *thumbs]), thumbs=tuple(thumbs))
+        tested = range(len(votes), len(votes) + len(tests))
+        trained = range(len(votes)) if pairs else range(len(tests), len(log))
+        return replace(log, fixed_split=Split(train=tuple(trained), test=tuple(tested)))
 
     def _comparisons(
         self, user: PlantedUser, side: Literal["train", "test"], count: int, flipped: set[int]
