@@ -151,7 +151,10 @@ def test_missing_column_names_what_is_there(load, tmp_path):
             "no 'rejected' in the row (chosen, prompt, rejcted), expected",
         ),
         ({"chosen": "a", "rejected": "b"}, "field 'prompt': found nothing, and no beginning that chosen and rejected"),
-        ({"prompt": "p", "completion": "a"}, "field 'label': found no 'label' in the row (completion, prompt), expected"),
+        (
+            {"prompt": "p", "completion": "a"},
+            "field 'label': found no 'label' in the row (completion, prompt), expected",
+        ),
         ({"prompt": "p", "responses": None}, "no 'chosen' in the row (prompt, responses)"),
         ({"responses": ["a", "b"]}, "field 'prompt': found no 'prompt' in the row (responses), expected text"),
     ],

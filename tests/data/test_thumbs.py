@@ -15,7 +15,11 @@ from prlhf.types import Comparison, Message, Thumb
 UP = {"prompt": "p", "completion": "a", "label": True}
 DOWN = {"prompt": "p", "completion": "b", "label": False}
 PAIR = {"prompt": "p", "chosen": "a", "rejected": "b"}
-U, A, S = {"role": "user", "content": "Hi"}, {"role": "assistant", "content": "Yo"}, {"role": "system", "content": "Be."}
+U, A, S = (
+    {"role": "user", "content": "Hi"},
+    {"role": "assistant", "content": "Yo"},
+    {"role": "system", "content": "Be."},
+)
 
 
 @pytest.fixture
@@ -87,7 +91,7 @@ def test_bad_rows(load, row, message):
 
 
 def test_a_first_row_without_its_columns_names_them(load):
-    with pytest.raises(DataError, match=r"no column 'label'; found the columns completion, liked, prompt; .*label=liked"):
+    with pytest.raises(DataError, match=r"no column 'label'; found .* completion, liked, prompt; .*label=liked"):
         load({"prompt": "p", "completion": "a", "liked": True})
     log = load({"q": "p", "a": "x", "liked": True}, columns={"prompt": "q", "completion": "a", "label": "liked"})
     assert log.thumbs == (Thumb("p", "x", True, id="1"),)
@@ -111,8 +115,8 @@ def test_csv(tmp_path):
     messages = json.dumps([U])
     with path.open("w", newline="") as file:
         csv.writer(file).writerows([
-            ("prompt", "completion", "label", "chosen", "rejected"), ("p", "a", "yes", "", ""), (messages, "", "0", "", ""),
-            ("p", "", "", "x", "y"),
+            ("prompt", "completion", "label", "chosen", "rejected"),
+            ("p", "a", "yes", "", ""), (messages, "", "0", "", ""), ("p", "", "", "x", "y"),
         ])  # fmt: skip
     log = load_comparisons(path)
     assert log.thumbs == (

@@ -94,7 +94,8 @@ class Kto(AnyObjective):
     beta: float = Field(0.1, gt=0)
     """How strongly the model is held to the reference; smaller = more freedom."""
     desirable_weight: float = Field(1.0, ge=0)
-    """Weight of thumbs up. The paper wants this times their number between 1 and 4/3 times the other product."""
+    """Weight of thumbs up; where they are much rarer than thumbs down, raise it: the paper keeps the two products of
+    weight and number about equal."""
     undesirable_weight: float = Field(1.0, ge=0)
     """Weight of thumbs down."""
     sft_weight: float = Field(0.0, ge=0)

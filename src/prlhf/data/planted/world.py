@@ -87,7 +87,8 @@ class World:
         the user than the median of all answers; `noise` of them flipped."""
         pairs = self._comparisons(user, "train", self.votes, set())
         flipped = self._flipped("thumb flips", user, 2 * self.votes)
-        draw, median, result = Draw(self.seed, "thumbs", user.id), user.median, []
+        draw, median = Draw(self.seed, "thumbs", user.id), user.median
+        result: list[Thumb] = []
         for c in pairs:
             for response in draw.shuffled(c.responses):  # the better one is not always the first
                 up = (user.value(read_levels(response)) > median) != (len(result) in flipped)
