@@ -7,7 +7,8 @@ from dataclasses import replace
 import pytest
 
 from prlhf.config import SplitConfig
-from prlhf.data import Log, Notes, decided, load_comparisons, recency_weights, split, trainable
+from prlhf.data import Log, Notes, decided, inspect_log, load_comparisons, recency_weights, split, trainable
+from prlhf.data.picture import draw
 from prlhf.data.splits import Split
 from prlhf.errors import DataError
 from prlhf.types import Comparison, Message, Thumb
@@ -179,3 +180,15 @@ def test_recency():
     dated = [replace(t, timestamp=None) for t in thumbs(2)]
     with pytest.raises(DataError, match="time of every vote; 2 of 2"):
         recency_weights(dated, 10)
+
+
+def test_inspection(tmp_path):
+    made = [*thumbs(), Thumb("p0", "r0", False, user="u0"), Thumb("q", "", True, user="only")]
+    found = inspect_log(Log((), "x", notes=Notes.of(made), thumbs=tuple(made)))
+    expected = {"comparisons": 0, "thumbs": 42, "thumbs_up": 27, "users": 6, "users_of_one_opinion": 1, "duplicates": 1}
+    assert {name: found.counts[name] for name in expected} == expected
+    assert found.counts["empty"] == 1 and found.counts["responses"] == 41 and found.user_counts == (9, 8, 8, 8, 8, 1)
+    assert set(found.characters) == {"prompt", "liked", "disliked"} and "thumbs only" in found.hope()
+    assert json.dumps(found.as_dict())
+    draw(found, tmp_path / "x.svg")
+    assert "42 thumbs of 6 users" in (tmp_path / "x.svg").read_text()

@@ -1,8 +1,9 @@
-"""Training on thumbs: z0 of the global batch and of each branch, mismatched responses, and what is said of a bad run."""
+"""Training on thumbs: z0 of the global batch and of each branch, mismatched responses, and whole runs."""
 
 import json
 from collections import Counter
 from dataclasses import replace
+from itertools import chain
 
 import numpy as np
 import pytest
@@ -84,7 +85,7 @@ def test_z0_is_of_the_global_batch_and_of_each_branch(fp64, tmp_path, layout):
         )  # fmt: skip
         runs.append(steps(made))
     for number in range(2):  # 13 thumbs: two steps of six, and one thumb alone is left out
-        ids = [sum(run[number][0], []) for run in runs]
+        ids = [list(chain.from_iterable(run[number][0])) for run in runs]
         assert len(runs[0]) == 2 and ids[0] == ids[1] == ids[2] and len(set(ids[0])) == 6
         lm.zero_grad()
         z0, loss = by_hand(lm, data, ids[0], 0.3)
