@@ -15,9 +15,10 @@ from prlhf.data import Log, Notes, split
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import evaluate
 from prlhf.lm import PersonalizedLM, pair_logprobs
-from prlhf.objectives import kto_loss
+from prlhf.objectives import PairLogps, ThumbObjective, kto_loss, make_objective
 from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.dry_run import dry_run
+from prlhf.training.feedback import Thumbs
 from prlhf.training.mismatched import mismatched, unpaired
 from prlhf.training.train import train
 from prlhf.types import Comparison, Thumb
@@ -257,3 +258,18 @@ def test_dry_run(base_folder):
     found = dry_run(config(base_folder(), batch_size=1, gradient_accumulation_steps=4), log=log)
     pairs = dry_run(config(base_folder(), "dpo", batch_size=1, gradient_accumulation_steps=4), log=log)
     assert found.steps == pytest.approx(2 * pairs.steps, abs=1) and 0.4 < found.loss < 0.6
+
+
+def test_z0_is_over_all_processes():
+    none = torch.zeros(2, 2)
+    logps = lambda encoded, rows: PairLogps(torch.tensor([[1.0, 3.0]] * len(rows)), none, none, none)  # noqa: E731
+    batches = [
+        {"mismatched": [], "rows": torch.zeros(n), "mismatched_reference": torch.zeros(n, dtype=torch.float64)}
+        for n in (2, 1)
+    ]
+    others = torch.tensor([7.0, -20.0, 5.0], dtype=torch.float64)  # sums of both branches over five more thumbs
+    made = make_objective(KTO)
+    assert isinstance(made, ThumbObjective)
+    Thumbs(made).before_step(batches, logps, lambda x: x + others)
+    # (3 * 1 + 7) / 8, and (3 * 3 - 20) / 8, which is below 0
+    assert [batch["z0"].tolist() for batch in batches] == [[1.25, 0.0]] * 2

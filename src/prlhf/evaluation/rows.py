@@ -11,7 +11,7 @@ from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
 from prlhf.data.log import parted
 from prlhf.errors import CheckpointError, ConfigError, DataError
-from prlhf.evaluation.thumbs import one_sided, thumb_pairs
+from prlhf.evaluation.thumbs import MEANING, one_sided, thumb_pairs
 from prlhf.types import Comparison, Feedback, Thumb
 
 __all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "told_as", "training_of"]
@@ -113,7 +113,7 @@ def _measured(items: Sequence[Feedback], where: str) -> tuple[tuple[Feedback, ..
     left_out = one_sided(thumbs)
     if not thumb_pairs(thumbs):
         raise DataError(f"{where}: {left_out}")
-    return thumbs, (left_out,) if left_out else ()
+    return thumbs, (MEANING, left_out) if left_out else (MEANING,)
 
 
 def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:

@@ -10,7 +10,10 @@ import numpy as np
 
 from prlhf.types import Thumb
 
-__all__ = ["ThumbPair", "one_sided", "thumb_pairs"]
+__all__ = ["MEANING", "ThumbPair", "one_sided", "thumb_pairs"]
+
+MEANING = "Measured on pairs of a response that a user liked and one that they disliked, mostly to different prompts."
+"""What a comparison is where there are only thumbs."""
 
 
 @dataclass(frozen=True, slots=True)

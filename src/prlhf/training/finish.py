@@ -18,7 +18,7 @@ from prlhf.evaluation import plots
 from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, score_policy
-from prlhf.evaluation.thumbs import one_sided
+from prlhf.evaluation.thumbs import MEANING, one_sided
 from prlhf.lm import PersonalizedLM
 from prlhf.objectives import make_objective
 from prlhf.training.progress import bar
@@ -56,12 +56,13 @@ def finish(
 
 
 def _tell_unmeasured(items: Sequence[Feedback]) -> None:
-    """Log what of the held-out side the figures are not over."""
+    """Log what of the held-out side the figures are over, where that is not all of it, and no comparisons."""
     comparisons, thumbs = parted(items)
     if comparisons and thumbs:
-        logger.info("measured on %d comparisons; %d thumbs beside them are not", len(comparisons), len(thumbs))
-    elif left_out := one_sided(thumbs):
-        logger.warning("%s", left_out)
+        logger.info("%d thumbs beside the comparisons are not measured", len(thumbs))
+    elif thumbs:
+        left_out = one_sided(thumbs)
+        logger.log(logging.WARNING if left_out else logging.INFO, "%s %s", MEANING, left_out)
 
 
 def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:

@@ -29,8 +29,8 @@ def check_log(log: Log, config: RunConfig) -> None:
 
 def _only_thumbs(config: RunConfig) -> str:
     return (
-        f"objective.type = {config.objective.type} learns from comparisons, and there are only thumbs (completion, "
-        "label) to train on; they are learned from with --set objective.type=kto"
+        f"objective.type = {config.objective.type} learns from comparisons, and there are only thumbs to train on; "
+        "kto learns from them: --set objective.type=kto"
     )
 
 
