@@ -10,7 +10,7 @@ import pytest
 import torch
 from made_up import WORDS, comparisons, dataset, gradients, model, thumbs, trainer
 
-from prlhf.config import Kto, RunConfig
+from prlhf.config import DataConfig, Kto, RunConfig
 from prlhf.data import Log, Notes, split
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import evaluate
@@ -18,8 +18,9 @@ from prlhf.lm import PersonalizedLM, pair_logprobs
 from prlhf.objectives import PairLogps, ThumbObjective, kto_loss, make_objective
 from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.dry_run import dry_run
-from prlhf.training.feedback import Thumbs
+from prlhf.training.losses import ThumbLosses
 from prlhf.training.mismatched import mismatched, unpaired
+from prlhf.training.sft_rows import load_rows
 from prlhf.training.train import train
 from prlhf.types import Comparison, Thumb
 
@@ -260,6 +261,15 @@ def test_dry_run(base_folder):
     assert found.steps == pytest.approx(2 * pairs.steps, abs=1) and 0.4 < found.loss < 0.6
 
 
+def test_sft_learns_what_was_liked(tmp_path):
+    path = tmp_path / "thumbs.jsonl"
+    rows = [{"prompt": f"p{i}", "completion": f"r{i}", "label": i % 2 == 0} for i in range(20)]
+    path.write_text("\n".join(json.dumps(row) for row in rows))
+    learned = load_rows(DataConfig(source=str(path)))
+    assert learned and all(int(row.completion[1:]) % 2 == 0 for row in learned)
+    assert len(load_rows(DataConfig(source=str(path)), "all")) == 20
+
+
 def test_z0_is_over_all_processes():
     none = torch.zeros(2, 2)
     logps = lambda encoded, rows: PairLogps(torch.tensor([[1.0, 3.0]] * len(rows)), none, none, none)  # noqa: E731
@@ -270,6 +280,6 @@ def test_z0_is_over_all_processes():
     others = torch.tensor([7.0, -20.0, 5.0], dtype=torch.float64)  # sums of both branches over five more thumbs
     made = make_objective(KTO)
     assert isinstance(made, ThumbObjective)
-    Thumbs(made).before_step(batches, logps, lambda x: x + others)
+    ThumbLosses(made).before_step(batches, logps, lambda x: x + others)
     # (3 * 1 + 7) / 8, and (3 * 3 - 20) / 8, which is below 0
     assert [batch["z0"].tolist() for batch in batches] == [[1.25, 0.0]] * 2

@@ -321,7 +321,7 @@ class Template:
 
     def answered(self, e: Encoded, response: tuple[int, ...]) -> Encoded:
         """The prompt of `e` with this response alone, as much of it as the context holds after that prompt."""
-        held = len(max(e.prompt, e.reference_prompt, key=len))
+        held = max(len(e.prompt), len(e.reference_prompt))
         room = None if self._space is None else max(self._space - held, 1)
         return replace(e, chosen=response[:room], rejected=())
 

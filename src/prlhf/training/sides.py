@@ -20,10 +20,11 @@ def check_log(log: Log, config: RunConfig) -> None:
         raise DataError(f"{log.source}: {_only_thumbs(config)}")
     if config.user_model.type == "uniform" or not config.alpha or log.users:
         return
+    what = "thumb" if log.kinds == "thumbs" else "comparison"
     why = f": {log.notes.nobody}" if log.notes.nobody else ""
     raise DataError(
-        f"{log.source}: no {log.kinds.split()[0].removesuffix('s')} names a user, so there is nobody to personalise "
-        f"for{why}. One model for everybody is trained with --set user_model.type=uniform, or with --alpha 0"
+        f"{log.source}: no {what} names a user, so there is nobody to personalise for{why}. "
+        "One model for everybody is trained with --set user_model.type=uniform, or with --alpha 0"
     )
 
 

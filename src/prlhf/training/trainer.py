@@ -18,7 +18,7 @@ from prlhf.lm import Encoded, PersonalizedLM, pair_logprobs
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import Objective, PairLogps, ThumbObjective, mix
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
-from prlhf.training.feedback import feedback_of
+from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
 
 __all__ = ["PairModel", "PreferenceTrainer"]
@@ -79,7 +79,7 @@ class PreferenceTrainer(Trainer):
         evaluation: Callable[[], Mapping[str, float]] | None = None,
         **kwargs: Any,
     ):
-        self.feedback = feedback_of(objective)
+        self.losses = losses_of(objective)
         self.alpha = alpha
         self.user_l2 = user_l2
         self.evaluation = evaluation
@@ -113,7 +113,7 @@ class PreferenceTrainer(Trainer):
         """
         data, args = self.train_dataset, self.args
         global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed, self.feedback.least)
+        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed, self.losses.least)
         loader = DataLoader(data, batch_size=args.train_batch_size, sampler=sampler, collate_fn=collate)
         return self.accelerator.prepare(loader)
 
@@ -128,7 +128,7 @@ class PreferenceTrainer(Trainer):
         ]
         self.user_optimizer.weigh(gather_object(pairs))
         with self.compute_loss_context_manager(), self._without_dropout():
-            self.feedback.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
+            self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
 
@@ -165,7 +165,7 @@ class PreferenceTrainer(Trainer):
         """The alpha mix over a micro-batch, divided by the size of the global batch."""
         rows = inputs["rows"]
         logps, penalty = model(inputs["encoded"], self._branches(rows), rows)
-        losses = self.feedback.losses(logps, inputs)
+        losses = self.losses(logps, inputs)
         loss = losses[:, 0] if self.alpha in (0, 1) else mix(losses[:, 0], losses[:, 1], self.alpha)
         loss = loss * inputs["weight"].to(loss.dtype)
         if self.user_l2 and self.alpha:

@@ -1,6 +1,6 @@
-"""What a batch of feedback is to the trainer: comparisons, or responses judged alone. Nothing else tells them apart.
+"""From log-probabilities to losses, of comparisons or of thumbs: the one place of the trainer that tells them apart.
 
-A step is in two parts: `before_step` sees all of its micro-batches, `losses` one after the other.
+A step is in two parts: `before_step` sees all of its micro-batches, the call for losses one after the other.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from torch import Tensor
 from prlhf.lm import Encoded
 from prlhf.objectives import Objective, PairLogps, ThumbObjective
 
-__all__ = ["Feedback", "Pairs", "Thumbs", "feedback_of"]
+__all__ = ["Losses", "PairLosses", "ThumbLosses", "losses_of"]
 
 Batch = dict[str, Any]
 Logps = Callable[[Sequence[Encoded], Tensor], PairLogps]
@@ -23,8 +23,8 @@ Add = Callable[[Tensor], Tensor]
 """A tensor -> its sum over the processes."""
 
 
-class Feedback(Protocol):
-    """One kind of feedback under one objective."""
+class Losses(Protocol):
+    """The losses of one kind of feedback under one objective."""
 
     least: int
     """How many of a global batch it takes to have a loss."""
@@ -32,11 +32,11 @@ class Feedback(Protocol):
     def before_step(self, batches: Sequence[Batch], logps: Logps, add: Add) -> None:
         """Put into each micro-batch what its losses need to know of the whole global batch."""
 
-    def losses(self, policy: PairLogps, batch: Batch) -> Tensor:
+    def __call__(self, policy: PairLogps, batch: Batch) -> Tensor:
         """The loss `[b, k]` of each item under each branch."""
 
 
-class Pairs:
+class PairLosses:
     """Comparisons: the loss of each depends on nothing else in its batch."""
 
     least = 1
@@ -47,12 +47,12 @@ class Pairs:
     def before_step(self, batches: Sequence[Batch], logps: Logps, add: Add) -> None:
         """Nothing to do."""
 
-    def losses(self, policy: PairLogps, batch: Batch) -> Tensor:
+    def __call__(self, policy: PairLogps, batch: Batch) -> Tensor:
         """The objective's, ties by its loss of ties."""
         return self.objective(policy, _reference(batch, policy), batch["ties"][:, None])
 
 
-class Thumbs:
+class ThumbLosses:
     """Responses judged alone, against z0: how far the policy is from the reference on mismatched responses."""
 
     least = 2
@@ -75,15 +75,15 @@ class Thumbs:
         policy = logps(batch["mismatched"], batch["rows"]).chosen.double()
         return policy - batch["mismatched_reference"][:, None].to(policy)
 
-    def losses(self, policy: PairLogps, batch: Batch) -> Tensor:
+    def __call__(self, policy: PairLogps, batch: Batch) -> Tensor:
         """The objective's."""
         z0 = batch["z0"].to(policy.chosen)
         return self.objective(policy, _reference(batch, policy), batch["up"][:, None], z0)
 
 
-def feedback_of(objective: Objective | ThumbObjective) -> Feedback:
-    """The kind of feedback that an objective is a function of."""
-    return Thumbs(objective) if isinstance(objective, ThumbObjective) else Pairs(objective)
+def losses_of(objective: Objective | ThumbObjective) -> Losses:
+    """The losses of what the objective is a function of."""
+    return ThumbLosses(objective) if isinstance(objective, ThumbObjective) else PairLosses(objective)
 
 
 def _reference(batch: Batch, policy: PairLogps) -> PairLogps:
