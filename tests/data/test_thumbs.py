@@ -101,6 +101,8 @@ def test_a_first_row_without_its_columns_names_them(load):
 def test_a_label_beside_a_pair_is_not_read(load):
     log = load({**PAIR, "label": 1})
     assert len(log.comparisons) == 1 and not log.thumbs
+    with pytest.raises(DataError, match="row 2: field 'chosen': found nothing, expected text"):
+        load(PAIR, {"prompt": "p", "chosen": None, "rejected": None, "label": 1})
 
 
 def test_pairs_and_thumbs_in_one_log(load):

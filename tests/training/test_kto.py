@@ -1,6 +1,7 @@
 """Training on thumbs: z0 of the global batch and of each branch, mismatched responses, and whole runs."""
 
 import json
+import shutil
 from collections import Counter
 from dataclasses import replace
 from itertools import chain
@@ -187,6 +188,19 @@ def log_of(items) -> Log:
     pairs = tuple(c for c in items if isinstance(c, Comparison))
     alone = tuple(c for c in items if isinstance(c, Thumb))
     return Log(pairs, "made up", notes=Notes.of(items), thumbs=alone)
+
+
+def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(base_folder, tmp_path):
+    made, log = config(base_folder(), save_steps=2, batch_size=2, gradient_accumulation_steps=2), log_of(thumbs(33))
+    whole = train(made, tmp_path / "whole", log=log)
+    shutil.copytree(whole.folder, tmp_path / "again")
+    shutil.rmtree(tmp_path / "again" / "model")
+    for folder in (tmp_path / "again" / "checkpoints").iterdir():
+        if folder.name != "checkpoint-2":
+            shutil.rmtree(folder)
+    again = train(made, tmp_path / "again", log=log, resume=True)
+    a, b = whole.lm.state_dict(), again.lm.state_dict()
+    assert a.keys() == b.keys() and all(torch.equal(a[name], b[name]) for name in a)
 
 
 def test_a_log_of_pairs_is_two_thumbs_each(base_folder, tmp_path):

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from prlhf.data import fields
-from prlhf.data.columns import COLUMNS, KINDS, listed, missing, named_otherwise, unread, wanted_columns
+from prlhf.data.columns import COLUMNS, listed, missing, named_otherwise, unread, wanted_columns
 from prlhf.data.fields import BadField, BadRow, Interner, parse_cell, show
 from prlhf.data.log import Notes
 from prlhf.data.rankings import pair_id
@@ -93,7 +93,7 @@ class _Rows:
             if row["prompt"] == "":  # not the same as no column: guessing a prompt would hide a gap in the data
                 raise BadField(self.columns.get("prompt", "prompt"), "an empty cell", _TEXT)
         name = self._id(number, row)
-        kind = _kind(row)
+        kind = _kind(row, any(self.columns.get(ours, ours) in raw for ours in ("chosen", "rejected")))
         made: list[Feedback] = []
         if kind == "ranking":
             made += self._ranking(name, row, raw)
@@ -187,7 +187,7 @@ class _Rows:
         """Everything that was read, counted; an error where that is nothing."""
         where = self.table.name
         if not self.rows:
-            raise DataError(f"{where}: no rows; expected at least one")
+            raise DataError(f"{where}: no rows; expected at least one comparison or thumb")
         if not self.found:
             raise DataError(f"{where}: none of {self.rows} rows could be used; the first: {self.bad[0]}")
         names = set(self.table.columns or self.seen)
@@ -227,9 +227,9 @@ def _parse_cells(row: dict[str, Any]) -> dict[str, Any]:
     return row
 
 
-def _kind(row: dict[str, Any]) -> str:
+def _kind(row: dict[str, Any], of_pairs: bool) -> str:
     """Whether the row is a pair, a ranking or a thumb; a pair where nothing tells. It can be one of them only; a label
-    beside something else is not looked at, since many files of pairs have a column of that name."""
+    beside something else is not looked at, since many files of pairs (`of_pairs`) have a column of that name."""
     pair = row["chosen"] is not None or row["rejected"] is not None
     if pair and row["responses"]:
         raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
@@ -237,7 +237,7 @@ def _kind(row: dict[str, Any]) -> str:
     if others and row["completion"] is not None:
         beside = "chosen and rejected" if pair else "responses"
         raise BadField("completion", show(row["completion"]), f"nothing beside {beside}")
-    thumb = not others and any(row[ours] is not None for ours in KINDS["thumb"])
+    thumb = not others and (row["completion"] is not None or (row["label"] is not None and not of_pairs))
     return "thumb" if thumb else "pair" if pair or row["responses"] is None else "ranking"
 
 
