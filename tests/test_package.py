@@ -22,6 +22,7 @@ PUBLIC = [
     "Message",
     "PersonalizedLM",
     "RunConfig",
+    "Thumb",
     "User",
     "__version__",
     "evaluate",

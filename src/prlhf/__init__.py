@@ -8,6 +8,7 @@ __version__ = "0.1.0.dev0"
 _PUBLIC = {
     "Comparison": "prlhf.types",
     "Message": "prlhf.types",
+    "Thumb": "prlhf.types",
     "User": "prlhf.types",
     "RunConfig": "prlhf.config",
     "load_comparisons": "prlhf.data",

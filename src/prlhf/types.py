@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
-__all__ = ["ROLES", "Comparison", "Message", "Prompt", "User", "prompt_text"]
+__all__ = ["ROLES", "Comparison", "Feedback", "Message", "Prompt", "Thumb", "User", "prompt_text"]
 
 ROLES = ("system", "developer", "user", "assistant", "tool")
 """Who speaks in a conversation."""
@@ -70,6 +70,11 @@ class Comparison:
     id: str = ""
 
     @property
+    def responses(self) -> tuple[str, ...]:
+        """Both of them."""
+        return self.chosen, self.rejected
+
+    @property
     def prompt_key(self) -> str:
         """Content hash of the prompt."""
         return _digest(prompt_text(self.prompt))
@@ -80,7 +85,49 @@ class Comparison:
         return _digest(prompt_text(self.prompt), *sorted((self.chosen, self.rejected)))
 
     @property
-    def response_keys(self) -> tuple[str, str]:
+    def response_keys(self) -> tuple[str, ...]:
         """Content hashes of (prompt, chosen) and (prompt, rejected)."""
         p = prompt_text(self.prompt)
         return _digest(p, self.chosen), _digest(p, self.rejected)
+
+
+@dataclass(frozen=True, slots=True)
+class Thumb:
+    """One response to `prompt` judged alone: `user` liked it (`up`), or did not.
+
+    The other fields are those of a `Comparison`.
+    """
+
+    prompt: Prompt
+    response: str
+    up: bool
+    user: str | None = None
+    user_text: str | None = None
+    weight: float = 1.0
+    timestamp: datetime | None = None
+    group: str | None = None
+    id: str = ""
+
+    @property
+    def responses(self) -> tuple[str, ...]:
+        """The one."""
+        return (self.response,)
+
+    @property
+    def prompt_key(self) -> str:
+        """Content hash of the prompt."""
+        return _digest(prompt_text(self.prompt))
+
+    @property
+    def pair_key(self) -> str:
+        """Content hash of (prompt, response): the same for whoever judged it, whichever way."""
+        return _digest(prompt_text(self.prompt), self.response)
+
+    @property
+    def response_keys(self) -> tuple[str, ...]:
+        """Content hash of (prompt, response)."""
+        return (self.pair_key,)
+
+
+Feedback = Comparison | Thumb
+"""What a user said: which of two responses is better, or whether one is good."""

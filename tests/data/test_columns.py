@@ -58,7 +58,12 @@ def test_what_is_missing():
     assert missing({}, ["chosen", "rejected", "responses"]) is None  # pairs may do without a prompt
     assert "no column 'chosen';" in missing({}, ["rejected", "foo"])
     assert missing({}, ["rejected", "foo"]).endswith("--set data.columns.chosen=…")
-    assert "unpaired" in missing({}, ["prompt", "completion", "label"])
+    assert missing({}, ["prompt", "completion", "label"]) is None
+    assert missing({}, ["completion", "label", "query"]).endswith("--set data.columns.prompt=query")
+    assert "no column 'label'; found" in missing({}, ["prompt", "completion"])
+    assert missing({}, ["prompt", "answer", "label"]).endswith("--set data.columns.completion=answer")
+    assert "no column 'reply'" in missing({"completion": "reply"}, ["prompt", "label"])
+    assert "chosen=better" in missing({}, ["prompt", "better", "worse", "label", "answer"])  # a label is common
     names = ["prompt", "chosen", "rejected", "worker"]
     assert missing({"user_id": "worker"}, names) is None
     assert "no column 'workr'" in missing({"user_id": "workr"}, names)

@@ -151,7 +151,10 @@ def test_missing_column_names_what_is_there(load, tmp_path):
             "no 'rejected' in the row (chosen, prompt, rejcted), expected",
         ),
         ({"chosen": "a", "rejected": "b"}, "field 'prompt': found nothing, and no beginning that chosen and rejected"),
-        ({"prompt": "p", "completion": "a", "label": True}, "no 'chosen' in the row (completion, label, prompt)"),
+        (
+            {"prompt": "p", "completion": "a"},
+            "field 'label': found no 'label' in the row (completion, prompt), expected",
+        ),
         ({"prompt": "p", "responses": None}, "no 'chosen' in the row (prompt, responses)"),
         ({"responses": ["a", "b"]}, "field 'prompt': found no 'prompt' in the row (responses), expected text"),
     ],
@@ -187,11 +190,6 @@ def test_a_bad_row_says_how_to_go_on(load):
 def test_columns_option_is_checked(load):
     with pytest.raises(ConfigError, match="'user' is not one of our names; did you mean user_id"):
         load(PAIR, columns={"user": "worker"})
-
-
-def test_unpaired_rows_are_refused(load):
-    with pytest.raises(DataError, match=r"unpaired rows \(completion, label\) cannot be read"):
-        load({"prompt": "p", "completion": "a", "label": True})
 
 
 def test_own_ids(load):

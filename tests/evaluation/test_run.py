@@ -293,7 +293,7 @@ def test_refusals(run, config, tmp_path):
         evaluate(run, baselines=("lenght",))
     with pytest.raises(ConfigError, match=r"alpha 0\.5 and an individual user model"):
         evaluate(run, pooled=run, baselines=("pooled",))
-    with pytest.raises(DataError, match="no comparison on the side 'validation'; its sides: train 24, test 32"):
+    with pytest.raises(DataError, match="nothing on the side 'validation'; its sides: train 24, test 32"):
         evaluate(run, split="validation")
     with pytest.raises(CheckpointError, match="not a run folder"):
         evaluate(tmp_path)

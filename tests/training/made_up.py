@@ -1,5 +1,6 @@
 """Made-up comparisons, a tiny model away from step 0, and its trainer: what the tests of the loss begin with."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
@@ -11,7 +12,7 @@ from prlhf.objectives import make_objective
 from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.train import prepare
 from prlhf.training.trainer import PreferenceTrainer
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Feedback, Thumb
 
 USERS = ["ann", "bob", "cem"]
 WORDS = ["red", "green as grass", "a blue sky", "no", "yes, of course", "perhaps tomorrow"]
@@ -32,6 +33,13 @@ def comparisons(count: int) -> list[Comparison]:
     return [replace(c, user="cem" if i == 5 else c.user, id=f"row {i}") for i, c in enumerate(made)]
 
 
+def thumbs(count: int) -> list[Thumb]:
+    """One response of each of the comparisons, up and down in turn."""
+    return [
+        Thumb(c.prompt, c.chosen, i % 2 == 0, user=c.user, id=f"thumb {i}") for i, c in enumerate(comparisons(count))
+    ]
+
+
 @torch.no_grad()
 def model(base: str, user_model=None, **options) -> PersonalizedLM:
     """Away from step 0, so that every term of the loss counts."""
@@ -45,8 +53,8 @@ def model(base: str, user_model=None, **options) -> PersonalizedLM:
     return lm.double() if options.get("dtype") == "float64" else lm
 
 
-def dataset(lm: PersonalizedLM, log: list[Comparison], **changes) -> PreferenceDataset:
-    return replace(prepare(lm, log, RunConfig(), layout="plain", cache=None), **changes)
+def dataset(lm: PersonalizedLM, log: Sequence[Feedback], config=None, **changes) -> PreferenceDataset:
+    return replace(prepare(lm, log, config or RunConfig(), layout="plain", cache=None), **changes)
 
 
 def trainer(

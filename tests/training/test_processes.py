@@ -22,12 +22,13 @@ ROWS = [
 ]  # fmt: skip
 
 
-def config(base: str, batch_size: int, accumulation: int = 1) -> RunConfig:
+def config(base: str, objective: str, batch_size: int, accumulation: int = 1) -> RunConfig:
     training = {
         "batch_size": batch_size, "gradient_accumulation_steps": accumulation, "learning_rate": 1e-3, "user_l2": 0.1,
         "epochs": 2, "eval_steps": 4, "save_steps": 4, "device": "cpu",
     }  # fmt: skip
     tree = {"data": {"split": {"test": 0.2}}, "model": {"base": base}, "training": training}
+    tree["objective"] = {"type": objective}
     return RunConfig.model_validate({**tree, "user_model": {"type": "individual", "tokens": 2}})
 
 
@@ -61,11 +62,11 @@ def losses(run: Path) -> list[float]:
 
 
 @pytest.mark.slow
-def test_two_processes_do_what_one_does(base_folder, tmp_path):
-    one = train(
-        config(base_folder(), 8), tmp_path / "one", log=Log(tuple(Comparison(**row) for row in ROWS), "made up")
-    ).folder
-    two = launch(config(base_folder(), 2, accumulation=2), tmp_path)
+@pytest.mark.parametrize("objective", ["dpo", "kto"])  # the second has a number of the whole batch in each loss
+def test_two_processes_do_what_one_does(base_folder, tmp_path, objective):
+    log = Log(tuple(Comparison(**row) for row in ROWS), "made up")
+    one = train(config(base_folder(), objective, 8), tmp_path / "one", log=log).folder
+    two = launch(config(base_folder(), objective, 2, accumulation=2), tmp_path)
     assert losses(two) == pytest.approx(losses(one), abs=1e-5)
     for name in ("adapter_model.safetensors", "user_model/model.safetensors"):
         a, b = load_file(one / "model" / name), load_file(two / "model" / name)

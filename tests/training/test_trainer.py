@@ -385,7 +385,7 @@ def test_objectives_see_policy_and_reference(fp64, tmp_path):
         return (policy.chosen - reference.chosen) * 0.0
 
     made = trainer(lm, data, tmp_path)
-    made.objective = objective
+    made.losses.objective = objective
     made.compute_loss(made.model, collate([data[i] for i in range(3)]))
     policy, reference = seen[0]
     assert policy.chosen.shape == (3, 2) and reference.chosen.shape == (3, 1)

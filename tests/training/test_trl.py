@@ -6,10 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
-from made_up import comparisons, dataset, gradients, model, trainer
+from made_up import comparisons, dataset, gradients, model, thumbs, trainer
 
-from prlhf.config import Dpo, Hinge, Ipo, Robust, Simpo, Uniform
+from prlhf.config import Dpo, Hinge, Ipo, Kto, Robust, RunConfig, Simpo, Uniform
+from prlhf.lm import pair_logprobs, reference_logprobs
 from prlhf.training.dataset import collate
+from prlhf.types import Thumb
 
 
 def in_full_precision(base) -> None:
@@ -69,13 +71,32 @@ def simpo_trainer(folder, objective, **parts):
     return cpo.CPOTrainer(args=args, **parts)
 
 
+def kto_trainer(folder, objective, **parts):
+    """TRL's KTOTrainer, for a batch of 6."""
+    import trl
+
+    args = trl.KTOConfig(
+        str(folder), beta=objective.beta, desirable_weight=objective.desirable_weight, max_length=None,
+        undesirable_weight=objective.undesirable_weight, per_device_train_batch_size=6,
+        train_sampling_strategy="sequential", **PLAIN,
+    )  # fmt: skip
+    return trl.KTOTrainer(args=args, **parts)
+
+
+def row_of(c):
+    """A comparison or thumb in TRL's columns."""
+    if isinstance(c, Thumb):
+        return {"prompt": c.prompt, "completion": c.response, "label": c.up}
+    return {"prompt": c.prompt, "chosen": c.chosen, "rejected": c.rejected}
+
+
 def trl_loss_and_gradients(lm, log, folder, make, objective, base, dtype):
     """TRL's loss on the batch `log`, from the same base, LoRA and reference, and the gradients of the LoRA."""
     datasets = pytest.importorskip("datasets")
     pytest.importorskip("trl")
     from transformers import AutoModelForCausalLM
 
-    rows = [{"prompt": c.prompt, "chosen": c.chosen, "rejected": c.rejected} for c in log]
+    rows = [row_of(c) for c in log]
     theirs = make(
         folder, objective, model=AutoModelForCausalLM.from_pretrained(base, dtype=dtype), peft_config=same_lora(lm),
         train_dataset=datasets.Dataset.from_list(rows), processing_class=lm.tokenizer,
@@ -136,3 +157,37 @@ def test_loss_and_gradients_equal_those_of_trl(
     for name, expected in their_gradients.items():
         error = (found[f"model.{name}"] - expected).norm() / expected.norm()
         assert error <= (1e-9 if exact else 1e-3), name
+
+
+def mismatched_as_in_trl(lm, data):
+    """TRL gives each prompt of a batch the completion of the one before it."""
+    after = [lm.template.answered(e, data.encoded[i - 1].chosen) for i, e in enumerate(data.encoded)]
+    return replace(data, mismatched=after, mismatched_reference=reference_logprobs(lm, after)[:, 0])
+
+
+@pytest.mark.filterwarnings("ignore")  # whatever TRL warns of
+@pytest.mark.parametrize("layout", ["packed", "plain"])
+@pytest.mark.parametrize("likelier", [True, False])  # the mismatched responses, than under the reference: else z0 is 0
+def test_kto_equals_that_of_trl(base_folder, tmp_path, layout, likelier):
+    base = base_folder("gpt2", dtype=torch.float64)
+    lm = model(base, Uniform(tokens=0), dtype="float64")
+    objective = Kto(beta=0.3, desirable_weight=0.7, undesirable_weight=1.6)
+    log = [replace(t, user=None) for t in thumbs(6)]
+    data = mismatched_as_in_trl(lm, dataset(lm, log, config=RunConfig(objective=objective)))
+    if likelier:
+        pair_logprobs(lm, data.mismatched, [[0]] * 6).chosen.sum().backward()
+        for p in (p for p in lm.model.parameters() if p.grad is not None):
+            p.data += 0.1 * p.grad / p.grad.norm()
+    theirs, their_gradients = trl_loss_and_gradients(lm, log, tmp_path, kto_trainer, objective, base, torch.float64)
+
+    made = trainer(lm, data, tmp_path, objective=objective, layout=layout)
+    lm.zero_grad()
+    [batch], count = made.get_batch_samples(iter([collate([data[i] for i in range(6)])]), 1, torch.device("cpu"))
+    loss = made.compute_loss(made.model.train(), batch, num_items_in_batch=count)
+    loss.backward()
+    assert (batch["z0"] > 0.1).all() if likelier else not batch["z0"].any()
+    assert abs(loss.item() - theirs) <= 1e-9 * abs(theirs)
+    found = gradients(lm)
+    assert found.keys() == {f"model.{n}" for n in their_gradients}
+    for name, expected in their_gradients.items():
+        assert (found[f"model.{name}"] - expected).norm() <= 1e-9 * expected.norm(), name

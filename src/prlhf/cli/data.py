@@ -75,10 +75,11 @@ def _print(log: Log, found: Inspection) -> None:
 def _lines(found: Inspection) -> list[tuple[str, str]]:
     counts, a, s = found.counts, found.agreement, found.surface
     lines = [(name.replace("_", " "), f"{value:,}") for name, value in counts.items() if value or name == "users"]
-    lines.append(("comparisons per user", _spread(found.per_user)))
+    lines.append((f"{found.kinds} per user", _spread(found.per_user)))
     lines.append(("users with at least", ", ".join(f"{n}: {k:,}" for n, k in found.users_with.items() if k) or "none"))
     lines += [(f"characters, {name}", _spread(values)) for name, values in found.characters.items()]
-    lines.append(("pairs judged by several users", f"{a.pairs:,}, contested {a.contested:,}"))
+    if found.kinds != "thumbs":
+        lines.append(("pairs judged by several users", f"{a.pairs:,}, contested {a.contested:,}"))
     shares = {
         "two users disagree": a.disagreement,
         "majority of other users is right": a.majority_of_others,

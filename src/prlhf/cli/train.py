@@ -91,11 +91,12 @@ def _rehearse(config: RunConfig) -> None:
 
     from prlhf.cli.tables import dry_run_table
     from prlhf.training.dry_run import dry_run
+    from prlhf.training.sides import learned_notes
 
     no_loading_bars()
     found = dry_run(config)
     console = Console()
-    console.print(found.log.notes.text(ties=config.objective.learns_ties), highlight=False)
+    console.print(learned_notes(found.log, config), highlight=False)
     console.print(found.sides.text(found.log), highlight=False)
     console.print(dry_run_table(found))
     for remark in found.remarks:

@@ -4,7 +4,7 @@ from prlhf.config.base import Config
 from prlhf.config.data import DataConfig, SplitConfig
 from prlhf.config.load import load_config
 from prlhf.config.model import Full, Lora, ModelConfig, Placement, TuningConfig
-from prlhf.config.objectives import Cdpo, Custom, Dpo, Hinge, Ipo, ObjectiveConfig, Robust, Simpo
+from prlhf.config.objectives import Cdpo, Custom, Dpo, Hinge, Ipo, Kto, ObjectiveConfig, Robust, Simpo
 from prlhf.config.run import RunConfig
 from prlhf.config.sft import SftConfig
 from prlhf.config.training import TrainingConfig
@@ -21,6 +21,7 @@ __all__ = [
     "Hinge",
     "Individual",
     "Ipo",
+    "Kto",
     "Lora",
     "LowRank",
     "ModelConfig",

@@ -37,8 +37,8 @@ class SftConfig(Config):
     """A preference log (`responses` says what of it is learned), a file with the columns `prompt` and
     `completion`, or `planted` (options `rows`, `seed`, `profiles`: texts of the planted world, no votes)."""
     responses: Responses = "chosen"
-    """Of a preference log. `chosen`: chosen responses of its training side; `all`: every response of the log once,
-    chosen or rejected, so that no vote can be learned whatever the later split of the votes is."""
+    """Of a preference log. `chosen`: chosen (or liked) responses of its training side; `all`: every response of the log
+    once, chosen or rejected, so that no vote can be learned whatever the later split of the votes is."""
     base: str | None = None
     """A model to start from; without it `new` is made."""
     new: NewModel = NewModel()

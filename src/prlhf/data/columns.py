@@ -8,10 +8,16 @@ from collections.abc import Collection, Iterable, Mapping
 
 from prlhf.errors import ConfigError
 
-__all__ = ["COLUMNS", "likely", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
+__all__ = ["COLUMNS", "KINDS", "likely", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
 
 USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
-COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", *USER_COLUMNS, "id")
+KINDS = {
+    "pair": ("chosen", "rejected", "tie", "first_shown"),
+    "ranking": ("responses", "scores"),
+    "thumb": ("completion", "label"),
+}
+"""What a row can be, and the columns that only such a row has. The first of them tells which it is."""
+COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", "completion", "label", *USER_COLUMNS, "id")
 """Every column that is read. `id` only where `columns` names it: many files have an `id` that is not one per row."""
 
 _OTHER_NAMES = {  # only for hints: what the same thing is often called
@@ -20,6 +26,8 @@ _OTHER_NAMES = {  # only for hints: what the same thing is often called
     "chosen": ("preferred", "winner", "accepted", "completion_a", "better"),
     "rejected": ("dispreferred", "loser", "completion_b", "worse"),
     "responses": ("completions", "candidates", "answers", "ranking"),
+    "completion": ("response", "answer", "output", "reply"),
+    "label": ("liked", "thumb", "thumbs_up", "up", "desirable"),
     "tie": ("ties", "is_tie", "tied", "draw"),
     "user_text": ("persona", "profile", "user_profile"),
     "weight": ("weights", "confidence"),
@@ -45,13 +53,25 @@ def missing(columns: Mapping[str, str], names: Collection[str]) -> str | None:
     """What is wrong with a file of these columns, all of it at once: a column that is needed, or that the option
     `columns` names, is not there. None where nothing is wrong."""
     have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
-    needed = [ours for ours in ("chosen", "rejected") if ours not in have]
-    if "responses" in have and "chosen" not in have:
-        needed = [] if "prompt" in have else ["prompt"]  # a ranking; a pair may do without
-    elif needed and {"completion", "label"} <= set(names):
-        return "unpaired rows (completion, label) cannot be read; expected chosen and rejected, or responses"
-    lost = [ours for ours in COLUMNS if ours in needed or (ours in columns and ours not in have)]
+    kind = _kind(columns, names) or ("thumb" if _likely_thumbs(columns, have, names) else "pair")
+    wanted = {"pair": ("chosen", "rejected"), "ranking": ("prompt",), "thumb": ("prompt", "completion", "label")}[kind]
+    lost = [ours for ours in COLUMNS if ours not in have and (ours in wanted or ours in columns)]
     return named_otherwise(lost, columns, names) if lost else None
+
+
+def _kind(columns: Mapping[str, str], names: Collection[str]) -> str | None:
+    """What the rows of a file with these columns are, by the first that fits; None where nothing tells."""
+    return next((kind for kind, (first, *_) in KINDS.items() if columns.get(first, first) in names), None)
+
+
+def _likely_thumbs(columns: Mapping[str, str], have: Collection[str], names: Collection[str]) -> bool:
+    """Whether a file without a column that tells is meant as one of thumbs: it has a label, something that may be a
+    completion, and nothing that may be chosen or rejected; or `columns` says so."""
+    if "completion" in columns:
+        return True
+    free = sorted(set(names) - set(have))
+    pair = any(_similar(ours, ours, free) for ours in ("chosen", "rejected"))
+    return "label" in have and not pair and "rejected" not in have and bool(_similar("completion", "completion", free))
 
 
 def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Collection[str]) -> str:
@@ -86,7 +106,8 @@ def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:
     extra = sorted(names - wanted_columns(columns))
     if not extra:
         return ""
-    other = ("responses", "scores") if columns.get("chosen", "chosen") in names else ("chosen", "rejected", "tie")
+    kind = _kind(columns, names)
+    other = [ours for other, own in KINDS.items() if other != kind for ours in own]
     absent = [ours for ours in COLUMNS if columns.get(ours, ours) not in names]
     absent = [ours for ours in absent if ours not in (*other, "user_id", "id")]  # a missing user is told apart
     meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, cutoff=0.8))}

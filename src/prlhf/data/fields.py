@@ -1,4 +1,4 @@
-"""One value of a row at a time: checked, and brought to the type that a `Comparison` has."""
+"""One value of a row at a time: checked, and brought to the type that a `Comparison` or `Thumb` has."""
 
 from __future__ import annotations
 
@@ -121,6 +121,13 @@ def flag(field: str, value: Any) -> bool:
     return value
 
 
+def verdict(field: str, value: Any) -> bool:
+    """True or false, one of which has to be given."""
+    if not isinstance(value, bool):
+        raise BadField(field, show(value), "true (thumb up) or false (thumb down)")
+    return value
+
+
 def shown(field: str, value: Any) -> Any:
     """`chosen`, `rejected`, or None."""
     if value not in (None, "chosen", "rejected"):
@@ -158,13 +165,13 @@ def parse_cell(field: str, text: str) -> Any:
 
     An empty cell is nothing, except as a response. Lists (messages, `responses`, `scores`) are written as JSON.
     """
-    if field in ("chosen", "rejected", "prompt"):
+    if field in ("chosen", "rejected", "completion", "prompt"):
         return _json_list(text, of_objects=True)
     if text == "":
         return None
     if field in ("responses", "scores"):
         return _json_list(text)
-    if field == "tie":
+    if field in ("tie", "label"):
         word = text.strip().lower()
         return True if word in _TRUE else False if word in _FALSE else text
     if field == "weight":

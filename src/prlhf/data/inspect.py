@@ -70,13 +70,15 @@ class Inspection:
 
     source: str
     fingerprint: str
+    kinds: str
+    """Of what there is: comparisons, thumbs, or both. Agreement and surface are of the comparisons alone."""
     counts: dict[str, int]
     per_user: dict[str, float]
-    """Quantiles of comparisons per user."""
+    """Quantiles of comparisons and thumbs per user."""
     users_with: dict[str, int]
-    """Users with at least so many comparisons."""
+    """Users with at least so many of them."""
     characters: dict[str, dict[str, float]]
-    """Quantiles of the lengths of prompts, chosen and rejected responses."""
+    """Quantiles of the lengths of prompts, chosen and rejected, liked and disliked responses."""
     agreement: Agreement
     pooled: Bounds
     surface: Predictability
@@ -95,6 +97,8 @@ class Inspection:
 
     def hope(self) -> str:
         """In words: what personalisation can hope for here, and what this cannot tell."""
+        if self.kinds == "thumbs":
+            return "How far users disagree, and how far length goes, is measured on comparisons; here are thumbs only."
         lines = []
         a = self.agreement
         if a.disagreement is None:
@@ -154,17 +158,22 @@ def accuracy_ceiling(agreement: float) -> float:
 def inspect_log(log: Log, seed: int = 0) -> Inspection:
     """Measure `log`; deterministic. `seed` only moves the folds of the cross-validation."""
     comparisons = log.comparisons
-    users = Counter(c.user for c in comparisons if c.user is not None)
+    users = Counter(item.user for item in log.items if item.user is not None)
     counts = tuple(sorted(users.values(), reverse=True))
     agreement = measure_agreement(comparisons)
     lengths = {
-        "prompt": [len(prompt_text(c.prompt)) for c in comparisons],
+        "prompt": [len(prompt_text(item.prompt)) for item in log.items],
         "chosen": [len(c.chosen) for c in comparisons],
         "rejected": [len(c.rejected) for c in comparisons],
+        "liked": [len(t.response) for t in log.thumbs if t.up],
+        "disliked": [len(t.response) for t in log.thumbs if not t.up],
     }
+    kept = ("prompt",) if log.kinds == "thumbs" else ("prompt", "chosen", "rejected")
+    lengths = {name: values for name, values in lengths.items() if values or name in kept}
     return Inspection(
         source=log.source,
         fingerprint=log.fingerprint,
+        kinds=log.kinds,
         counts=_counts(log),
         per_user=_quantiles(counts),
         users_with={str(n): sum(count >= n for count in counts) for n in (2, 5, 10, 20, 50, 100, 200, 500)},
@@ -178,23 +187,31 @@ def inspect_log(log: Log, seed: int = 0) -> Inspection:
 
 
 def _counts(log: Log) -> dict[str, int]:
-    comparisons = log.comparisons
+    comparisons, thumbs, items = log.comparisons, log.thumbs, log.items
     votes = Counter((c.user, c.prompt_key, c.chosen, c.rejected, c.tie) for c in comparisons)
+    judged = Counter((t.user, t.pair_key, t.up) for t in thumbs)
+    opinions = {(t.user, t.up) for t in thumbs}
     return {
         "rows": log.notes.rows,
         "skipped": log.notes.skipped,
         "rankings": log.notes.rankings,
         "comparisons": len(comparisons),
+        "thumbs": len(thumbs),
+        "thumbs_up": sum(t.up for t in thumbs),
+        "thumbs_down": sum(not t.up for t in thumbs),
         "users": len(log.users),
-        "without_user": sum(c.user is None for c in comparisons),
-        "with_user_text": sum(c.user_text is not None for c in comparisons),
-        "prompts": len({c.prompt_key for c in comparisons}),
+        "users_of_one_opinion": sum(
+            ((user, True) in opinions) != ((user, False) in opinions) for user in {t.user for t in thumbs} - {None}
+        ),
+        "without_user": sum(item.user is None for item in items),
+        "with_user_text": sum(item.user_text is not None for item in items),
+        "prompts": len({item.prompt_key for item in items}),
         "pairs": len({c.pair_key for c in comparisons}),
-        "responses": len({key for c in comparisons for key in c.response_keys}),
+        "responses": len({key for item in items for key in item.response_keys}),
         "ties": sum(c.tie for c in comparisons),
         "equal": sum(c.chosen == c.rejected for c in comparisons),
-        "empty": sum(is_empty(c.chosen) or is_empty(c.rejected) for c in comparisons),
-        "duplicates": sum(count - 1 for count in votes.values()),
+        "empty": sum(any(is_empty(text) for text in item.responses) for item in items),
+        "duplicates": sum(count - 1 for count in (votes + judged).values()),
     }
 
 

@@ -1,4 +1,4 @@
-"""`load_comparisons`: the one door through which comparisons come in."""
+"""`load_comparisons`: the one door through which comparisons and thumbs come in."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from prlhf.config.data import DataConfig
 from prlhf.data.columns import wanted_columns
 from prlhf.data.hub import is_hub_id, open_folder, open_hub
-from prlhf.data.log import Log
+from prlhf.data.log import Log, parted
 from prlhf.data.readers import FORMATS, Table, open_table
 from prlhf.data.rows import convert
 from prlhf.data.sources import SOURCES, call_source
@@ -44,8 +44,9 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
     if config.source in SOURCES:
         refuse_reading_options(config)
         return call_source(config.source, config.options)
-    comparisons, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
-    return Log(comparisons, config.source, notes=notes)
+    items, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
+    comparisons, thumbs = parted(items)
+    return Log(comparisons, config.source, notes=notes, thumbs=thumbs)
 
 
 def refuse_reading_options(config: DataConfig) -> None:

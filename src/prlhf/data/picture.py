@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_picture", "draw"]
 
-_BLUE, _ORANGE, _GREY = "#3b6ea8", "#d9822b", "#9aa3ad"
+_BLUE, _ORANGE, _GREY, _GREEN, _RED = "#3b6ea8", "#d9822b", "#9aa3ad", "#3f8f4f", "#b5403c"
 
 
 def check_picture(path: str | Path) -> None:
@@ -41,7 +41,8 @@ def draw(found: Inspection, path: str | Path) -> None:
         fill(panel, found)
         panel.spines[["top", "right"]].set_visible(False)
     counts = found.counts
-    figure.suptitle(f"{found.source}: {counts['comparisons']:,} comparisons of {counts['users']:,} users")
+    held = counts["comparisons"] + counts["thumbs"]
+    figure.suptitle(f"{found.source}: {held:,} {found.kinds} of {counts['users']:,} users")
     figure.savefig(path, dpi=130)
 
 
@@ -51,26 +52,27 @@ def _nothing(panel: Any, why: str) -> None:
 
 
 def _users(panel: Any, found: Inspection) -> None:
-    panel.set_title("Comparisons per user")
+    panel.set_title(f"{found.kinds.capitalize()} per user")
     if not found.user_counts:
         _nothing(panel, "no user ids")
         return
     rank = np.arange(1, len(found.user_counts) + 1)
     panel.plot(rank, found.user_counts, color=_BLUE, lw=2, marker="." if len(rank) < 50 else None)
     panel.fill_between(rank, 0.8, found.user_counts, color=_BLUE, alpha=0.15, lw=0)
-    panel.set(xlabel="users, the busiest first", ylabel="comparisons", xscale="log", yscale="log", ylim=(0.8, None))
+    panel.set(xlabel="users, the busiest first", ylabel=found.kinds, xscale="log", yscale="log", ylim=(0.8, None))
 
 
 def _lengths(panel: Any, found: Inspection) -> None:
     panel.set_title("Length of responses")
-    both = [np.asarray(found.lengths[name]) for name in ("chosen", "rejected")]
-    top = max(float(np.quantile(np.concatenate(both), 0.99)), 1.0)
+    top = max(float(np.quantile(np.concatenate(list(found.lengths.values())), 0.99)), 1.0)
     bins = np.linspace(0, top, 41).tolist()
-    for values, name, colour in zip(both, ("chosen", "rejected"), (_BLUE, _ORANGE), strict=True):
+    colours = {"chosen": _BLUE, "rejected": _ORANGE, "liked": _GREEN, "disliked": _RED}
+    for name, values in found.lengths.items():
+        colour = colours[name]
         panel.hist(
             values, bins=bins, histtype="step", lw=2, color=colour, label=f"{name}, median {np.median(values):.0f}"
         )
-    panel.set(xlabel="characters (the longest 1 % not shown)", ylabel="comparisons")
+    panel.set(xlabel="characters (the longest 1 % not shown)", ylabel=found.kinds)
     panel.legend(frameon=False)
 
 

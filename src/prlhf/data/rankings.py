@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from prlhf.types import Comparison
+from prlhf.types import Feedback
 
 __all__ = ["pair_id", "ranking_of"]
 
@@ -16,7 +16,7 @@ def pair_id(row: str, better: int, worse: int) -> str:
     return f"{row}:{better + 1}>{worse + 1}"
 
 
-def ranking_of(comparison: Comparison) -> str | None:
-    """The id of the row whose ranking the comparison is a pair of; None where it is a vote of its own."""
-    found = _OF_A_RANKING.fullmatch(comparison.id)
+def ranking_of(item: Feedback) -> str | None:
+    """The id of the row whose ranking the item is a pair of; None where it is a vote of its own."""
+    found = _OF_A_RANKING.fullmatch(item.id)
     return found and found[1]

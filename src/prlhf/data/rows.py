@@ -1,4 +1,4 @@
-"""Raw rows to comparisons: TRL's preference columns, the user columns, and rankings (`docs/data.md`)."""
+"""Raw rows to comparisons and thumbs: TRL's columns, the user columns, and rankings (`docs/data.md`)."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from prlhf.data.log import Notes
 from prlhf.data.rankings import pair_id
 from prlhf.data.readers import Table
 from prlhf.errors import DataError
-from prlhf.types import Comparison, Message, Prompt
+from prlhf.types import Comparison, Feedback, Message, Prompt, Thumb
 
 __all__ = ["SKIP_HINT", "convert"]
 
@@ -26,7 +26,7 @@ _TEXT = "text, or a list of messages"
 
 def convert(
     table: Table, columns: Mapping[str, str] | None = None, rankings: str = "judgement", on_bad_row: str = "stop"
-) -> tuple[tuple[Comparison, ...], Notes]:
+) -> tuple[tuple[Feedback, ...], Notes]:
     """Read all rows of `table`.
 
     Args:
@@ -66,7 +66,7 @@ class _Rows:
     table: Table
     columns: dict[str, str]
     rankings: str
-    found: list[Comparison] = field(default_factory=list)
+    found: list[Feedback] = field(default_factory=list)
     bad: list[str] = field(default_factory=list)
     rows: int = 0
     ranked: int = 0
@@ -83,7 +83,7 @@ class _Rows:
             raise DataError(f"{self.table.name}: {problem}")
 
     def add(self, number: int, raw: dict[str, Any] | str) -> None:
-        """Take in the comparisons of one row, all or none; BadRow says what is wrong with it."""
+        """Take in what one row holds, all or nothing; BadRow says what is wrong with it."""
         if isinstance(raw, str):
             raise BadRow(raw)
         self.seen.update(raw)
@@ -93,14 +93,15 @@ class _Rows:
             if row["prompt"] == "":  # not the same as no column: guessing a prompt would hide a gap in the data
                 raise BadField(self.columns.get("prompt", "prompt"), "an empty cell", _TEXT)
         name = self._id(number, row)
-        pair = row["chosen"] is not None or row["rejected"] is not None
-        if pair and row["responses"]:
-            raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
-        if row["responses"] is not None and not pair:
-            made = self._ranking(name, row, raw)
+        kind = _kind(row, any(self.columns.get(ours, ours) in raw for ours in ("chosen", "rejected")))
+        made: list[Feedback] = []
+        if kind == "ranking":
+            made += self._ranking(name, row, raw)
             self.ranked += 1
+        elif kind == "thumb":
+            made.append(self._thumb(name, row, raw))
         else:
-            made = [self._pair(name, row, raw)]
+            made.append(self._pair(name, row, raw))
             self.implicit += row["prompt"] is None
         self.ids.add(name)
         self.found += made
@@ -139,15 +140,27 @@ class _Rows:
         shown = fields.shown("first_shown", row["first_shown"])
         return Comparison(prompt, chosen, rejected, tie=tie, first_shown=shown, id=name, **self._user_columns(row))
 
-    def _without(self, ours: str, raw: dict[str, Any]) -> BadRow:
+    def _thumb(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> Thumb:
+        for ours in ("prompt", "completion", "label"):
+            if row[ours] is None:
+                raise self._without(ours, raw, "true (thumb up) or false (thumb down)" if ours == "label" else _TEXT)
+        for ours in ("tie", "first_shown"):
+            if row[ours] not in (None, False):
+                raise BadField(ours, show(row[ours]), "nothing beside completion and label")
+        prompt = _prompt(self.interner, row["prompt"])
+        response = _response(self.interner, "completion", row["completion"])
+        up = fields.verdict("label", row["label"])
+        return Thumb(prompt, response, up, id=name, **self._user_columns(row))
+
+    def _without(self, ours: str, raw: dict[str, Any], expected: str = _TEXT) -> BadRow:
         """What is wrong with a row that has no `ours`: the columns, as long as no row could be read, else the row."""
         theirs = self.columns.get(ours, ours)
         if theirs in raw:
-            return BadField(ours, "nothing", _TEXT)
+            return BadField(ours, "nothing", expected)
         problem = None if self.found else missing(self.columns, raw.keys())
         if problem:
             return _NoColumn(problem)
-        return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", _TEXT)
+        return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", expected)
 
     def _ranking(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> list[Comparison]:
         """All pairs of a ranking; equal scores are ties, and count among the pairs that share the weight."""
@@ -170,31 +183,31 @@ class _Rows:
             made.append(Comparison(prompt, *pair, tie=tie, id=pair_id(name, better, worse), **common))
         return made
 
-    def finish(self) -> tuple[tuple[Comparison, ...], Notes]:
+    def finish(self) -> tuple[tuple[Feedback, ...], Notes]:
         """Everything that was read, counted; an error where that is nothing."""
         where = self.table.name
         if not self.rows:
-            raise DataError(f"{where}: no rows; expected at least one comparison")
+            raise DataError(f"{where}: no rows; expected at least one comparison or thumb")
         if not self.found:
             raise DataError(f"{where}: none of {self.rows} rows could be used; the first: {self.bad[0]}")
         names = set(self.table.columns or self.seen)
         lost = [ours for ours, theirs in self.columns.items() if theirs not in names]
         if lost:
             raise DataError(f"{where}: {named_otherwise(lost, self.columns, names)}")
-        comparisons = tuple(self.found)
+        items = tuple(self.found)
         remarks = tuple(filter(None, [unread(self.columns, names)]))
-        notes = Notes.of(comparisons, rows=self.rows, remarks=remarks)
+        notes = Notes.of(items, rows=self.rows, remarks=remarks)
         counted = {
             "rankings": self.ranked,
             "implicit": self.implicit,
             "skipped": len(self.bad),
             "bad_rows": tuple(self.bad[:_LISTED]),
         }
-        return comparisons, Notes(**{**vars(notes), **counted, "nobody": self._nobody(names)})
+        return items, Notes(**{**vars(notes), **counted, "nobody": self._nobody(names)})
 
     def _nobody(self, names: set[str]) -> str:
-        """Why no comparison has a user; empty where one has."""
-        if any(c.user is not None for c in self.found):
+        """Why nothing has a user; empty where something has."""
+        if any(item.user is not None for item in self.found):
             return ""
         theirs = self.columns.get("user_id", "user_id")
         if theirs in names:
@@ -203,11 +216,29 @@ class _Rows:
 
 
 def _parse_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of CSV, which cannot tell an empty text from nothing: beside `responses` two empty ones are no pair."""
+    """A row of CSV, which cannot tell an empty text from nothing: beside `responses` or a `label` two empty ones are no
+    pair, and without a label an empty one beside them is no completion."""
     row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
-    if row["responses"] is not None and row["chosen"] in ("", None) and row["rejected"] in ("", None):
+    other = row["responses"] is not None or row["label"] is not None
+    if other and row["chosen"] in ("", None) and row["rejected"] in ("", None):
         row["chosen"] = row["rejected"] = None
+    if row["completion"] == "" and row["label"] is None and (row["chosen"] or row["rejected"] or row["responses"]):
+        row["completion"] = None
     return row
+
+
+def _kind(row: dict[str, Any], of_pairs: bool) -> str:
+    """Whether the row is a pair, a ranking or a thumb; a pair where nothing tells. It can be one of them only; a label
+    beside something else is not looked at, since many files of pairs (`of_pairs`) have a column of that name."""
+    pair = row["chosen"] is not None or row["rejected"] is not None
+    if pair and row["responses"]:
+        raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
+    others = pair or row["responses"] is not None
+    if others and row["completion"] is not None:
+        beside = "chosen and rejected" if pair else "responses"
+        raise BadField("completion", show(row["completion"]), f"nothing beside {beside}")
+    thumb = not others and (row["completion"] is not None or (row["label"] is not None and not of_pairs))
+    return "thumb" if thumb else "pair" if pair or row["responses"] is None else "ranking"
 
 
 def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:

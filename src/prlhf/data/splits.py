@@ -21,7 +21,7 @@ from prlhf.config.data import SplitConfig
 from prlhf.data.log import content, decided, trainable
 from prlhf.data.rankings import ranking_of
 from prlhf.errors import DataError
-from prlhf.types import Comparison
+from prlhf.types import Feedback
 
 if TYPE_CHECKING:
     from prlhf.data.log import Log
@@ -35,7 +35,7 @@ SIDES = ("train", "validation", "test", "unseen", "context")
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into `Log.comparisons`, by side; each index is on one side at most, ties and equal pairs on none."""
+    """Indices into `Log.items`, by side; each index is on one side at most, ties and equal pairs on none."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...] = ()
@@ -52,10 +52,10 @@ class Split:
 
     def save(self, path: str | Path, log: Log) -> None:
         """Write the row ids of each side as JSON, with a content hash by which `load` notices another log."""
-        sides = {side: [log.comparisons[i].id for i in indices] for side, indices in self.sides().items()}
+        sides = {side: [log.items[i].id for i in indices] for side, indices in self.sides().items()}
         if any(count > 1 for count in Counter(itertools.chain.from_iterable(sides.values())).values()):
-            raise DataError(f"{log.source}: comparisons share a row id, so a split of them cannot be saved as ids")
-        digests = {side: _digest(log.comparisons[i] for i in indices) for side, indices in self.sides().items()}
+            raise DataError(f"{log.source}: {log.kinds} share a row id, so a split of them cannot be saved as ids")
+        digests = {side: _digest(log.items[i] for i in indices) for side, indices in self.sides().items()}
         data = {"format": 1, "source": log.source, "fingerprint": log.fingerprint, "sides": sides, "digests": digests}
         aside = Path(f"{path}.part")
         aside.write_text(json.dumps(data, ensure_ascii=False), encoding="utf8")
@@ -73,7 +73,7 @@ class Split:
             sides, digests = data["sides"], data["digests"]
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise DataError(f"{path}: no saved split ({type(e).__name__}: {e})") from e
-        place = {c.id: i for i, c in enumerate(log.comparisons)}
+        place = {c.id: i for i, c in enumerate(log.items)}
         found: dict[str, tuple[int, ...]] = {"train": ()}
         for side, ids in sides.items():
             missing = [name for name in ids if name not in place]
@@ -81,7 +81,7 @@ class Split:
                 where = f"not in {log.source}, the first is {missing[0]!r}"
                 raise DataError(f"{path}: {len(missing):,} rows of side {side!r} are {where}")
             found[side] = tuple(place[name] for name in ids)
-            if _digest(log.comparisons[i] for i in found[side]) != digests[side]:
+            if _digest(log.items[i] for i in found[side]) != digests[side]:
                 raise DataError(f"{path}: rows of side {side!r} have changed in {log.source} since the split was saved")
         return cls(**found)
 
@@ -91,13 +91,13 @@ class Split:
         `{"train/test": {"pairs": 0, "prompts": 12, "responses": 40, "users": 9, "texts": 3}}`; a response belongs to
         its prompt, and `texts` are responses that are the same in words under other prompts only.
         """
-        contents = {side: _contents([log.comparisons[i] for i in indices]) for side, indices in self.sides().items()}
+        contents = {side: _contents([log.items[i] for i in indices]) for side, indices in self.sides().items()}
         return {f"{a}/{b}": _shared(contents[a], contents[b]) for a, b in itertools.combinations(contents, 2)}
 
     def text(self, log: Log) -> str:
         """The sides and what they share with the trained one, in a few lines for a person (`overlap` has all pairs)."""
         sizes = ", ".join(f"{side} {len(indices):,}" for side, indices in self.sides().items())
-        lines = [f"{sizes} of {len(log.comparisons):,} comparisons"]
+        lines = [f"{sizes} of {len(log):,} {log.kinds}"]
         for sides, shared in self.overlap(log).items():
             if not sides.startswith("train/"):
                 continue
@@ -107,13 +107,13 @@ class Split:
         return "\n".join(lines)
 
 
-def _contents(comparisons: Sequence[Comparison]) -> dict[str, set[Any]]:
-    responses = (zip(c.response_keys, (c.chosen, c.rejected), strict=True) for c in comparisons)
+def _contents(items: Sequence[Feedback]) -> dict[str, set[Any]]:
+    responses = (zip(c.response_keys, c.responses, strict=True) for c in items)
     return {
-        "pairs": {c.pair_key for c in comparisons},
-        "prompts": {c.prompt_key for c in comparisons},
+        "pairs": {c.pair_key for c in items},
+        "prompts": {c.prompt_key for c in items},
         "responses": set(itertools.chain.from_iterable(responses)),
-        "users": {c.user for c in comparisons if c.user is not None},
+        "users": {c.user for c in items if c.user is not None},
     }
 
 
@@ -125,20 +125,21 @@ def _shared(a: dict[str, set[Any]], b: dict[str, set[Any]]) -> dict[str, int]:
     return {**{kind: len(found) for kind, found in both.items()}, "texts": len(elsewhere)}
 
 
-def _digest(comparisons: Iterable[Comparison]) -> str:
+def _digest(items: Iterable[Feedback]) -> str:
     digest = hashlib.sha256()
-    for c in comparisons:
+    for c in items:
         digest.update(content(c))
     return digest.hexdigest()[:16]
 
 
-def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False) -> Split:
-    """Assign the comparisons of `log` to sides.
+def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False, thumbs: bool = True) -> Split:
+    """Assign the items of `log` to sides.
 
-    The shares of `config` count comparisons and are met as nearly as whole groups allow. Pairs of equal texts are on
-    no side, ties at most on the training side (with `ties`, for an objective that learns from them), and comparisons
-    with an empty response are not trained on. A source's own sides (`Log.fixed_split`)
-    are returned as they are, with a warning where `config` asks for something else.
+    The shares of `config` count items and are met as nearly as whole groups allow. Pairs of equal texts are on
+    no side, ties at most on the training side (with `ties`, for an objective that learns from them), and what has an
+    empty response is not trained on. Without `thumbs`, for an objective that does not learn from them, they are on no
+    side. A source's own sides (`Log.fixed_split`) are returned as they are, with a warning where `config` asks for
+    something else.
 
     Raises:
         DataError: the groups are too few, or one is too large, to fill the sides that are asked for.
@@ -148,13 +149,14 @@ def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False) ->
             logger.warning("%s brings its own sides: the options data.split.* change nothing here", log.source)
         return log.fixed_split
     config = config or SplitConfig()
-    if not log.comparisons:
+    items = log.items if thumbs else log.comparisons
+    if not items:
         raise DataError(f"{log.source}: it has no comparison, so there is nothing to split")
-    groups = group_keys(log.comparisons, config.by)
+    groups = group_keys(items, config.by)
     sides = _assign(groups, config, log.source)
     held_out = _held_out(log, config)
     found: dict[str, list[int]] = {side: [] for side in SIDES}
-    for i, c in enumerate(log.comparisons):
+    for i, c in enumerate(items):
         side = sides[groups[i]]
         if not decided(c) and not (ties and side == "train" and c.user not in held_out and trainable(c, ties=True)):
             continue
@@ -172,24 +174,24 @@ def _check(result: Split, config: SplitConfig, source: str) -> None:
     for side, wanted in asked.items():
         if wanted and not getattr(result, side):
             raise DataError(
-                f"{source}: nothing is left for the side {side!r}; there are too few comparisons for these shares"
+                f"{source}: nothing is left for the side {side!r}; there is too little in it for these shares"
             )
 
 
-def group_keys(comparisons: Sequence[Comparison], by: str) -> list[str]:
-    """For each comparison the group that must stay on one side, as a content hash."""
+def group_keys(items: Sequence[Feedback], by: str) -> list[str]:
+    """For each item the group that must stay on one side, as a content hash."""
     if by == "pair":
-        return _components(_ranked_together(comparisons))
+        return _components(_ranked_together(items))
     if by == "prompt":
-        return [c.prompt_key for c in comparisons]
-    return _components([c.response_keys for c in comparisons])
+        return [c.prompt_key for c in items]
+    return _components([(c.response_keys[0], c.response_keys[-1]) for c in items])
 
 
-def _ranked_together(comparisons: Sequence[Comparison]) -> list[tuple[str, str]]:
+def _ranked_together(items: Sequence[Feedback]) -> list[tuple[str, str]]:
     """Each pair with the first of its ranking (else with itself), since some pairs of a ranking imply the others."""
     first: dict[tuple[str, str], str] = {}
     edges = []
-    for c in comparisons:
+    for c in items:
         ranking, key = ranking_of(c), c.pair_key
         edges.append((key, key if ranking is None else first.setdefault((c.prompt_key, ranking), key)))
     return edges
@@ -238,7 +240,7 @@ def _assign(groups: Sequence[str], config: SplitConfig, source: str) -> dict[str
             largest = max(sizes.values()) / len(groups)
             raise DataError(
                 f"{source}: no {side} side of {share:.0%} can be kept apart by {config.by}: of {len(sizes):,} groups "
-                f"the largest has {largest:.0%} of the comparisons; {_SMALLER[config.by]}"
+                f"the largest has {largest:.0%} of them; {_SMALLER[config.by]}"
             )
         sides.update(dict.fromkeys(taken, side))
     return sides

@@ -17,7 +17,7 @@ from prlhf.evaluation.rows import Rows
 from prlhf.evaluation.table_use import NAME as TABLE
 from prlhf.evaluation.table_use import TableUse, check_table
 from prlhf.lm import PersonalizedLM
-from prlhf.types import Comparison
+from prlhf.types import Feedback
 
 __all__ = ["check_baseline", "check_rows", "check_users"]
 
@@ -28,10 +28,11 @@ _ROWS = 500  # rows of the table that are measured
 
 def check_rows(rows: Rows) -> list[Check]:
     """The checks of the log, and what of the comparisons was trained on."""
-    if rows.training is None:
-        overlap = Check.missing(OVERLAP, rows.why)
+    votes, why = rows.votes
+    if votes is None:
+        overlap = Check.missing(OVERLAP, why)
     else:
-        overlap = check_overlap(rows.training, rows.comparisons, rows.apart)
+        overlap = check_overlap(votes, rows.comparisons, rows.apart)
     return [check_artefacts(rows.log.comparisons), overlap, *check_ids(rows.log.comparisons)]
 
 
@@ -50,16 +51,17 @@ def check_baseline(
     relative, raw = named.get("in_context_relative"), named.get("in_context_raw")
     if relative is None or raw is None:
         return Check.missing(CONTEXT, "the baseline in_context was not asked for")
-    if relative.scores is None or raw.scores is None or rows.training is None:
+    votes, _ = rows.votes
+    if relative.scores is None or raw.scores is None or votes is None:
         return Check.missing(CONTEXT, relative.missing)
     some = list(subsample(range(len(rows.comparisons)), _FLIPPED, seed))
     told, plain = relative.scores.select(some), (raw.scores.h - relative.scores.h)[some]
     asked = [rows.comparisons[i] for i in some]
-    flipped = in_context_flipped(lm, rows.training, asked, told.seen, plain, cache=cache, progress=progress)
+    flipped = in_context_flipped(lm, votes, asked, told.seen, plain, cache=cache, progress=progress)
     return check_context(told, flipped, bootstrap=bootstrap, seed=seed)
 
 
-def check_users(lm: PersonalizedLM, training: Sequence[Comparison] | None, seed: int = 0) -> Check:
+def check_users(lm: PersonalizedLM, training: Sequence[Feedback] | None, seed: int = 0) -> Check:
     """How much of the user table is used, by at most 500 of the users who were trained on."""
     if lm.user_model.table is None:
         return Check.missing(TABLE, "this run has no rows for users")

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from prlhf.data.log import parted
 from prlhf.evaluation.metrics import derangement
 from prlhf.evaluation.scores import Scores
+from prlhf.evaluation.thumbs import ThumbPair, thumb_pairs
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import PairLogps, margin
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Feedback
 
 __all__ = ["EvaluationSet", "policy_logprobs", "score_policy", "scores_of"]
 
@@ -24,14 +26,17 @@ Margin = Callable[[PairLogps, PairLogps], torch.Tensor]
 
 @dataclass(frozen=True)
 class EvaluationSet:
-    """Comparisons, ready to be scored again and again: token ids, rows of the table, reference log-probabilities.
+    """What is scored again and again: token ids, rows of the table, reference log-probabilities.
 
-    `branches` `[n, 3]`: the own row, the generic row, the row of another user; the first two where `lm` has fewer than
+    `comparisons`: n comparisons, or n pairs of a liked and a disliked response where there are only thumbs; `slots`
+    `[n, 2]`: which of the responses of the m `encoded` each of them has (the i-th has 2 i and 2 i + 1).
+    `branches` `[m, 3]`: the own row, the generic row, the row of another user; the first two where `lm` has fewer than
     two users. `reference` `[n, 2]`.
     """
 
-    comparisons: tuple[Comparison, ...]
+    comparisons: tuple[Comparison | ThumbPair, ...]
     encoded: tuple[Encoded, ...]
+    slots: np.ndarray
     branches: np.ndarray
     reference: np.ndarray
     layout: Layout
@@ -40,30 +45,72 @@ class EvaluationSet:
     def of(
         cls,
         lm: PersonalizedLM,
-        comparisons: Sequence[Comparison],
+        items: Sequence[Feedback],
         *,
         cache: Path | None = None,
         layout: str = "auto",
         seed: int = 0,
         progress: Progress = lambda batches, _: batches,
     ) -> EvaluationSet:
-        """Encode `comparisons` for `lm` and look up their users; ids that `lm` does not know get the generic row."""
-        encoded = tuple(lm.template.comparison(c) for c in comparisons)
+        """Encode `items` for `lm` and look up their users; ids that `lm` does not know get the generic row.
+
+        Where there are comparisons, thumbs beside them are left out: an accuracy of both would be one of neither.
+        """
+        comparisons, thumbs = parted(items)
+        judged: Sequence[Comparison] | Sequence[ThumbPair] = comparisons
+        slots = np.arange(2 * len(comparisons)).reshape(-1, 2)
+        if not comparisons:
+            pairs = thumb_pairs(thumbs, seed)
+            judged = [ThumbPair(thumbs[up], thumbs[down]) for up, down in pairs]
+            slots = 2 * np.array(pairs, dtype=np.int64).reshape(-1, 2)
+        shown: Sequence[Feedback] = comparisons or thumbs
+        encoded = tuple(lm.template.comparison(c) for c in shown)
         lm.template.warn_cuts(encoded)
-        rows = np.array(lm.lookup([c.user for c in comparisons]), dtype=np.int64)
-        branches = [rows, np.zeros_like(rows)]
-        if len(lm.users) > 1:
-            other = np.arange(lm.user_model.n)
-            other[1:] = derangement(other[1:], seed)
-            branches.append(other[rows])
         chosen = choose_layout(lm, encoded, layout) if encoded else "plain"
         return cls(
-            comparisons=tuple(comparisons),
+            comparisons=tuple(judged),
             encoded=encoded,
-            branches=np.stack(branches, 1),
-            reference=reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=progress),
+            slots=slots,
+            branches=_branches(lm, [c.user for c in shown], seed),
+            reference=reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=progress).reshape(-1)[slots],
             layout=chosen,
         )
+
+    def __len__(self) -> int:
+        return len(self.comparisons)
+
+    def first(self, n: int) -> EvaluationSet:
+        """The first `n` of the comparisons, with the responses of no others."""
+        used, slots = np.unique(self.slots[:n] // 2, return_inverse=True)
+        return replace(
+            self,
+            comparisons=self.comparisons[:n],
+            encoded=tuple(self.encoded[i] for i in used),
+            slots=2 * slots.reshape(-1, 2) + self.slots[:n] % 2,
+            branches=self.branches[used],
+            reference=self.reference[:n],
+        )
+
+    @property
+    def tokens(self) -> np.ndarray:
+        """Tokens of both responses `[n, 2]`."""
+        lengths = np.array([[len(c.chosen), len(c.rejected)] for c in self.encoded], dtype=np.int64)
+        return lengths.reshape(-1)[self.slots]
+
+    @property
+    def rows(self) -> np.ndarray:
+        """The own rows `[n]`."""
+        return self.branches[self.slots[:, 0] // 2, 0]
+
+
+def _branches(lm: PersonalizedLM, users: Sequence[str | None], seed: int) -> np.ndarray:
+    rows = np.array(lm.lookup(users), dtype=np.int64)
+    branches = [rows, np.zeros_like(rows)]
+    if len(lm.users) > 1:
+        other = np.arange(lm.user_model.n)
+        other[1:] = derangement(other[1:], seed)
+        branches.append(other[rows])
+    return np.stack(branches, 1)
 
 
 def score_policy(
@@ -81,16 +128,16 @@ def policy_logprobs(
     lm: PersonalizedLM, data: EvaluationSet, *, progress: Progress = lambda batches, _: batches
 ) -> np.ndarray:
     """Summed log-probabilities `[n, k, 2]` of (chosen, rejected) under the k branches of `data`."""
-    return pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
+    logps = pair_scores(lm, data.encoded, data.branches, layout=data.layout, progress=progress)
+    return logps.swapaxes(1, 2).reshape(-1, logps.shape[1])[data.slots].swapaxes(1, 2)
 
 
 def scores_of(data: EvaluationSet, logps: np.ndarray, margin: Margin = margin) -> Scores:
     """The margins that `policy_logprobs` make with the reference of `data`."""
-    tokens = np.array([[len(c.chosen), len(c.rejected)] for c in data.encoded]).reshape(-1, 1, 2)
+    tokens = data.tokens[:, None, :]
     h = margin(_pairs(logps, tokens), _pairs(data.reference[:, None, :], tokens)).numpy()
     permuted = h[:, 2] if h.shape[1] > 2 else None
-    seen = data.branches[:, 0] > 0
-    return Scores.of(data.comparisons, seen=seen, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=permuted)
+    return Scores.of(data.comparisons, seen=data.rows > 0, h_specific=h[:, 0], h_generic=h[:, 1], h_permuted=permuted)
 
 
 def _pairs(logps: np.ndarray, tokens: np.ndarray) -> PairLogps:

@@ -1,4 +1,4 @@
-"""Which comparisons a run is measured on, and what it has seen of them in training."""
+"""Which comparisons or thumbs a run is measured on, and what it has seen of them in training."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from pathlib import Path
 
 from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
+from prlhf.data.log import parted
 from prlhf.errors import CheckpointError, ConfigError, DataError
-from prlhf.types import Comparison
+from prlhf.evaluation.thumbs import MEANING, one_sided, thumb_pairs
+from prlhf.types import Comparison, Feedback, Thumb
 
 __all__ = ["DEFAULT_SIDES", "Rows", "read_config", "seen_by", "select", "told_as", "training_of"]
 
@@ -20,21 +22,35 @@ DEFAULT_SIDES = "test and unseen"
 
 @dataclass(frozen=True)
 class Rows:
-    """Comparisons to measure on.
+    """Comparisons to measure on; thumbs where there are no comparisons.
 
     `apart` is what no comparison may share with training: pair, prompt or response; None where nothing is promised.
     `training` is the run's own training side, None where its data cannot be read any more (`why` says so). `config` is
-    how the log was read, None for a log that came from memory and is not the run's.
+    how the log was read, None for a log that came from memory and is not the run's. `notes`: what is not measured.
     """
 
     log: Log
     side: str
-    comparisons: tuple[Comparison, ...]
+    items: tuple[Feedback, ...]
     own: bool
     config: DataConfig | None
-    training: tuple[Comparison, ...] | None
+    training: tuple[Feedback, ...] | None
     why: str = ""
     apart: str | None = "pair"
+    notes: tuple[str, ...] = ()
+
+    @property
+    def comparisons(self) -> tuple[Comparison, ...]:
+        """The items, unless they are thumbs."""
+        return parted(self.items)[0]
+
+    @property
+    def votes(self) -> tuple[tuple[Comparison, ...] | None, str]:
+        """The comparisons that the run was trained on, or why there are none."""
+        if self.training is None:
+            return None, self.why
+        found = parted(self.training)[0]
+        return (found, "") if found else (None, "the run was trained on thumbs, not on comparisons")
 
 
 def read_config(folder: Path) -> RunConfig:
@@ -78,15 +94,29 @@ def select(folder: Path, config: RunConfig, data: DataConfig | str | Path | Log 
         reading = reading or config.data
         side = side or DEFAULT_SIDES
     else:
-        sides = split(log, _split_options(config, reading)) if side not in (None, "all") else Split(())
+        thumbs = config.objective.learns_thumbs or not log.comparisons
+        options = _split_options(config, reading)
+        sides = split(log, options, thumbs=thumbs) if side not in (None, "all") else Split(())
         side = side or "all"
     training, why = training_of(folder, config, log)
     apart = _apart(config, log) if own else "pair"
-    wanted = _indices(log, sides, side)
+    wanted = [log.items[i] for i in _indices(log, sides, side)]
     if not wanted:
         found = ", ".join(f"{name} {len(rows):,}" for name, rows in sides.sides().items()) or "none"
-        raise DataError(f"{log.source}: no comparison on the side {side!r}; its sides: {found}")
-    return Rows(log, side, tuple(log.comparisons[i] for i in wanted), own, reading, training, why, apart)
+        raise DataError(f"{log.source}: nothing on the side {side!r}; its sides: {found}")
+    measured, notes = _measured(wanted, f"{log.source}, side {side!r}")
+    return Rows(log, side, measured, own, reading, training, why, apart, notes)
+
+
+def _measured(items: Sequence[Feedback], where: str) -> tuple[tuple[Feedback, ...], tuple[str, ...]]:
+    """What of `items` has figures, and sentences about the rest."""
+    comparisons, thumbs = parted(items)
+    if comparisons:
+        return comparisons, (f"{len(thumbs):,} thumbs beside the comparisons are not measured.",) if thumbs else ()
+    left_out = one_sided(thumbs)
+    if not thumb_pairs(thumbs):
+        raise DataError(f"{where}: {left_out}")
+    return thumbs, (MEANING, left_out) if left_out else (MEANING,)
 
 
 def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:
@@ -128,10 +158,9 @@ def _own_sides(folder: Path, config: RunConfig, log: Log) -> Split:
             original = None
         if original is not None and original.fingerprint == log.fingerprint:
             return Split.load(saved, original)
-        sides = split(
-            log, config.data.split, ties=config.objective.learns_ties
-        )  # by content, so it most likely is the saved one
-        try:
+        learned = config.objective
+        sides = split(log, config.data.split, ties=learned.learns_ties, thumbs=learned.learns_thumbs)
+        try:  # by content, so it most likely is the saved one
             return Split.load(saved, _renamed(log, sides, saved))  # whose hashes tell
         except DataError:
             raise unknown from None
@@ -141,57 +170,63 @@ def _renamed(log: Log, sides: Split, saved: Path) -> Log:
     """`log` with the ids that the saved sides have, if they are `sides`."""
     ids = json.loads(saved.read_text(encoding="utf8"))["sides"]
     names = {i: name for side, rows in sides.sides().items() for i, name in zip(rows, ids.get(side, ()), strict=False)}
-    comparisons = (replace(c, id=names.get(i, f"{i} on no side")) for i, c in enumerate(log.comparisons))
-    return Log(tuple(comparisons), log.source)
+    comparisons, thumbs = parted(replace(c, id=names.get(i, f"{i} on no side")) for i, c in enumerate(log.items))
+    return Log(comparisons, log.source, thumbs=thumbs)
 
 
-def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[tuple[Comparison, ...] | None, str]:
+def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[tuple[Feedback, ...] | None, str]:
     """The training side of a run, or the reason why it cannot be read; `log` saves reading where it is the run's."""
     try:
         log = log if log.fingerprint == _fingerprint(folder) else load_comparisons(config.data)
-        return tuple(log.comparisons[i] for i in _own_sides(folder, config, log).train), ""
+        return tuple(log.items[i] for i in _own_sides(folder, config, log).train), ""
     except (DataError, ConfigError) as e:
         return None, f"its training data cannot be read: {e}"
 
 
 def _indices(log: Log, sides: Split, side: str) -> Sequence[int]:
     if side == "all":
-        return [i for i, c in enumerate(log.comparisons) if decided(c)]
+        return [i for i, c in enumerate(log.items) if decided(c)]
     if side == DEFAULT_SIDES:
         return [*sides.test, *sides.unseen]
     found: tuple[int, ...] = getattr(sides, side)
     return found
 
 
-def told_as(
-    comparisons: Sequence[Comparison], training: Sequence[Comparison] | None, who: str
-) -> tuple[list[Comparison], str]:
-    """The comparisons with user texts as another run was trained with them, and a sentence where that changes them.
+def told_as(items: Sequence[Feedback], training: Sequence[Feedback] | None, who: str) -> tuple[list[Feedback], str]:
+    """The items with user texts as another run was trained with them, and a sentence where that changes them.
 
     A run that was trained without texts is asked without; one that was trained with them gets each user's last text
-    from its own training where the comparisons have none. The same comparisons then mean the same for every run.
+    from its own training where the items have none. The same items then mean the same for every run.
     """
     texts = {c.user: c.user_text for c in training or () if c.user_text}
-    if training is not None and not texts and any(c.user_text for c in comparisons):
-        bare = [replace(c, user_text=None) for c in comparisons]
+    if training is not None and not texts and any(c.user_text for c in items):
+        bare = [replace(c, user_text=None) for c in items]
         return bare, f"{who} was trained without user text; asked without."
-    if texts and not any(c.user_text for c in comparisons):
-        told = [replace(c, user_text=texts.get(c.user)) for c in comparisons]
+    if texts and not any(c.user_text for c in items):
+        told = [replace(c, user_text=texts.get(c.user)) for c in items]
         return told, f"{who} was trained with user text; asked with each user's last one of its training."
-    return list(comparisons), ""
+    return list(items), ""
 
 
-def seen_by(training: Sequence[Comparison] | None, comparisons: Sequence[Comparison], who: str) -> str:
-    """A sentence about the comparisons whose pair `who` was trained on, by content; empty where there are none."""
+def seen_by(training: Sequence[Feedback] | None, items: Sequence[Feedback], who: str) -> str:
+    """A sentence about the items that `who` was trained on, by content; empty where there are none.
+
+    A comparison was trained on where somebody voted on its pair, or judged both of its responses alone; a thumb where
+    its response was judged, alone or in a comparison.
+    """
+    thumbs = any(isinstance(item, Thumb) for item in items)
+    kind = "thumbs" if thumbs else "comparisons"
     if training is None:
-        return f"Whether {who} has seen some of these comparisons in training is not known."
-    votes = {(c.user, c.pair_key) for c in training}
+        return f"Whether {who} has seen some of these {kind} in training is not known."
+    alone = training if thumbs else parted(training)[1]  # a pair is not known from its responses in other pairs
+    votes = {(c.user, c.pair_key) for c in training} | {(c.user, key) for c in alone for key in c.response_keys}
     pairs = {key for _, key in votes}
-    same = sum((c.user, c.pair_key) in votes for c in comparisons)
-    shared = sum(c.pair_key in pairs for c in comparisons)
+    same = sum((c.user, c.pair_key) in votes or all((c.user, key) in votes for key in c.response_keys) for c in items)
+    shared = sum(c.pair_key in pairs or pairs.issuperset(c.response_keys) for c in items)
     if not shared:
         return ""
+    what = "response" if thumbs else "pair"
     return (
-        f"{who} was trained on the pair of {shared:,} of these {len(comparisons):,} comparisons, on {same:,} of them "
+        f"{who} was trained on the {what} of {shared:,} of these {len(items):,} {kind}, on {same:,} of them "
         "with a vote of the same user: this is no held-out measurement."
     )

@@ -29,13 +29,15 @@ from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
 from prlhf.lm.checkpoint import unfinished
 from prlhf.objectives import make_objective
-from prlhf.types import Comparison
+from prlhf.types import Feedback
 
 __all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
 
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 POOLED_FOLDER = "pooled"
 """Where in a run folder its pooled baseline is looked for."""
+_NO_PAIRS = "it ranks the two responses of a comparison, and these are thumbs"
+_IN_CONTEXT = ("in_context_relative", "in_context_raw")
 
 
 @dataclass(frozen=True)
@@ -87,13 +89,13 @@ def evaluate(
     how = _How(cache if cache is not None else default_cache(), bootstrap, seed, progress)
     rows = select(folder, config, data, split)
     lm = _load(folder, config)
-    scores = score_run(lm, config, rows.comparisons, seed=seed, cache=how.cache, progress=progress)
+    scores = score_run(lm, config, rows.items, seed=seed, cache=how.cache, progress=progress)
     own = Baseline("run", scores, config.objective.beta)
     found = [*_model_free(rows, scores, baselines), *_prompted(lm, rows, scores, baselines, how)]
     checks = _check_model(lm, rows, found, how)
     del lm
     gc.collect()  # one model in memory at a time
-    notes = [seen_by(rows.training, rows.comparisons, "the run")]
+    notes = [*rows.notes, seen_by(rows.training, rows.items, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
     others = {str(other): _against(Path(other), rows, how, notes) for other in against}
@@ -179,14 +181,14 @@ def _load(folder: Path, config: RunConfig) -> PersonalizedLM:
 def score_run(
     lm: PersonalizedLM,
     config: RunConfig,
-    comparisons: Sequence[Comparison],
+    items: Sequence[Feedback],
     *,
     seed: int = 0,
     cache: Path | None = None,
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
     """The margins of a run's model, as its objective measures them."""
-    data = EvaluationSet.of(lm, comparisons, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
+    data = EvaluationSet.of(lm, items, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
     return score_policy(lm, data, margin=make_objective(config.objective).margin, progress=progress)
 
 
@@ -194,22 +196,27 @@ def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseli
     """Baselines that need no language model."""
     if "length" not in names:
         return []
-    if rows.training is None:
-        return [Baseline("length", missing=rows.why)]
-    return [length_only(rows.training, rows.comparisons, scores.seen)]
+    votes, why = rows.votes
+    if not rows.comparisons or votes is None:
+        return [Baseline("length", missing=why if rows.comparisons else _NO_PAIRS)]
+    return [length_only(votes, rows.comparisons, scores.seen)]
 
 
 def _prompted(lm: PersonalizedLM, rows: Rows, scores: Scores, names: Sequence[str], how: _How) -> list[Baseline]:
     """Baselines of the reference model with something in its prompt."""
+    if not rows.comparisons:
+        tables = {"user_text": ("user_text",), "in_context": _IN_CONTEXT, "oracle": ("oracle",)}
+        return [Baseline(name, missing=_NO_PAIRS) for asked in names for name in tables.get(asked, ())]
     found: list[Baseline] = []
     shared: dict[str, Any] = {"cache": how.cache, "progress": how.progress}
     if "user_text" in names:
         found.append(user_text(lm, rows.comparisons, scores.seen, **shared))
     if "in_context" in names:
-        if rows.training is None:
-            found += [Baseline(f"in_context_{kind}", missing=rows.why) for kind in ("relative", "raw")]
+        votes, why = rows.votes
+        if votes is None:
+            found += [Baseline(name, missing=why) for name in _IN_CONTEXT]
         else:
-            found += in_context(lm, rows.training, rows.comparisons, scores.seen, **shared)
+            found += in_context(lm, votes, rows.comparisons, scores.seen, **shared)
     if "oracle" in names:
         world = planted_world(rows.config)
         if world is None:
@@ -251,10 +258,10 @@ def _against(folder: Path, rows: Rows, how: _How, notes: list[str]) -> Baseline:
 def _scored(folder: Path, config: RunConfig, rows: Rows, how: _How, who: str, notes: list[str]) -> Scores:
     """Another run on the same rows, with notes: where it has seen some, or was trained with other user texts."""
     training = training_of(folder, config, rows.log)[0]
-    comparisons, told = told_as(rows.comparisons, training, who)
-    notes += [seen_by(training, rows.comparisons, who), told]
+    items, told = told_as(rows.items, training, who)
+    notes += [seen_by(training, rows.items, who), told]
     lm = _load(folder, config)
-    return score_run(lm, config, comparisons, seed=how.seed, cache=how.cache, progress=how.progress)
+    return score_run(lm, config, items, seed=how.seed, cache=how.cache, progress=how.progress)
 
 
 def _compare(baseline: Baseline, own: Baseline, how: _How) -> Compared:

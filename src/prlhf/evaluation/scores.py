@@ -6,13 +6,16 @@ import os
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from prlhf.errors import DataError
 from prlhf.types import Comparison
+
+if TYPE_CHECKING:
+    from prlhf.evaluation.thumbs import ThumbPair
 
 __all__ = ["Scores"]
 
@@ -84,7 +87,7 @@ class Scores:
     @classmethod
     def of(
         cls,
-        comparisons: Sequence[Comparison],
+        comparisons: Sequence[Comparison | ThumbPair],
         *,
         seen: npt.ArrayLike,
         h_specific: npt.ArrayLike,

@@ -8,6 +8,8 @@ with user tokens and the rest of the prompt; both responses hang on every branch
              └─ [user tokens of row 2][rest] ─┬─ [chosen]
                                               └─ [rejected]
 
+A thumb has one response, and its tree no second leaf.
+
 `packed` writes the whole tree into one row, with a 4-D mask that lets a token see its own path and position ids that
 count along the path. `plain` writes every path as a row of its own, with an ordinary padding mask.
 """
@@ -102,7 +104,7 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
             before = len(tokens) + len(head) - 1 if head else c.cut - 1
             tokens.extend(head)
             place.append(np.arange(c.cut, depth))
-            for s, response in enumerate((c.chosen, c.rejected)):
+            for s, response in enumerate(c.responses):
                 targets.add(i, before, len(tokens), response, (i * k + j) * 2 + s)
                 tokens.extend(response)
                 place.append(np.arange(depth, depth + len(response)))
@@ -127,7 +129,7 @@ def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user
     for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
         for j, table_row in enumerate(rows):
             head = c.prompt[: c.cut] + (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
-            for s, response in enumerate((c.chosen, c.rejected)):
+            for s, response in enumerate(c.responses):
                 targets.add(len(ids), len(head) - 1, len(head), response, (i * k + j) * 2 + s)
                 ids.append(head + response)
     mask = _pad([np.ones(len(r), np.int64) for r in ids], 0)

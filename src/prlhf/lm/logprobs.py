@@ -1,4 +1,4 @@
-"""Log-probabilities of both responses of a comparison, for any number of branches at once."""
+"""Log-probabilities of the responses of a comparison or thumb, for any number of branches at once."""
 
 from __future__ import annotations
 
@@ -28,6 +28,8 @@ def pair_logprobs(
     lm: PersonalizedLM, batch: Sequence[Encoded], branches: Sequence[Sequence[int]], layout: Layout = "plain"
 ) -> PairLogps:
     """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons and k branches.
+
+    A response that is not there (the second one of a thumb) has 0 of 0 tokens.
 
     Args:
         lm: the personalised LM.

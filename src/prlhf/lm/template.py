@@ -10,12 +10,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from prlhf.config import ModelConfig
 from prlhf.errors import ConfigError, DataError, UnsupportedModelError
-from prlhf.types import Comparison, Message, Prompt
+from prlhf.types import Feedback, Message, Prompt
 
 __all__ = ["Encoded", "Rendered", "Template"]
 
@@ -47,7 +47,9 @@ class _Written:
 class Encoded:
     """A comparison as token ids: the prompt (user tokens at `cut`), both responses, and the reference's prompt.
 
-    `truncated`: whether the prompt was cut at its left; `responses_cut`: how many of the two were cut at their right.
+    Of a thumb `chosen` is the one response, whatever was thought of it, and `rejected` is empty: every response ends
+    with a token, so an empty one is none. Its log-probability is 0, and no work is done for it.
+    `truncated`: whether the prompt was cut at its left; `responses_cut`: how many responses were cut at their right.
     """
 
     prompt: tuple[int, ...]
@@ -57,6 +59,11 @@ class Encoded:
     reference_prompt: tuple[int, ...]
     truncated: bool = False
     responses_cut: int = 0
+
+    @property
+    def responses(self) -> tuple[tuple[int, ...], ...]:
+        """The responses that there are."""
+        return (self.chosen, self.rejected) if self.rejected else (self.chosen,)
 
     @property
     def path(self) -> int:
@@ -140,7 +147,8 @@ class Template:
             logger.warning(words, prompts, n, limits.max_prompt_tokens, end)
         if responses:
             words = "%d of %d responses were cut at their right: max_response_tokens=%d%s"
-            logger.warning(words, responses, 2 * n, limits.max_response_tokens, end)
+            every = sum(len(e.responses) for e in encoded)
+            logger.warning(words, responses, every, limits.max_response_tokens, end)
 
     @property
     def max_response(self) -> int:
@@ -291,24 +299,31 @@ class Template:
         whole = self._apply([*messages, {"role": "assistant", "content": response}], False)
         return before, whole[len(before) :] if whole.startswith(before) else response
 
-    def comparison(self, c: Comparison) -> Encoded:
-        """A comparison as token ids; the reference sees the user text unless `reference_user_text` is off."""
-        chosen, rejected = (self._response(c.prompt, text, c.user_text) for text in (c.chosen, c.rejected))
+    def comparison(self, c: Feedback) -> Encoded:
+        """A comparison or thumb as token ids; the reference sees the user text unless `reference_user_text` is off."""
+        responses = [self._response(c.prompt, text, c.user_text) for text in c.responses]
         limit = self.max_response
-        longest = min(max(len(chosen), len(rejected)), limit)
+        longest = min(max(map(len, responses)), limit)
         rendered = self.prompt(c.prompt, c.user_text, longest)
         reference = rendered
         if c.user_text and not self.config.reference_user_text:
             reference = self.prompt(c.prompt, None, longest)
+        chosen, *rejected = (ids[:limit] for ids in responses)
         return Encoded(
             prompt=rendered.ids,
             cut=rendered.cut,
-            chosen=chosen[:limit],
-            rejected=rejected[:limit],
+            chosen=chosen,
+            rejected=rejected[0] if rejected else (),
             reference_prompt=reference.ids,
             truncated=rendered.truncated,
-            responses_cut=(len(chosen) > limit) + (len(rejected) > limit),
+            responses_cut=sum(len(ids) > limit for ids in responses),
         )
+
+    def answered(self, e: Encoded, response: tuple[int, ...]) -> Encoded:
+        """The prompt of `e` with this response alone, as much of it as the context holds after that prompt."""
+        held = max(len(e.prompt), len(e.reference_prompt))
+        room = None if self._space is None else max(self._space - held, 1)
+        return replace(e, chosen=response[:room], rejected=())
 
 
 def _no_row(tokenizer: Any, number: int, rows: int) -> str:

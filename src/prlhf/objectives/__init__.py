@@ -4,9 +4,10 @@ from prlhf.objectives.cdpo import cdpo_loss
 from prlhf.objectives.dpo import dpo_loss
 from prlhf.objectives.hinge import hinge_loss
 from prlhf.objectives.ipo import ipo_loss
+from prlhf.objectives.kto import kto_loss
 from prlhf.objectives.make import OBJECTIVES, make_objective
 from prlhf.objectives.mix import mix
-from prlhf.objectives.objective import Objective, on_margin
+from prlhf.objectives.objective import Objective, ThumbObjective, on_margin
 from prlhf.objectives.pair import PairLogps, margin, mean_margin
 from prlhf.objectives.robust import robust_loss
 from prlhf.objectives.sft import sft_loss
@@ -17,11 +18,13 @@ __all__ = [
     "OBJECTIVES",
     "Objective",
     "PairLogps",
+    "ThumbObjective",
     "cdpo_loss",
     "decided_loss",
     "dpo_loss",
     "hinge_loss",
     "ipo_loss",
+    "kto_loss",
     "make_objective",
     "margin",
     "mean_difference",

@@ -12,7 +12,8 @@ from prlhf.objectives.custom import custom_loss
 from prlhf.objectives.dpo import dpo_loss
 from prlhf.objectives.hinge import hinge_loss
 from prlhf.objectives.ipo import ipo_loss
-from prlhf.objectives.objective import Objective, on_margin
+from prlhf.objectives.kto import kto_loss
+from prlhf.objectives.objective import Objective, ThumbObjective, on_margin
 from prlhf.objectives.pair import margin, mean_margin
 from prlhf.objectives.robust import robust_loss
 from prlhf.objectives.simpo import mean_difference, simpo_loss
@@ -27,19 +28,24 @@ def _dpo(c: Any) -> Objective:
     return on_margin(lambda h: decided_loss(h, c.beta, c.ties), tie=lambda h: tie_loss(h, c.beta, c.ties))
 
 
-OBJECTIVES: dict[str, Callable[[Any], Objective]] = {
+def _kto(c: Any) -> ThumbObjective:
+    return ThumbObjective(lambda r, z0, up: kto_loss(r, z0, up, c.beta, c.desirable_weight, c.undesirable_weight))
+
+
+OBJECTIVES: dict[str, Callable[[Any], Objective | ThumbObjective]] = {
     "dpo": _dpo,
     "ipo": lambda c: on_margin(lambda h: ipo_loss(h, c.beta), mean_margin if c.average else margin),
     "hinge": lambda c: on_margin(lambda h: hinge_loss(h, c.beta)),
     "cdpo": lambda c: on_margin(lambda h: cdpo_loss(h, c.beta, c.epsilon)),
     "robust": lambda c: on_margin(lambda h: robust_loss(h, c.beta, c.epsilon)),
     "simpo": lambda c: on_margin(lambda d: simpo_loss(d, c.beta, c.gamma), mean_difference),
+    "kto": _kto,
     "custom": lambda c: Objective(custom_loss(c.function, c.options)),
 }
 """Type of an objective -> what makes it from its configuration."""
 
 
-def make_objective(config: ObjectiveConfig) -> Objective:
+def make_objective(config: ObjectiveConfig) -> Objective | ThumbObjective:
     """The objective that `config` describes.
 
     Raises:

@@ -1,4 +1,4 @@
-"""What an objective is to the rest: the loss of each comparison, and the margin that it ranks responses by."""
+"""What an objective is to the rest: the loss of each comparison or thumb, and the margin that ranks responses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from prlhf.objectives.sft import sft_loss
 if TYPE_CHECKING:
     from jaxtyping import Bool, Float
 
-__all__ = ["Objective", "on_margin"]
+__all__ = ["Objective", "ThumbObjective", "on_margin"]
 
 OfPair = Callable[[PairLogps, PairLogps], Tensor]
 """(policy, reference) -> a number for each comparison, in the shape that the two broadcast to."""
@@ -47,6 +47,23 @@ class Objective:
         if self.tie is None:
             raise ValueError("this objective has no loss for ties")
         return torch.where(ties, self.tie(policy, reference), losses)
+
+
+@dataclass(frozen=True)
+class ThumbObjective:
+    """An objective on responses judged alone: `chosen` of its log-probabilities is the response, `rejected` is none."""
+
+    judged: Callable[[Tensor, Tensor, Tensor], Tensor]
+    """(r, z0, up) -> loss, as `kto_loss`."""
+    margin: OfPair = margin
+    sft_weight: float = 0.0
+
+    def __call__(
+        self, policy: PairLogps, reference: PairLogps, up: Bool[Tensor, "*b"], z0: Float[Tensor, "*b"]
+    ) -> Float[Tensor, "*b"]:
+        """Loss of each thumb; only responses that are up are learned from by `sft_weight`."""
+        losses = self.judged(policy.chosen - reference.chosen, z0, up)
+        return losses + self.sft_weight * up * sft_loss(policy) if self.sft_weight else losses
 
 
 def on_margin(

@@ -57,14 +57,14 @@ class LearningCurves:
     def of(
         cls, lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, *, cache: Path | None
     ) -> LearningCurves | None:
-        """On a sample of the validation side (else the test side); None where there is none, or none is wanted."""
+        """On a sample of the validation side (else the test side); None where nothing can be measured, or is wanted."""
         chosen = subsample(sides.validation or sides.test, config.training.eval_comparisons, config.seed)
         if not chosen or not config.training.eval_steps:
             return None
-        held_out = [log.comparisons[i] for i in chosen]
+        held_out = [log.items[i] for i in chosen]
         layout = config.training.layout  # chosen for these rows: they may be longer than those of training
         data = EvaluationSet.of(lm, held_out, cache=cache, layout=layout, seed=config.seed, progress=bar)
-        return cls(lm, data, config)
+        return cls(lm, data, config) if len(data) else None
 
     def __call__(self) -> dict[str, float]:
         """Name -> value: `CURVES`, the standard error of the mean over users (`accuracy_per_user_se`, where there are

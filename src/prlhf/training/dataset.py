@@ -1,9 +1,9 @@
-"""What the trainer iterates over: encoded comparisons with their rows, weights and reference log-probabilities."""
+"""What the trainer iterates over: encoded feedback with its rows, weights and reference log-probabilities."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -14,14 +14,14 @@ from prlhf.lm import Encoded
 from prlhf.lm.logprobs import Layout
 
 MAX_CHUNK = 16
-__all__ = ["LengthBuckets", "PreferenceDataset", "collate"]
+__all__ = ["LengthBuckets", "PairDataset", "PreferenceDataset", "ThumbDataset", "collate"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class PreferenceDataset(Dataset[dict[str, Any]]):
-    """Aligned arrays over n training comparisons.
+    """Aligned arrays over the n comparisons or thumbs of training.
 
-    `rows` and `ties` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / comparisons of the user; `reference` `[n, 2]`.
+    `rows` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / votes of the user; `reference` `[n, 2]`.
     """
 
     encoded: Sequence[Encoded]
@@ -29,7 +29,6 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
     weight: np.ndarray
     prior: np.ndarray
     reference: np.ndarray
-    ties: np.ndarray
     ids: Sequence[str]
     layout: Layout = "plain"
     """In which both the reference was computed and the policy will be."""
@@ -38,27 +37,32 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
         return len(self.encoded)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
-        return {
-            "encoded": self.encoded[i],
-            "row": int(self.rows[i]),
-            "weight": float(self.weight[i]),
-            "prior": float(self.prior[i]),
-            "reference": self.reference[i],
-            "tie": bool(self.ties[i]),
-            "id": self.ids[i],
-        }
+        return {f.name: getattr(self, f.name)[i] for f in fields(self) if f.name != "layout"}
+
+
+@dataclass(frozen=True, kw_only=True)
+class PairDataset(PreferenceDataset):
+    """Comparisons; `ties` `[n]`."""
+
+    ties: np.ndarray
+
+
+@dataclass(frozen=True, kw_only=True)
+class ThumbDataset(PreferenceDataset):
+    """Thumbs, each also with the response of another one after its prompt, and the reference's log-probability of that;
+    `up` and `mismatched_reference` `[n]`."""
+
+    up: np.ndarray
+    mismatched: Sequence[Encoded]
+    mismatched_reference: np.ndarray
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """A `PreferenceBatch`: lists where the model wants lists, tensors `[b]` and `[b, 2]` elsewhere."""
+    """A `PreferenceBatch`: lists of token ids and of ids, tensors `[b]` and `[b, 2]` of everything else."""
+    columns = {name: [item[name] for item in items] for name in items[0]}
     return {
-        "encoded": [item["encoded"] for item in items],
-        "ids": [item["id"] for item in items],
-        "rows": torch.tensor([item["row"] for item in items]),
-        "weight": torch.tensor([item["weight"] for item in items], dtype=torch.float64),
-        "prior": torch.tensor([item["prior"] for item in items], dtype=torch.float64),
-        "reference": torch.from_numpy(np.stack([item["reference"] for item in items])),
-        "ties": torch.tensor([item["tie"] for item in items]),
+        name: values if isinstance(values[0], Encoded | str) else torch.from_numpy(np.stack(values))
+        for name, values in columns.items()
     }
 
 
@@ -67,13 +71,15 @@ class LengthBuckets(Sampler[int]):
 
     The comparisons are shuffled, cut into chunks of up to MAX_CHUNK batches, each chunk sorted by length and cut into
     batches, and the batches shuffled: batches stay random, and padding small. A batch here is that of one step; its
-    micro-batches are slices of it, with about equal lengths of their own.
+    micro-batches are slices of it, with about equal lengths of their own. A last batch of fewer than `least` is left
+    out: other comparisons in every epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0):
+    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0, least: int = 1):
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed
+        self.least = least
         # at least eight chunks, or the same comparisons would meet in every epoch
         self.chunk = min(max(len(lengths) // batch_size // 8, 1), MAX_CHUNK)
         self.epoch = 0
@@ -83,7 +89,8 @@ class LengthBuckets(Sampler[int]):
         self.epoch = epoch
 
     def __len__(self) -> int:
-        return len(self.lengths)
+        rest = len(self.lengths) % self.batch_size
+        return len(self.lengths) - (rest if rest < self.least else 0)
 
     def __iter__(self) -> Iterator[int]:
         rng = np.random.default_rng((self.seed, self.epoch))
@@ -94,7 +101,7 @@ class LengthBuckets(Sampler[int]):
             part = order[start : start + width]
             part = part[np.argsort(self.lengths[part], kind="stable")]
             batches += [part[i : i + self.batch_size] for i in range(0, len(part), self.batch_size)]
-        short = [b for b in batches if len(b) < self.batch_size]  # only a last one, and it has to stay last
+        short = [b for b in batches if self.least <= len(b) < self.batch_size]  # a last one, and it has to stay last
         full = [b for b in batches if len(b) == self.batch_size]
         for i in rng.permutation(len(full)):
             yield from full[i].tolist()

@@ -28,9 +28,9 @@ from prlhf.objectives import make_objective
 from prlhf.training.memory import Memory, estimate_memory
 from prlhf.training.new_model import new_model
 from prlhf.training.run import settled
-from prlhf.training.sides import check_people, distinct, sides_of
+from prlhf.training.sides import check_batch, check_log, distinct, sides_of, trained_on
 from prlhf.training.train import train
-from prlhf.types import Comparison
+from prlhf.types import Feedback
 from prlhf.users import UserModel, new_user_model
 
 __all__ = ["DryRun", "Parameters", "dry_run"]
@@ -81,9 +81,10 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
     config = settled(config)
     make_objective(config.objective)
     log = log if log is not None else load_comparisons(config.data)
-    check_people(log, config)
+    check_log(log, config)
+    check_batch(config)
     sides = sides_of(log, config)
-    training = [log.comparisons[i] for i in sides.train]
+    training = trained_on(log, sides, config)
     users = len(distinct([c.user for c in training]))
     remarks: list[str] = []
     described, tokenizer = _described(config.model, remarks), _tokenizer(config.model, remarks)
@@ -143,7 +144,7 @@ def _tokenizer(config: ModelConfig, remarks: list[str]) -> Any:
         return load_tokenizer(ModelConfig())
 
 
-def _encoded(training: Sequence[Comparison], config: RunConfig, tokenizer: Any) -> list[Encoded]:
+def _encoded(training: Sequence[Feedback], config: RunConfig, tokenizer: Any) -> list[Encoded]:
     """Some of the training side as token ids."""
     template = Template(tokenizer, config.model, user_tokens=config.user_model.tokens)
     return [template.comparison(training[i]) for i in subsample(range(len(training)), _SAMPLE, config.seed)]
@@ -198,8 +199,8 @@ def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Pat
         model["tuning"] = config.model.tuning.model_copy(update={"target_modules": "all-linear"})
     t = config.training
     training = {
-        "max_steps": 2, "batch_size": min(t.batch_size, 4), "gradient_accumulation_steps": 1,
-        "bf16": False, "compile": "off",
+        "max_steps": 2, "batch_size": min(t.batch_size * t.gradient_accumulation_steps, 4),
+        "gradient_accumulation_steps": 1, "bf16": False, "compile": "off",
         "eval_steps": 0.0, "save_steps": 0.0, "test_comparisons": _REHEARSED, "report_to": [], "device": "cpu",
     }  # fmt: skip
     return config.model_copy(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +13,21 @@ import torch
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, subsample
+from prlhf.data.log import parted
 from prlhf.evaluation import plots
 from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise
-from prlhf.evaluation.policy import EvaluationSet, score_policy
-from prlhf.lm import PersonalizedLM, pair_scores
+from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, score_policy
+from prlhf.evaluation.thumbs import MEANING, one_sided
+from prlhf.lm import PersonalizedLM
 from prlhf.objectives import make_objective
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
+from prlhf.types import Feedback
 
 __all__ = ["finish", "score"]
+
+logger = logging.getLogger(__name__)
 
 
 def finish(
@@ -32,9 +40,10 @@ def finish(
     lm.eval()
     held_out = subsample([*sides.test, *sides.unseen], config.training.test_comparisons, config.seed)
     metrics, users, card = None, None, ""
-    if held_out:
-        rows, layout = [log.comparisons[i] for i in held_out], config.training.layout
-        data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
+    rows, layout = [log.items[i] for i in held_out], config.training.layout
+    data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
+    _tell_unmeasured(rows)
+    if len(data):
         scores = score(lm, data, config, progress=bar)
         metrics, users = summarise(scores, beta=config.objective.beta), per_user(scores, config.objective.beta)
         scores.save(run.folder / "scores.parquet")
@@ -44,6 +53,16 @@ def finish(
     _plot(run, users)
     lm.save_pretrained(run.model, card)
     return metrics
+
+
+def _tell_unmeasured(items: Sequence[Feedback]) -> None:
+    """Log what of the held-out side the figures are over, where that is not all of it, and no comparisons."""
+    comparisons, thumbs = parted(items)
+    if comparisons and thumbs:
+        logger.info("%d thumbs beside the comparisons are not measured", len(thumbs))
+    elif thumbs:
+        left_out = one_sided(thumbs)
+        logger.log(logging.WARNING if left_out else logging.INFO, "%s %s", MEANING, left_out)
 
 
 def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
@@ -63,11 +82,9 @@ def _plot(run: Run, users: PerUser | None) -> None:
 @torch.no_grad()
 def _card(lm: PersonalizedLM, data: EvaluationSet) -> str:
     """How far the plain adapter (no user tokens) is from the generic row, measured on some of the test side."""
-    some = list(range(min(256, len(data.encoded))))
-    rows = np.tile([0, -1], (len(some), 1))
-    logps = pair_scores(lm, [data.encoded[i] for i in some], rows, layout=data.layout)
-    tokens = np.array([[len(data.encoded[i].chosen), len(data.encoded[i].rejected)] for i in some])
-    gap = np.abs(logps[:, 0] - logps[:, 1]) / tokens
+    some = replace(data, branches=np.tile([0, -1], (len(data.encoded), 1))).first(256)
+    logps = policy_logprobs(lm, some)
+    gap = np.abs(logps[:, 0] - logps[:, 1]) / some.tokens
     signs = np.sign(logps[..., 0] - logps[..., 1])
     return (
         "\nWithout user tokens the log-probability of a response differs from the generic row's by "

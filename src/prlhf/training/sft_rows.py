@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -17,7 +17,7 @@ from prlhf.data.load import refuse_reading_options
 from prlhf.data.readers import FORMATS, RawRow, open_table
 from prlhf.data.rows import SKIP_HINT
 from prlhf.errors import ConfigError, DataError
-from prlhf.types import Prompt, prompt_text
+from prlhf.types import Prompt, Thumb, prompt_text
 
 __all__ = ["SftRow", "load_rows"]
 
@@ -69,10 +69,15 @@ def _rows(config: DataConfig, responses: Responses) -> tuple[list[SftRow], dict[
     if file.is_file() and file.suffix.lower() in FORMATS:
         table = open_table(file)
         first = next(table.rows, None)
-        if first and isinstance(first[1], dict) and config.columns.get("completion", "completion") in first[1]:
+        if first and isinstance(first[1], dict) and _is_completion(first[1], config.columns):
             _warn_split(config)
             return _completions(chain([first], table.rows), table.name, table.cells, config)
     return _chosen(config) if responses == "chosen" else _every(config)
+
+
+def _is_completion(row: dict[str, Any], columns: Mapping[str, str]) -> bool:
+    """Whether a row is one to learn from as it is: with a label it is a thumb, up or down."""
+    return columns.get("completion", "completion") in row and columns.get("label", "label") not in row
 
 
 def _warn_split(config: DataConfig) -> None:
@@ -96,22 +101,22 @@ def _planted(options: dict[str, Any]) -> Iterator[SftRow]:
 
 
 def _chosen(config: DataConfig) -> tuple[list[SftRow], dict[str, int]]:
-    """Chosen responses of the training side (what is held out from the votes is held out here), each one once."""
+    """Chosen and liked responses of the training side (what is held out from the votes is held out here), each once."""
     log = _load(config)
     sides = split(log, config.split)
-    train = [log.comparisons[i] for i in sides.train]
-    rows = list(dict.fromkeys(SftRow(c.prompt, c.chosen, c.user_text) for c in train))
+    train = [log.items[i] for i in sides.train]
+    good = [item for item in train if not isinstance(item, Thumb) or item.up]
+    rows = list(dict.fromkeys(SftRow(item.prompt, item.responses[0], item.user_text) for item in good))
     held_out = sum(len(side) for name, side in sides.sides().items() if name != "train")
     others = len(log) - len(train) - held_out
     left_out = {"held-out comparisons": held_out, "ties or with an empty or equal response": others}
-    return rows, {**left_out, "duplicates": len(train) - len(rows)}
+    return rows, {**left_out, "thumbs down": len(train) - len(good), "duplicates": len(good) - len(rows)}
 
 
 def _every(config: DataConfig) -> tuple[list[SftRow], dict[str, int]]:
     """Every response of the log once, of all sides. The rows are the same whichever of a pair was chosen: no vote and
     nothing about a user is in them, so they may be learned before any split of the votes."""
-    pairs = ((c.prompt, sorted((c.chosen, c.rejected))) for c in _load(config).comparisons)
-    texts = [SftRow(prompt, text) for prompt, both in pairs for text in both]
+    texts = [SftRow(item.prompt, text) for item in _load(config).items for text in sorted(item.responses)]
     full = [row for row in texts if row.completion.strip()]
     rows = list(dict.fromkeys(full))
     return rows, {"empty": len(texts) - len(full), "duplicates": len(full) - len(rows)}

@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -19,23 +20,25 @@ from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, load_comparisons, recency_weights
+from prlhf.data.log import parted
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
-from prlhf.lm import PersonalizedLM, choose_layout, default_cache, reference_logprobs
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
 from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
-from prlhf.training.dataset import PreferenceDataset
+from prlhf.training.dataset import PairDataset, PreferenceDataset, ThumbDataset
 from prlhf.training.devices import check_gpus, check_processes
 from prlhf.training.finish import finish
+from prlhf.training.mismatched import mismatched
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
-from prlhf.training.sides import check_people, distinct, sides_of
+from prlhf.training.sides import check_batch, check_log, distinct, learned_notes, sides_of, trained_on
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
-from prlhf.types import Comparison, Prompt
+from prlhf.types import Feedback, Prompt
 
 __all__ = ["TrainResult", "train"]
 
@@ -80,18 +83,17 @@ def train(
     make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
     process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
     check_processes(config, process.num_processes)
+    check_batch(config, process.num_processes)
     run = Run(Path(output))
     if process.is_main_process:
         run.open(config, resume=resume)
     process.wait_for_everyone()
     log = log if log is not None else load_comparisons(config.data)
-    check_people(log, config)
+    check_log(log, config)
     with process.main_process_first():
         sides = run.fix_split(log, lambda: sides_of(log, config))
-    logger.info("%s\n%s", log.notes.text(ties=config.objective.learns_ties), sides.text(log))
-    training = [log.comparisons[i] for i in sides.train]
-    if not training:
-        raise DataError("no comparison is left to train on; see the notes of `prlhf data inspect`")
+    logger.info("%s\n%s", learned_notes(log, config), sides.text(log))
+    training = trained_on(log, sides, config)
     lm = _model(training, config)
     cache = cache if cache is not None else default_cache()
     with process.main_process_first():  # the others find the reference in the cache
@@ -104,12 +106,12 @@ def train(
         metrics = finish(lm, log, sides, config, run, cache=cache)
     process.wait_for_everyone()
     held_out = [*sides.test, *sides.unseen, *sides.validation]
-    sample = log.comparisons[held_out[0]].prompt if held_out else None
+    sample = log.items[held_out[0]].prompt if held_out else None
     texts = {c.user: c.user_text for c in training if c.user is not None and c.user_text}
     return TrainResult(lm, metrics, run.folder, sample, texts)
 
 
-def _model(training: Sequence[Comparison], config: RunConfig) -> PersonalizedLM:
+def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
     users = [c.user for c in training]
     lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
@@ -134,32 +136,51 @@ def _warn_size(lm: PersonalizedLM) -> None:
 
 
 def prepare(
-    lm: PersonalizedLM, training: Sequence[Comparison], config: RunConfig, *, layout: str, cache: Path | None
+    lm: PersonalizedLM, training: Sequence[Feedback], config: RunConfig, *, layout: str, cache: Path | None
 ) -> PreferenceDataset:
-    """Token ids, rows, weights and reference log-probabilities of the training comparisons."""
+    """Token ids, rows, weights and reference log-probabilities of the comparisons, or of the thumbs, of training."""
     encoded = [lm.template.comparison(c) for c in training]
     lm.template.warn_cuts(encoded)
     chosen = choose_layout(lm, encoded, layout)
     rows = np.array(lm.lookup([c.user for c in training]), np.int64)
+    counts = Counter(rows.tolist())
+    common: dict[str, Any] = {
+        "encoded": encoded,
+        "rows": rows,
+        "weight": _weights(training, config),
+        "prior": np.array([1 / counts[r] for r in rows.tolist()]),
+        "ids": [c.id for c in training],
+        "layout": chosen,
+    }
+
+    def reference(some: Sequence[Encoded]) -> np.ndarray:
+        # computed as the policy is in a step, or h would not be 0 at the start
+        with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
+            return reference_logprobs(lm, some, layout=chosen, cache=cache, progress=bar)
+
+    comparisons, thumbs = parted(training)
+    if not thumbs:
+        return PairDataset(**common, reference=reference(encoded), ties=np.array([c.tie for c in comparisons], bool))
+    others = mismatched(thumbs, config.seed)
+    strange = [lm.template.answered(e, encoded[j].chosen) for e, j in zip(encoded, others, strict=True)]
+    values = reference([*encoded, *strange])
+    return ThumbDataset(
+        **common,
+        reference=values[: len(encoded)],
+        up=np.array([t.up for t in thumbs], bool),
+        mismatched=strange,
+        mismatched_reference=values[len(encoded) :, 0],
+    )
+
+
+def _weights(training: Sequence[Feedback], config: RunConfig) -> np.ndarray:
+    """Of each item, of mean 1."""
     weight = np.array([c.weight for c in training], np.float64)
     if config.training.half_life_days is not None:
         weight = weight * recency_weights(training, config.training.half_life_days)
     if not 0 < weight.sum() < np.inf:
         raise DataError(f"the weights of the training comparisons add up to {weight.sum()}; at least one has to count")
-    counts = Counter(rows.tolist())
-    # computed as the policy is in a step, or h would not be 0 at the start
-    with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
-        reference = reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=bar)
-    return PreferenceDataset(
-        encoded=encoded,
-        rows=rows,
-        weight=weight / weight.mean(),
-        prior=np.array([1 / counts[r] for r in rows.tolist()]),
-        reference=reference,
-        ties=np.array([c.tie for c in training], bool),
-        ids=[c.id for c in training],
-        layout=chosen,
-    )
+    return weight / weight.mean()
 
 
 def _arguments(config: RunConfig, run: Run, evaluates: bool) -> TrainingArguments:

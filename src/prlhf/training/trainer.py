@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
@@ -14,18 +14,19 @@ from torch.utils.data import DataLoader
 from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArguments
 
 from prlhf.errors import TrainingError
-from prlhf.lm import PersonalizedLM, pair_logprobs
+from prlhf.lm import Encoded, PersonalizedLM, pair_logprobs
 from prlhf.lm.logprobs import Layout
-from prlhf.objectives import Objective, PairLogps, mix
+from prlhf.objectives import Objective, PairLogps, ThumbObjective, mix
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
+from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
 
 __all__ = ["PairModel", "PreferenceTrainer"]
 
 
 class PairModel(nn.Module):
-    """What the trainer wraps: batch in, log-probabilities of both responses and the users' prior out.
+    """What the trainer wraps: batch in, log-probabilities of its responses and the users' prior out.
 
     Its `state_dict` holds the trained parameters only, so a training checkpoint does not repeat the base model.
     """
@@ -58,9 +59,9 @@ def _expect_trained(module: nn.Module, result: Any) -> None:
 
 
 class PreferenceTrainer(Trainer):
-    """Trains a personalised LM on comparisons.
+    """Trains a personalised LM on comparisons or thumbs.
 
-    The loss of a global batch of N comparisons is `1/N sum_c w_c (alpha l(user) + (1-alpha) l(generic)) + prior_c`,
+    The loss of a global batch of N of them is `1/N sum_c w_c (alpha l(user) + (1-alpha) l(generic)) + prior_c`,
     whatever the micro-batch, the accumulation and the number of processes; `alpha` 1 and 0 leave the other branch out.
     """
 
@@ -72,7 +73,7 @@ class PreferenceTrainer(Trainer):
         args: TrainingArguments,
         dataset: PreferenceDataset,
         *,
-        objective: Objective,
+        objective: Objective | ThumbObjective,
         alpha: float,
         layout: Layout,
         user_learning_rate: float,
@@ -84,7 +85,7 @@ class PreferenceTrainer(Trainer):
         **kwargs: Any,
     ):
         self.compiled = compiled
-        self.objective = objective
+        self.losses = losses_of(objective)
         self.alpha = alpha
         self.user_l2 = user_l2
         self.evaluation = evaluation
@@ -108,7 +109,7 @@ class PreferenceTrainer(Trainer):
             **kwargs,
         )
         self.remove_callback(PrinterCallback)  # raw dictionaries; `metrics.jsonl` has them all
-        self.loss_is_scaled_for_ga = True  # compute_loss divides by the comparisons of the global batch
+        self.loss_is_scaled_for_ga = True  # compute_loss divides by the size of the global batch
 
     def get_train_dataloader(self) -> DataLoader:
         """Length buckets in an order that depends on seed, epoch and global batch alone: a resumed run sees the same,
@@ -118,22 +119,40 @@ class PreferenceTrainer(Trainer):
         """
         data, args = self.train_dataset, self.args
         global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed)
+        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed, self.losses.least)
         loader = DataLoader(data, batch_size=args.train_batch_size, sampler=sampler, collate_fn=collate)
         return self.accelerator.prepare(loader)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
     ) -> tuple[list[Any], Tensor | int | None]:
-        """The micro-batches of one step, and how many comparisons they hold over all processes; the optimiser learns
-        what each of them weighs."""
+        """The micro-batches of one step, with what their losses need to know of each other, and how many comparisons
+        they hold over all processes; the optimiser learns what each of them weighs."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         pairs = [
             (r, w) for batch in batches for r, w in zip(batch["rows"].tolist(), batch["weight"].tolist(), strict=True)
         ]
         self.user_optimizer.weigh(gather_object(pairs))
+        with self.compute_loss_context_manager(), self._without_dropout():
+            self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
+
+    def _logps(self, encoded: Sequence[Encoded], rows: Tensor) -> PairLogps:
+        return self.model_wrapped(encoded, self._branches(rows), rows)[0]
+
+    def _branches(self, rows: Tensor) -> list[list[int]]:
+        """The rows of the user table that each item is looked at with: the user's, the generic one, or both."""
+        return [[r] if self.alpha == 1 else [0] if self.alpha == 0 else [r, 0] for r in rows.tolist()]
+
+    @contextmanager
+    def _without_dropout(self) -> Iterator[None]:
+        training = self.model_wrapped.training
+        self.model_wrapped.eval()
+        try:
+            yield
+        finally:
+            self.model_wrapped.train(training)
 
     def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
         """Forward and backward of a micro-batch; the user table's gradients then leave the sight of the Trainer."""
@@ -150,13 +169,10 @@ class PreferenceTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Tensor | int | None = None,
     ) -> Any:
-        """The alpha mix over a micro-batch, divided by the comparisons of the global batch."""
+        """The alpha mix over a micro-batch, divided by the size of the global batch."""
         rows = inputs["rows"]
-        branches = [[r] if self.alpha == 1 else [0] if self.alpha == 0 else [r, 0] for r in rows.tolist()]
-        logps, penalty = model(inputs["encoded"], branches, rows)
-        reference = inputs["reference"][:, None, :].to(logps.chosen.dtype)
-        reference = PairLogps(reference[..., 0], reference[..., 1], logps.chosen_tokens, logps.rejected_tokens)
-        losses = self.objective(logps, reference, inputs["ties"][:, None])
+        logps, penalty = model(inputs["encoded"], self._branches(rows), rows)
+        losses = self.losses(logps, inputs)
         loss = losses[:, 0] if self.alpha in (0, 1) else mix(losses[:, 0], losses[:, 1], self.alpha)
         loss = loss * inputs["weight"].to(loss.dtype)
         if self.user_l2 and self.alpha:

@@ -1,11 +1,12 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
-from prlhf.data import Log
+from prlhf.data import Log, load_comparisons
 from prlhf.data.checks import check_ids, check_log, findings
-from prlhf.data.checks.ids import one_sided
-from prlhf.types import Comparison
+from prlhf.data.checks.ids import check_thumbs, one_sided
+from prlhf.types import Comparison, Thumb
 
 SEEDS = range(20)
 SINGLE, PLACE, OUTCOME, TEXTS = (
@@ -77,3 +78,22 @@ def test_logs_with_next_to_nothing():
 def test_findings_are_named(clean):
     spoiled = [replace(c, first_shown="chosen") for c in clean(0, votes=200)]
     assert findings(check_ids(spoiled)) == f"4 checks, 1 with a finding: {PLACE}."
+
+
+def thumbs_of(label, users=20, each=12, seed=0):
+    rng = np.random.default_rng(seed)
+    return [Thumb("q", f"answer {u} {k}", label(u, rng), user=f"u{u}") for u in range(users) for k in range(each)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_ids_whose_thumbs_are_all_the_same_are_found_and_others_not(seed):
+    leak = check_thumbs(thumbs_of(lambda u, rng: u % 2 == 0, seed=seed))
+    assert leak.finding and "20 of 20 ids" in leak.text
+    assert not check_thumbs(thumbs_of(lambda u, rng: bool(rng.random() < 0.6), seed=seed)).finding
+
+
+def test_a_log_of_thumbs_is_checked():
+    log = load_comparisons("planted", users=6, votes=10, feedback="thumbs")
+    found = {check.name: check for check in check_log(log)}
+    assert not found["ids and the thumbs"].finding and found["ids and the thumbs"].numbers["ids"] == 6
+    assert found["both sides of the split"].state == "not applicable"

@@ -123,6 +123,29 @@ def test_users_who_do_not_vote_are_a_side_of_their_own():
     assert len(log.comparisons) == 76
 
 
+def test_thumbs_are_both_answers_of_each_vote_judged_alone():
+    world = World(users=12, votes=30, feedback="thumbs")
+    log, pairs = world.log(), World(users=12, votes=30).log()
+    assert log.comparisons == tuple(pairs.comparisons[i] for i in pairs.fixed_split.test)
+    assert [log.items[i] for i in log.fixed_split.train] == list(log.thumbs)
+    assert [log.items[i] for i in log.fixed_split.test] == list(log.comparisons)
+    voted = [pairs.comparisons[i] for i in pairs.fixed_split.train]
+    said = list(zip(log.thumbs[::2], log.thumbs[1::2], strict=True))
+    assert all({a.response, b.response} == {c.chosen, c.rejected} for (a, b), c in zip(said, voted, strict=True))
+    assert {c.user for c in voted} == {t.user for t in log.thumbs} and len(log.thumbs) == 12 * 60
+    first = sum(a.response == c.chosen for (a, _), c in zip(said, voted, strict=True))
+    assert 140 < first < 220  # of 360: the order tells nothing
+
+
+def test_one_thumb_in_ten_is_flipped():
+    world = World(users=12, votes=30, feedback="thumbs")
+    for user in world.users:
+        thumbs = world.thumbs_of(user)
+        values = [utility(user, t.response) for t in thumbs]
+        assert sum(t.up != (value > user.median) for t, value in zip(thumbs, values, strict=True)) == 6
+    assert {user.median for user in world.users} == {0.0}  # levels are symmetric about the middle one
+
+
 def test_the_votes_determine_the_profile():
     # The best any method can do: logistic regression on the true levels, per user, from the noisy votes.
     def differences(comparisons):
@@ -177,6 +200,7 @@ def test_impossible_worlds_are_refused(options):
         ({"votes": True}, "option votes: found True, expected a whole number"),
         ({"seed": "a"}, "option seed: found 'a', expected a whole number"),
         ({"noise": "a"}, "option noise: found 'a', expected the share of flipped votes, a number from 0 to 1"),
+        ({"feedback": "thumb"}, "option feedback: found 'thumb', expected one of pairs, thumbs"),
         ({"told": "yes"}, "option told: found 'yes', expected true or false"),
         ({"noise": float("nan")}, "option noise: found nan, expected the share"),
     ],

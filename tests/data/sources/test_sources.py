@@ -76,6 +76,6 @@ def test_planted_passes_its_options_on(world):
 def test_the_page_has_every_option_of_the_planted_world():
     page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf8")
     section = page[page.index("### Planted world") :].split("\n## ")[0]
-    told = dict(re.findall(r"^\| `(\w+)` \| `?([\w.]+)`? \|", section, re.MULTILINE))
+    told = dict(re.findall(r'^\| `(\w+)` \| `?([\w."]+)`? \|', section, re.MULTILINE))
     has = {name: json.dumps(option.default) for name, option in inspect.signature(World).parameters.items()}
     assert told == has

@@ -15,9 +15,9 @@ import numpy as np
 
 from prlhf.data.checks.check import Check
 from prlhf.data.log import decided
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Thumb
 
-__all__ = ["check_ids", "one_sided"]
+__all__ = ["check_ids", "check_thumbs", "one_sided"]
 
 _IDS = 20  # fewer ids say nothing about how ids are made
 _SINGLE = 0.9  # share of ids with one vote from which ids name votes
@@ -37,6 +37,15 @@ def check_ids(comparisons: Sequence[Comparison]) -> list[Check]:
     """Four checks: one vote an id, ids of one place, ids that tell the vote, ids that stand in the responses."""
     votes = [c for c in comparisons if decided(c) and c.user is not None]
     return [_single(votes), _place(votes), _outcome(votes), _in_texts(votes)]
+
+
+def check_thumbs(thumbs: Sequence[Thumb]) -> Check:
+    """Ids whose thumbs are all up or all down."""
+    name = "ids and the thumbs"
+    named = [t for t in thumbs if t.user is not None]
+    if not named:
+        return Check.missing(name, "no thumb has an id")
+    return one_sided(name, [str(t.user) for t in named], [t.up for t in named], "up", "down")
 
 
 def _single(votes: Sequence[Comparison]) -> Check:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import product
 from typing import Literal
 
 from prlhf.data.planted.draw import Draw
-from prlhf.data.planted.grammar import AXES, Levels
+from prlhf.data.planted.grammar import AXES, LEVELS, Levels
 
 __all__ = ["MAJORITY", "MINORITY_SHARE", "PlantedUser", "mixture_weights", "population", "profile_text"]
 
@@ -71,6 +73,11 @@ class PlantedUser:
     def value(self, levels: Levels) -> float:
         """`sum_a weight_a (level_a - 2) / 2`; from whole numbers, so that equal values are equal."""
         return sum(p * (level - 2) for p, level in zip(self.percents, levels, strict=True)) / 200
+
+    @property
+    def median(self) -> float:
+        """The median value of all answers, which have every triple of levels equally often."""
+        return statistics.median(self.value((e, i, s)) for e, i, s in product(range(LEVELS), repeat=3))
 
 
 def profile_text(user: PlantedUser, axes: Sequence[int]) -> str:

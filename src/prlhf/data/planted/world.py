@@ -1,17 +1,18 @@
-"""The planted world: users with hidden profiles who vote on pairs of answers to everyday questions."""
+"""The planted world: users with hidden profiles who judge answers to everyday questions, in pairs or one by one."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Literal
 
-from prlhf.data.options import share, whole, yes_or_no
+from prlhf.data.options import one_of, share, whole, yes_or_no
 from prlhf.data.planted.draw import Draw
 from prlhf.data.planted.grammar import AXES, LEVELS, TEST_TOPICS, Levels, Question, answer, questions
+from prlhf.data.planted.judge import read_levels
 from prlhf.data.planted.profiles import PlantedUser, population
 from prlhf.errors import ConfigError
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Thumb
 
 if TYPE_CHECKING:
     from prlhf.data.log import Log
@@ -23,9 +24,10 @@ __all__ = ["World"]
 class World:
     """Everything follows from these values; the votes of a user do not depend on how many users there are.
 
-    `told`: every comparison carries its user's profile in words as the user text, for methods that read it; `half`:
-    half of it, always the same half (`PlantedUser.half_text`). `unseen`: so many users, the last ones, do not vote;
-    their tests are the side of that name.
+    `told`: every vote carries its user's profile in words as the user text, for methods that read it; `half`: half of
+    it, always the same half (`PlantedUser.half_text`). `unseen`: so many users, the last ones, do not vote; their tests
+    are the side of that name. `feedback`: the training side as `pairs`, or as `thumbs`: both answers of each pair
+    judged alone. The test side is pairs.
     """
 
     users_count: int
@@ -35,6 +37,7 @@ class World:
     test_pairs: int
     told: bool | Literal["half"]
     unseen: int
+    feedback: str
 
     def __init__(
         self,
@@ -45,6 +48,7 @@ class World:
         test_pairs: int = 40,
         told: bool | Literal["half"] = False,
         unseen: int = 0,
+        feedback: str = "pairs",
     ) -> None:
         counts = (("users", users, 6), ("votes", votes, 1), ("test_pairs", test_pairs, 0), ("unseen", unseen, 0))
         for name, value, least in counts:
@@ -55,8 +59,9 @@ class World:
         share("planted world", "noise", noise, "the share of flipped votes")
         if told != "half":
             yes_or_no("planted world", "told", told)
+        one_of("planted world", "feedback", feedback, ("pairs", "thumbs"))
         values = {"users_count": users, "votes": votes, "noise": noise, "seed": seed, "test_pairs": test_pairs}
-        for name, given in (*values.items(), ("told", told), ("unseen", unseen)):
+        for name, given in (*values.items(), ("told", told), ("unseen", unseen), ("feedback", feedback)):
             object.__setattr__(self, name, given)
 
     @cached_property
@@ -84,10 +89,27 @@ class World:
 
     def votes_of(self, user: PlantedUser) -> list[Comparison]:
         """The user's votes, `noise` of them flipped (an exact share, but for rounding)."""
-        draw = Draw(self.seed, "flips", user.id)
-        flips = int(self.noise * self.votes + draw.uniform())
-        flipped = set(draw.shuffled(range(self.votes))[:flips])
-        return self._comparisons(user, "train", self.votes, flipped)
+        return self._comparisons(user, "train", self.votes, self._flipped("flips", user, self.votes))
+
+    def thumbs_of(self, user: PlantedUser) -> list[Thumb]:
+        """Both answers of each of the user's votes judged alone, without the vote: up where the answer is worth more to
+        the user than the median of all answers; `noise` of them flipped."""
+        pairs = self._comparisons(user, "train", self.votes, set())
+        flipped = self._flipped("thumb flips", user, 2 * self.votes)
+        draw, median = Draw(self.seed, "thumbs", user.id), user.median
+        result: list[Thumb] = []
+        for c in pairs:
+            for response in draw.shuffled(c.responses):  # the better one is not always the first
+                up = (user.value(read_levels(response)) > median) != (len(result) in flipped)
+                id = f"{user.id}/thumb/{len(result)}"
+                result.append(Thumb(c.prompt, response, up, c.user, c.user_text, group=c.group, id=id))
+        return result
+
+    def _flipped(self, name: str, user: PlantedUser, count: int) -> set[int]:
+        """Which of `count` judgements are flipped."""
+        draw = Draw(self.seed, name, user.id)
+        flips = int(self.noise * count + draw.uniform())
+        return set(draw.shuffled(range(count))[:flips])
 
     def tests_of(self, user: PlantedUser) -> list[Comparison]:
         """Noise-free comparisons on the held-out topics."""
@@ -98,14 +120,22 @@ class World:
         from prlhf.data.log import Log, Notes
         from prlhf.data.splits import Split
 
-        seen, unseen = self.users[: self.users_count - self.unseen], self.users[self.users_count - self.unseen :]
-        train = [vote for user in seen for vote in self.votes_of(user)]
-        test = [vote for user in seen for vote in self.tests_of(user)]
-        others = [vote for user in unseen for vote in self.tests_of(user)]
-        votes = (*train, *test, *others)
-        ends = len(train), len(train) + len(test), len(votes)
-        sides = Split(train=tuple(range(ends[0])), test=tuple(range(*ends[:2])), unseen=tuple(range(*ends[1:])))
-        return Log(votes, "planted", attribution=_ATTRIBUTION, notes=Notes.of(votes), fixed_split=sides)
+        pairs, voters = self.feedback == "pairs", self.users[: self.users_count - self.unseen]
+        votes = [vote for user in voters for vote in (self.votes_of(user) if pairs else ())]
+        tests = [vote for user in voters for vote in self.tests_of(user)]
+        others = [vote for user in self.users[len(voters) :] for vote in self.tests_of(user)]
+        thumbs = [thumb for user in voters for thumb in (() if pairs else self.thumbs_of(user))]
+        given = (*votes, *tests, *others)
+        log = Log(given, "planted", _ATTRIBUTION, Notes.of([*given, *thumbs]), thumbs=tuple(thumbs))
+        tested, unseen = len(votes) + len(tests), len(given)
+        return replace(
+            log,
+            fixed_split=Split(
+                train=tuple(range(len(votes)) if pairs else range(unseen, len(log))),
+                test=tuple(range(len(votes), tested)),
+                unseen=tuple(range(tested, unseen)),
+            ),
+        )
 
     def _comparisons(
         self, user: PlantedUser, side: Literal["train", "test"], count: int, flipped: set[int]
