@@ -37,7 +37,13 @@ def calls(monkeypatch):
     def train(config, output, *, resume):
         made.append((config, output, resume))
         users = type("Users", (), {"__len__": lambda self: 2, "ids": lambda self, rows: ["ann o'hara"]})()
-        return SimpleNamespace(lm=SimpleNamespace(users=users), metrics=some_metrics(), folder=output, sample=None)
+        return SimpleNamespace(
+            lm=SimpleNamespace(users=users),
+            metrics=some_metrics(),
+            folder=output,
+            sample=None,
+            user_texts={"ann o'hara": "in a hurry"},
+        )
 
     monkeypatch.setattr(module, "train", train)
     return made
@@ -64,7 +70,7 @@ def test_ends_with_figures_and_what_to_do_next(calls, tmp_path):
     out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
     assert "own row, seen users" in out and "somebody else's row" in out
     assert f"prlhf evaluate {tmp_path / 'run'}" in out
-    assert "--user 'ann o'\"'\"'hara'" in out
+    assert "--user 'ann o'\"'\"'hara' --user-text 'in a hurry'" in out
 
 
 def test_resume_alone_takes_the_stored_configuration(calls, tmp_path):
@@ -121,7 +127,13 @@ def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
 def test_nothing_held_out(calls, monkeypatch, tmp_path):
     import prlhf.training.train as module
 
-    result = SimpleNamespace(lm=SimpleNamespace(users=()), metrics=None, folder=tmp_path, sample=None)
+    result = SimpleNamespace(
+        lm=SimpleNamespace(users=()),
+        metrics=None,
+        folder=tmp_path,
+        sample=None,
+        user_texts={"ann o'hara": "in a hurry"},
+    )
     monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
     out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
     assert "nothing was measured" in out and "--user" not in out

@@ -26,6 +26,13 @@ def test_permuted_users(seed):
     assert worse.finding and "[" not in worse.text
 
 
+def test_too_few_comparisons_are_no_finding():
+    own, other = np.array([1.0, 1, 1, 1, -1, -1]), np.array([-1.0, -1, 1, 1, 1, -1])
+    found = check_permuted(summarise(scores(own, other, users=6), 0.1, 200, 0))
+    assert found.numbers["drop"]["low"] <= 0 < 0.1 < found.numbers["drop"]["high"]
+    assert not found.finding and "Too few" in found.text
+
+
 def test_nobody_to_exchange_with():
     found = check_permuted(summarise(scores(np.ones(5), users=1), 0.1, 10))
     assert found.state == "not applicable"

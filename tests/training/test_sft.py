@@ -80,11 +80,14 @@ def test_continues_a_model_on_completion_rows(trained, tmp_path):
     assert tokenizers[0].get_vocab() == tokenizers[1].get_vocab()
 
 
-def test_own_output_is_replaced_and_others_are_not(trained, tmp_path):
+def test_nothing_is_overwritten(trained, tmp_path):
     folder = tmp_path / "model"
     quick = config(max_steps=1)
-    sft(quick, folder, progress=False)
-    sft(quick, folder, progress=False)
+    weights = sft(quick, folder, progress=False) / "model.safetensors"
+    before = weights.read_bytes()
+    with pytest.raises(CheckpointError, match="nothing is overwritten"):
+        sft(config(max_steps=2), folder, progress=False)
+    assert weights.read_bytes() == before
     other = tmp_path / "precious"
     other.mkdir()
     (other / "README.md").write_text("mine")

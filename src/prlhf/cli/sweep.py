@@ -10,7 +10,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import FLAGS, Folder, Recipe, one_source
+from prlhf.cli.options import FLAGS, Folder, OnBadRow, Recipe, one_source
 
 if TYPE_CHECKING:
     from prlhf.training.sweep import Row
@@ -32,6 +32,7 @@ def sweep(
     recipe: Recipe = None,
     data: Annotated[list[str] | None, typer.Option(metavar="SOURCE", help="As in `prlhf train`.")] = None,
     model: Annotated[str | None, typer.Option(metavar="MODEL", help="As in `prlhf train`.")] = None,
+    on_bad_row: OnBadRow = None,
     seeds: Annotated[
         int, typer.Option(min=1, help="Runs of each variant, with the seeds that follow the recipe's.")
     ] = 1,
@@ -46,7 +47,7 @@ def sweep(
     """
     from prlhf.config.variants import variants
 
-    given = {"data.source": one_source(data), "model.base": model}
+    given = {"data.source": one_source(data), "model.base": model, "data.on_bad_row": on_bad_row}
     values = {name: value for name, value in given.items() if value is not None}
     found = variants(recipe, settings, values, FLAGS, grid=grid)
     typer.echo(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -87,12 +88,12 @@ def sweep_table(rows: Sequence[Row]) -> Table:
     from rich.table import Table
 
     table = Table(title="accuracy on the test side, all seeds", title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("", overflow="fold", min_width=16)
-    for heading in ("seen\nusers", "minus the base", "worst\ntenth", "generic\nrow", "early", "unrest"):
+    table.add_column("", overflow="fold", min_width=12)
+    for heading in ("seen\nusers", "minus the base", "worst\n10th", "gen.\nrow", "early", "un-\nrest"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
         difference = "" if row.difference is None else str(row.difference.accuracy)
-        numbers = (f"{number:.3f}" for number in (row.generic.value, row.early, row.unrest))
+        numbers = ("–" if math.isnan(x) else f"{x:.3f}" for x in (row.generic.value, row.early, row.unrest))
         table.add_row(row.name, _plain(row.seen), difference, _plain(row.worst_tenth), *numbers)
     return table
 

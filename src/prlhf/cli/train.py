@@ -130,6 +130,8 @@ def _tell(result: TrainResult) -> None:
     folder = shlex.quote(str(result.folder))
     first = result.lm.users.ids([1])[0] if len(result.lm.users) else None
     as_user = "" if first is None else f" --user {shlex.quote(first)}"
+    if first is not None and result.user_texts.get(first):  # the answers above were given with it
+        as_user += f" --user-text {shlex.quote(result.user_texts[first])}"
     typer.echo(f"\nrun: {folder}\nnext:")
     typer.echo(f"  prlhf evaluate {folder}")
     typer.echo(f'  prlhf generate {folder}{as_user} "…"')

@@ -70,6 +70,9 @@ class Options:
         ends = {name.rsplit(".", 1)[-1]: name for name in reversed(names)}
         if last in ends:
             return [ends[last]]
+        initials = {"".join(word[:1] for word in end.split("_")): name for end, name in ends.items() if "_" in end}
+        if last in initials:  # as `lr`
+            return [initials[last]]
         return difflib.get_close_matches(place, names, n=1, cutoff=0.6) or [
             ends[end] for end in difflib.get_close_matches(last, ends, n=1, cutoff=0.6)
         ]

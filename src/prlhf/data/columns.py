@@ -23,8 +23,8 @@ COLUMNS = ("prompt", "chosen", "rejected", "responses", "scores", "completion", 
 _OTHER_NAMES = {  # only for hints: what the same thing is often called
     "user_id": ("user", "userid", "worker", "worker_id", "annotator", "annotator_id", "rater", "labeler", "person"),
     "prompt": ("question", "instruction", "query", "input", "user_input", "context"),
-    "chosen": ("preferred", "winner", "accepted", "completion_a", "better"),
-    "rejected": ("dispreferred", "loser", "completion_b", "worse"),
+    "chosen": ("preferred", "winner", "accepted", "completion_a", "better", "good"),
+    "rejected": ("dispreferred", "loser", "completion_b", "worse", "bad"),
     "responses": ("completions", "candidates", "answers", "ranking"),
     "completion": ("response", "answer", "output", "reply"),
     "label": ("liked", "thumb", "thumbs_up", "up", "desirable"),
@@ -71,7 +71,8 @@ def _likely_thumbs(columns: Mapping[str, str], have: Collection[str], names: Col
         return True
     free = sorted(set(names) - set(have))
     pair = any(_similar(ours, ours, free) for ours in ("chosen", "rejected"))
-    return "label" in have and not pair and "rejected" not in have and bool(_similar("completion", "completion", free))
+    label = "label" in have or bool(_similar("label", "label", free))
+    return label and not pair and "rejected" not in have and bool(_similar("completion", "completion", free))
 
 
 def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Collection[str]) -> str:
@@ -120,7 +121,7 @@ def _option(ours: str, theirs: str) -> str:
     return f"--set data.columns.{ours}={shlex.quote(theirs) if theirs else '…'}"
 
 
-def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = 0.6) -> list[str]:
+def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = 0.7) -> list[str]:
     """Those of `names` that may be our column `ours`, which was looked for as `wanted`; the likeliest first."""
     plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
     usual = [plain[name] for name in (ours, *_OTHER_NAMES.get(ours, ())) if name in plain]

@@ -18,6 +18,9 @@ __all__ = ["CONTEXT", "check_context", "check_permuted"]
 CONTEXT = "votes in context flipped"
 
 
+_TELLING = 0.1  # an interval over 0 that goes beyond this says that too little was measured, not that nothing is there
+
+
 def check_permuted(metrics: Metrics) -> Check:
     """Whether the own row does better than somebody else's, beyond its interval over users."""
     name = "users permuted"
@@ -26,13 +29,16 @@ def check_permuted(metrics: Metrics) -> Check:
     )
     if not drop.exists:
         return Check.missing(name, "no two users of these comparisons have rows that could be exchanged")
-    found = _not_above_zero(drop)
+    level = _not_above_zero(drop)
+    found = level and not drop.high > _TELLING
     text = (
         f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
         f"{other.value:.1%}: a difference of {_points(drop)}."
     )
     if found:
         text += " The user table is not used, or these users do not differ: nothing here is personal."
+    elif level:
+        text += " Too few comparisons to tell: the interval holds both no effect and a large one."
     numbers = {"own": own.as_dict(), "permuted": other.as_dict(), "drop": drop.as_dict()}
     return Check.of(name, found, text, numbers)
 

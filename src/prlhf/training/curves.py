@@ -97,11 +97,11 @@ class LearningCurves:
         if fall > FALLEN and not self.warned:
             self.warned = True
             logger.warning(
-                "%s have lost %.0f %% of the log-probability that they had before training: the model "
-                "tells preferences apart by making all responses unlikely, and its answers may lose words, then "
-                "sense. Read some; if they suffer, raise objective.beta (now %g) or objective.sft_weight (now %g)",
+                "%s: their log-probability has fallen by %.2f times what it was before training: the model tells "
+                "preferences apart by making all responses unlikely, and its answers may lose words, then sense. Read "
+                "some; if they suffer, raise objective.beta (now %g) or objective.sft_weight (now %g)",
                 whose,
-                100 * fall,
+                fall,
                 self.config.objective.beta,
                 self.config.objective.sft_weight,
             )

@@ -20,7 +20,7 @@ from prlhf.lm.template import Template
 from prlhf.training.arguments import training_arguments
 from prlhf.training.new_model import new_model
 from prlhf.training.progress import StepProgress
-from prlhf.training.sft_card import CARD_MARK, write_card
+from prlhf.training.sft_card import write_card
 from prlhf.training.sft_rows import SftRow, load_rows
 from prlhf.training.tokenizer import train_tokenizer
 from prlhf.training.trackers import check_trackers
@@ -38,7 +38,7 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     `output` that an earlier `prlhf sft` wrote is replaced; any other folder with something in it is refused.
 
     Raises:
-        CheckpointError: `output` exists and is not ours to replace.
+        CheckpointError: `output` exists and is not empty.
         ConfigError, DataError: options or rows that do not fit.
     """
     output = Path(output)
@@ -138,9 +138,10 @@ def _arguments(config: SftConfig, scratch: str) -> TrainingArguments:
 def _check_output(output: Path) -> None:
     if not output.exists() or (output.is_dir() and not any(output.iterdir())):
         return
-    card = output / "README.md"
-    if not card.is_file() or CARD_MARK not in card.read_text(encoding="utf8"):
-        raise CheckpointError(f"{output} exists and was not written by prlhf sft; name another folder or remove it")
+    raise CheckpointError(
+        f"{output} exists, and nothing is overwritten: runs that started from a model are lost with it; name another "
+        "folder, or delete it"
+    )
 
 
 def _save(model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float], output: Path) -> Path:

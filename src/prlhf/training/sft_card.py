@@ -9,9 +9,7 @@ from typing import Any
 
 from prlhf.config import SftConfig
 
-__all__ = ["CARD_MARK", "write_card"]
-
-CARD_MARK = "Made by `prlhf sft`"
+__all__ = ["write_card"]
 
 
 def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float]) -> None:
@@ -26,7 +24,7 @@ def write_card(folder: Path, model: Any, tokenizer: Any, config: SftConfig, numb
         *([f"base_model: {json.dumps(config.base)}"] if config.base else []),  # no licence: it is the owner's to name
         "---",
         "",
-        f"{CARD_MARK}: {start} with {model.num_parameters():,} parameters and {len(tokenizer):,} tokens,",
+        f"Made by `prlhf sft`: {start} with {model.num_parameters():,} parameters and {len(tokenizer):,} tokens,",
         f"supervised fine-tuning on `{source}` ({rows:,} rows, {steps:,} steps, last loss {numbers['loss']:.4f} per",
         "completion token). A prompt is written as plain text before the completion unless the tokenizer has a chat",
         "template; a user's text goes before the prompt with a blank line between.",

@@ -177,7 +177,8 @@ def markdown(rows: Sequence[Row]) -> str:
     ]
     for row in rows:
         difference = "" if row.difference is None else str(row.difference.accuracy)
-        plain = f"{row.worst_tenth.value:.3f} | {row.generic.value:.3f} | {row.early:.3f} | {row.unrest:.3f}"
+        figures = (row.worst_tenth.value, row.generic.value, row.early, row.unrest)
+        plain = " | ".join("–" if math.isnan(x) else f"{x:.3f}" for x in figures)
         lines.append(f"| {row.name} | {row.seen} | {difference} | {plain} |")
     return "\n".join(lines) + "\n"
 
