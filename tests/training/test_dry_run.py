@@ -1,5 +1,8 @@
 """A dry run counts what the run would have, and writes nothing."""
 
+import shutil
+from pathlib import Path
+
 import pytest
 import torch
 from made_up import comparisons, dataset, model, trainer
@@ -104,6 +107,18 @@ def test_what_would_stop_the_run_stops_it(base_folder, options, error, found):
     config = config_of(base_folder(), **options)
     with pytest.raises(error, match=found):
         dry_run(config, log=log_of())
+
+
+def test_a_base_without_a_tokenizer_is_told(base_folder, tmp_path):
+    shutil.copy(Path(base_folder("gptj")) / "config.json", tmp_path)  # of which transformers makes up an empty one
+    found = dry_run(config_of(str(tmp_path)), log=log_of())
+    assert any("tokenizer" in remark for remark in found.remarks) and found.parameters is not None
+
+
+def test_a_last_thumb_alone_is_no_step(base_folder):
+    config = config_of(base_folder(), objective={"type": "kto"}, training={"batch_size": 37})
+    found = dry_run(config, log=log_of())  # nineteen comparisons are 38 thumbs
+    assert found.steps == 1
 
 
 def test_a_log_without_users_is_refused_as_in_a_run(base_folder):

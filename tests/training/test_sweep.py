@@ -85,6 +85,17 @@ def test_the_variant_of_a_planted_difference_is_seen(tmp_path):
     assert base.early == pytest.approx(0.15)
 
 
+def test_a_folder_of_another_sweep_is_refused(base_folder, log, tmp_path):
+    values = {"data.source": log, "model.base": base_folder()}
+    sweep(variants(None, [*SETTINGS, "training.max_steps=1", "alpha=0.5,1"], values), tmp_path / "out")
+    before = (tmp_path / "out" / "sweep.md").read_text()
+    assert "nan" not in before and "NaN" not in (tmp_path / "out" / "sweep.json").read_text()
+    other = variants(None, [*SETTINGS, "training.max_steps=2", "alpha=0.5,1"], values)
+    with pytest.raises(ConfigError, match=r"differs from this sweep: training\.max_steps is 1 there and 2 here"):
+        sweep(other, tmp_path / "out")
+    assert (tmp_path / "out" / "sweep.md").read_text() == before
+
+
 def test_no_seed_is_no_sweep(tmp_path):
     with pytest.raises(ConfigError, match="expected at least 1"):
         sweep(variants(None, ["alpha=0.5,1"]), tmp_path, seeds=0)

@@ -38,6 +38,8 @@ class DataConfig(Config):
     """Our name -> the file's name, for columns that are called otherwise: `{user_id = "worker"}`."""
     rankings: Literal["judgement", "comparison"] = "judgement"
     """`judgement`: the comparisons of one ranking share the weight 1; `comparison`: each has weight 1."""
+    user_text: bool = True
+    """False: texts about users are left out, so that only their votes tell."""
     on_bad_row: Literal["stop", "skip"] = "stop"
     """`stop`: an error that names the row; `skip`: bad rows are counted and listed."""
     max_comparisons: int | None = Field(None, gt=0)

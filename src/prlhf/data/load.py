@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -41,12 +42,23 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
         config = DataConfig(source=str(config))
     reading = {name: options.pop(name) for name in _READING if name in options}
     config = DataConfig.model_validate({**config.model_dump(), **reading, "options": {**config.options, **options}})
+    log = _read(config)
+    return log if config.user_text else _untold(log)
+
+
+def _read(config: DataConfig) -> Log:
     if config.source in SOURCES:
         refuse_reading_options(config)
         return call_source(config.source, config.options)
     items, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
     comparisons, thumbs = parted(items)
     return Log(comparisons, config.source, notes=notes, thumbs=thumbs)
+
+
+def _untold(log: Log) -> Log:
+    """The log without texts about users."""
+    comparisons = tuple(replace(c, user_text=None) for c in log.comparisons)
+    return replace(log, comparisons=comparisons, thumbs=tuple(replace(t, user_text=None) for t in log.thumbs))
 
 
 def refuse_reading_options(config: DataConfig) -> None:

@@ -43,6 +43,9 @@ logger = logging.getLogger(__name__)
 BUNDLED = {"planted": Path(__file__).parent / "bundled" / "planted"}
 """Models inside the package, by the name that `model.base` gives them."""
 
+_LETTERS = 10
+"""A tokenizer of fewer tokens can write nothing."""
+
 VOLATILE = frozenset(
     [
         "name_or_path",
@@ -207,9 +210,12 @@ def _no_dropout(model: nn.Module) -> None:
 def load_tokenizer(config: ModelConfig) -> Any:
     """The base model's tokenizer."""
     try:
-        return AutoTokenizer.from_pretrained(resolve(config.base))
+        found = AutoTokenizer.from_pretrained(resolve(config.base))
     except (OSError, ValueError) as e:
         raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {first_line(e)}") from e
+    if len(found) < _LETTERS:  # of some architectures transformers makes up an empty one where there are no files
+        raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: it has {len(found)} tokens")
+    return found
 
 
 def context_length(model: Any) -> int | None:

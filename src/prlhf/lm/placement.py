@@ -14,7 +14,7 @@ from transformers.utils.quantization_config import QuantizationMethod
 from prlhf.config import ModelConfig
 from prlhf.errors import ConfigError
 
-__all__ = ["first_line", "is_placed", "load_placed"]
+__all__ = ["check_quantization", "first_line", "is_placed", "load_placed"]
 
 
 def is_placed(model: nn.Module) -> bool:
@@ -57,6 +57,12 @@ def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
             "which prlhf does not do; take fewer bits (model.quantization), more devices, or a smaller base"
         )
     return model
+
+
+def check_quantization(config: ModelConfig) -> None:
+    """ConfigError where the base is to be quantised and what that takes is not installed."""
+    if config.quantization != "none":
+        _bits(config.quantization, None)
 
 
 def _bits(quantization: str, dtype: torch.dtype | None) -> BitsAndBytesConfig:

@@ -22,7 +22,7 @@ from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded
 from prlhf.lm.loading import load_tokenizer, refuse, resolve
 from prlhf.lm.lora import add_lora, lora_config
-from prlhf.lm.placement import first_line
+from prlhf.lm.placement import check_quantization, first_line
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
 from prlhf.training.memory import Memory, estimate_memory
@@ -81,6 +81,7 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
     config = settled(config)
     make_objective(config.objective)
     log = log if log is not None else load_comparisons(config.data)
+    check_quantization(config.model)
     check_log(log, config)
     check_batch(config)
     sides = sides_of(log, config)
@@ -115,7 +116,8 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
 
 def _steps(comparisons: int, config: RunConfig) -> int:
     t = config.training
-    each = math.ceil(comparisons / (t.batch_size * t.gradient_accumulation_steps))
+    whole, rest = divmod(comparisons, t.batch_size * t.gradient_accumulation_steps)
+    each = whole + (rest > config.objective.learns_thumbs)  # a last batch of one thumb is left out
     return t.max_steps if t.max_steps > 0 else math.ceil(each * t.epochs)
 
 

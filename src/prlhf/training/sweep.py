@@ -23,6 +23,7 @@ from prlhf.evaluation.paired import Difference, paired_difference
 from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
+from prlhf.training.run import differences, settled
 from prlhf.training.train import train
 
 __all__ = ["Row", "markdown", "sweep"]
@@ -52,7 +53,12 @@ class Row:
         """As JSON keeps it."""
         estimates = {name: getattr(self, name).as_dict() for name in ("seen", "worst_tenth", "generic")}
         difference = None if self.difference is None else self.difference.as_dict()
-        plain = {"name": self.name, "seeds": self.seeds, "early": self.early, "unrest": self.unrest}
+        figures = {"early": self.early, "unrest": self.unrest}
+        plain = {
+            "name": self.name,
+            "seeds": self.seeds,
+            **{n: None if math.isnan(x) else x for n, x in figures.items()},
+        }
         return {**plain, **estimates, "difference": difference}
 
 
@@ -77,14 +83,25 @@ def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, ca
     for k in range(seeds):
         for variant in variants:
             folder = _folder(place, variant, k)
+            log = logs.of(variant.config.data)
+            config = _seeded(variant.config, k, log)
+            _check_same(folder, config)
             if not is_checkpoint(folder / "model"):
                 logger.info("%s, seed %d of %d", variant.name, k + 1, seeds)
-                log = logs.of(variant.config.data)
-                config = _seeded(variant.config, k, log)
                 train(config, folder, log=log, resume=(folder / "config.json").exists(), cache=cache)
     rows = [_row(place, variant, variants[0], seeds) for variant in variants]
     _write(place, variants, rows, seeds)
     return rows
+
+
+def _check_same(folder: Path, config: RunConfig) -> None:
+    """ConfigError where a folder holds a run with other options: its figures would be shown as those of these."""
+    held = folder / "config.json"
+    if not held.is_file():
+        return
+    others = differences(RunConfig.model_validate_json(held.read_text(encoding="utf8")), settled(config))
+    if others:
+        raise ConfigError(f"{held} differs from this sweep: {'; '.join(others)}. Choose another output folder")
 
 
 class _Logs:

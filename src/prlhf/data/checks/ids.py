@@ -174,6 +174,8 @@ def _pieces(user: str) -> set[str]:
 def _in_texts(votes: Sequence[Comparison]) -> Check:
     """An id that stands in the chosen response only, as the name of who wrote it would."""
     name = "ids in the responses"
+    if not votes:
+        return Check.missing(name, "no vote has a user")
     only: Counter[bool] = Counter()
     users = set()
     for c in votes:
