@@ -67,6 +67,8 @@ def test_ties_are_trained_on_where_the_objective_learns_from_them(base_folder, t
         sides = json.loads((run.folder / "split.json").read_text())["sides"]
         assert bool(tied & set(sides["train"])) == bool(objective) and not tied & set(sides["test"])
         assert said in caplog.text
+        trained = len(tied & set(sides["train"]))
+        assert (f"of 24 comparisons; {trained} of the training side are ties" in caplog.text) == bool(objective)
         caplog.clear()
 
 

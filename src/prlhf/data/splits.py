@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from prlhf.config.data import SplitConfig
-from prlhf.data.log import content, decided, trainable
+from prlhf.data.log import content, decided, parted, trainable
 from prlhf.data.rankings import ranking_of
 from prlhf.errors import DataError
 from prlhf.types import Feedback
@@ -97,7 +97,9 @@ class Split:
     def text(self, log: Log) -> str:
         """The sides and what they share with the trained one, in a few lines for a person (`overlap` has all pairs)."""
         sizes = ", ".join(f"{side} {len(indices):,}" for side, indices in self.sides().items())
-        lines = [f"{sizes} of {len(log):,} {log.kinds}"]
+        ties = sum(c.tie for c in parted([log.items[i] for i in self.train])[0])
+        told = f"; {ties:,} of the training side are ties" if ties else ""
+        lines = [f"{sizes} of {len(log):,} {log.kinds}{told}"]
         for sides, shared in self.overlap(log).items():
             if not sides.startswith("train/"):
                 continue
