@@ -2,6 +2,7 @@
 
 from prlhf.config import DataConfig
 from prlhf.data import load_comparisons
+from prlhf.data.load import inherit
 
 
 def test_texts_are_left_out_of_a_file(tmp_path):
@@ -18,3 +19,13 @@ def test_and_of_a_source_with_sides_of_its_own():
     for feedback in ("pairs", "thumbs"):
         log = load_comparisons(DataConfig(source="planted", options={**options, "feedback": feedback}, user_text=False))
         assert log.fixed_split is not None and all(item.user_text is None for item in log.items)
+
+
+def test_what_a_run_was_not_told_it_is_not_asked_with(tmp_path):
+    path = tmp_path / "votes.csv"
+    path.write_text("prompt,chosen,rejected,user_id,user_text\nq,a,b,ann,in a hurry\n")
+    untold = DataConfig(source="votes.jsonl", user_text=False)
+    for source in (str(path), "planted"):
+        assert not inherit(DataConfig(source=source), untold).user_text
+        assert inherit(DataConfig(source=source, user_text=True), untold).user_text
+        assert inherit(DataConfig(source=source), DataConfig(source="votes.jsonl")).user_text

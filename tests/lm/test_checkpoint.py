@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from peft import PeftModel
+from trained_model import USERS, trained
 from transformers import AutoModelForCausalLM
 
 import prlhf.lm.checkpoint as checkpoint
@@ -17,20 +18,7 @@ from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, is_checkpoint
 from tiny_models import make_model, make_tokenizer
 
-USERS = ["ann", "bob", "zoë"]
 USER_MODELS = [Uniform(tokens=2), Individual(tokens=2), Cluster(tokens=2, clusters=3), LowRank(tokens=2, rank=3)]
-
-
-@torch.no_grad()
-def trained(base: str, user_model=None, tuning=None, **options) -> PersonalizedLM:
-    """A model whose every trained parameter is away from its start."""
-    config = ModelConfig(base=base, tuning=tuning or Lora(), **options)
-    lm = PersonalizedLM.create(config, user_model or Individual(tokens=2), USERS, seed=1)
-    torch.manual_seed(2)
-    for p in lm.parameters():
-        if p.requires_grad:
-            p.add_(torch.randn_like(p) * 0.1)
-    return lm.eval()
 
 
 @torch.no_grad()

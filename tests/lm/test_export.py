@@ -8,30 +8,18 @@ import pytest
 import torch
 from peft import AutoPeftModelForCausalLM, PeftModel
 from safetensors.torch import load_file
+from trained_model import USERS, trained
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from prlhf.config import Cluster, Full, Individual, Lora, ModelConfig
+from prlhf.config import Cluster, Full, Individual, Lora
 from prlhf.errors import CheckpointError, UnknownUserError, UnsupportedModelError
 from prlhf.lm import PersonalizedLM
 from prlhf.lm.export import export_embeddings, export_merged, export_prompt_tuning, export_prompts
 from prlhf.lm.merging import merged
 from prlhf.lm.prepending import prepending_gap
 
-USERS = ["ann", "bob", "zoë"]
 ARCHITECTURES = ["llama", "gpt2", "gemma3_text", "qwen3"]
 NEW = 12
-
-
-@torch.no_grad()
-def trained(base: str, user_model=None, tuning=None, **options) -> PersonalizedLM:
-    """A model whose every trained parameter is away from its start."""
-    config = ModelConfig(base=base, tuning=tuning or Lora(), **options)
-    lm = PersonalizedLM.create(config, user_model or Individual(tokens=3), USERS, seed=1)
-    torch.manual_seed(2)
-    for p in lm.parameters():
-        if p.requires_grad:
-            p.add_(torch.randn_like(p) * 0.1)
-    return lm.eval()
 
 
 @torch.no_grad()
@@ -121,7 +109,7 @@ def test_a_lora_on_a_tied_output_layer_is_refused(base_folder):
 @pytest.mark.parametrize("export", [export_merged, export_prompt_tuning, export_embeddings])
 def test_an_existing_folder_is_refused(base_folder, tmp_path, export):
     lm = trained(base_folder())
-    with pytest.raises(CheckpointError, match="exists, and an export overwrites nothing"):
+    with pytest.raises(CheckpointError, match="exists, and nothing is overwritten"):
         export(lm, tmp_path)
 
 

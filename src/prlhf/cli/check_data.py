@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prlhf.cli.options import DataOverrides, OnBadRow, data_config
+from prlhf.cli.options import DataOverrides, OnBadRow, Source, data_config
 from prlhf.cli.places import check_places
 
 if TYPE_CHECKING:
@@ -18,10 +18,7 @@ __all__ = ["check_data"]
 
 
 def check_data(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
-    ],
+    source: Source,
     on_bad_row: OnBadRow = None,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all numbers.")] = None,
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 where there is a finding.")] = False,

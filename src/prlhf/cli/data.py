@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from prlhf.cli.options import DataOverrides, OnBadRow, data_config
+from prlhf.cli.options import DataOverrides, OnBadRow, Source, data_config
 from prlhf.cli.places import check_places
 
 if TYPE_CHECKING:
@@ -26,10 +26,7 @@ def _data() -> None:
 
 @app.command("inspect")
 def inspect_command(
-    source: Annotated[
-        str,
-        typer.Argument(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
-    ],
+    source: Source,
     on_bad_row: OnBadRow = None,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
     picture: Annotated[Path | None, typer.Option("--picture", metavar="OUT.png", help="Write four plots.")] = None,

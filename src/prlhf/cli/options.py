@@ -11,8 +11,21 @@ import typer
 if TYPE_CHECKING:
     from prlhf.config import DataConfig
 
-__all__ = ["FLAGS", "DataOverrides", "Folder", "OnBadRow", "Overrides", "Recipe", "data_config", "one_source"]
+__all__ = [
+    "FLAGS",
+    "SOURCES",
+    "DataOverrides",
+    "Folder",
+    "OnBadRow",
+    "Overrides",
+    "Recipe",
+    "Source",
+    "data_config",
+    "one_source",
+]
 
+SOURCES = "A file, a folder of `datasets`, a named source (planted, convarg, …: docs/data.md), or a hub id."
+Source = Annotated[str, typer.Argument(metavar="SOURCE", help=SOURCES)]
 Folder = Annotated[Path, typer.Option("--output", "-o", metavar="FOLDER", help="The folder to write.")]
 Recipe = Annotated[
     Path | None,

@@ -11,7 +11,7 @@ import typer
 
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.options import FLAGS, OnBadRow, Overrides, Recipe, one_source
+from prlhf.cli.options import FLAGS, SOURCES, OnBadRow, Overrides, Recipe, one_source
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -30,7 +30,7 @@ def train(
     recipe: Recipe = None,
     data: Annotated[
         list[str] | None,
-        typer.Option(metavar="SOURCE", help="A file, a folder of `datasets`, planted, convarg, polis, or a hub id."),
+        typer.Option(metavar="SOURCE", help=SOURCES),
     ] = None,
     model: Annotated[
         str | None,

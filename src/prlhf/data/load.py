@@ -90,20 +90,22 @@ def _open(config: DataConfig) -> Table:
 
 
 def inherit(config: DataConfig, other: DataConfig) -> DataConfig:
-    """`config` with the reading options of `other` (`columns`, `rankings`, `on_bad_row`) where it does not set them.
+    """`config` with the reading options of `other` (`user_text`; of files `columns`, `rankings`, `on_bad_row`) where it
+    does not set them.
 
     A column's name is taken over where the source has a column of that name.
 
     Raises:
         DataError: the source does not exist or cannot be opened.
     """
-    if config.source in SOURCES:
-        return config
+    named = config.source in SOURCES
     update: dict[str, Any] = {
         name: getattr(other, name)
-        for name in ("rankings", "on_bad_row")
+        for name in ("user_text", *(() if named else ("rankings", "on_bad_row")))
         if name not in config.model_fields_set and name in other.model_fields_set
     }
+    if named:
+        return config.model_copy(update=update)
     if set(other.columns) - set(config.columns):
         have = _columns(_open(config))
         names = {ours: theirs for ours, theirs in other.columns.items() if ours not in config.columns}

@@ -35,7 +35,8 @@ SIDES = ("train", "validation", "test", "unseen", "context")
 
 @dataclass(frozen=True)
 class Split:
-    """Indices into `Log.items`, by side; each index is on one side at most, ties and equal pairs on none."""
+    """Indices into `Log.items`, by side; each index is on one side at most, equal pairs on none, ties at most
+    on the training side."""
 
     train: tuple[int, ...]
     validation: tuple[int, ...] = ()

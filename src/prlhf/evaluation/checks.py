@@ -16,8 +16,6 @@ from prlhf.evaluation.scores import Scores
 __all__ = ["CONTEXT", "check_context", "check_permuted"]
 
 CONTEXT = "votes in context flipped"
-
-
 _TELLING = 0.1  # an interval over 0 that goes beyond this says that too little was measured, not that nothing is there
 
 

@@ -1,22 +1,33 @@
-"""New folders, written aside and renamed: whole, or not there at all."""
+"""Folders of models: new ones written aside and renamed, whole or not there at all; and the JSON in them."""
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from prlhf.errors import CheckpointError
 
-__all__ = ["new_folder", "refuse_existing"]
+__all__ = ["new_folder", "read_object", "refuse_existing"]
 
 
 def refuse_existing(folder: Path) -> None:
     """Raise CheckpointError where something stands in the place of a new folder."""
     if os.path.lexists(folder):
-        raise CheckpointError(f"{folder} exists, and an export overwrites nothing; choose another folder, or delete it")
+        raise CheckpointError(f"{folder} exists, and nothing is overwritten; choose another folder, or delete it")
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """An object of JSON; an empty one where there is none."""
+    try:
+        found = json.loads(path.read_text(encoding="utf8"))
+    except (OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
 
 
 @contextmanager

@@ -23,6 +23,7 @@ from transformers import (
 from prlhf.config import ModelConfig
 from prlhf.errors import CheckpointError, PrlhfError, UnsupportedModelError
 from prlhf.lm.causal import check_causal, check_still
+from prlhf.lm.folders import read_object
 from prlhf.lm.lora import quiet_peft
 from prlhf.lm.placement import first_line, load_placed
 
@@ -149,7 +150,7 @@ def load_base(config: ModelConfig) -> nn.Module:
 def _refuse_folder(folder: Path, given: str) -> None:
     """Say of a run, its model, or an adapter alone, what to give instead of it."""
     if not (folder / "config.json").is_file():
-        model, below = _json(folder / "prlhf.json").get("model"), _json(folder / "adapter_config.json")
+        model, below = read_object(folder / "prlhf.json").get("model"), read_object(folder / "adapter_config.json")
         if model is None and below:
             base = below.get("base_model_name_or_path") or "BASE"
             raise CheckpointError(
@@ -158,7 +159,7 @@ def _refuse_folder(folder: Path, given: str) -> None:
             )
         kind, lora = "the model of a run of `prlhf train`", given
     else:
-        model = _json(folder / "config.json").get("model")
+        model = read_object(folder / "config.json").get("model")
         kind, lora = "a run of `prlhf train`", f"{given.rstrip('/')}/model"
     try:
         trained = ModelConfig.model_validate(model)
@@ -170,15 +171,6 @@ def _refuse_folder(folder: Path, given: str) -> None:
     elif trained.tuning.type == "lora":
         words += f" (and --adapter {lora} to start from its LoRA, without its users)"
     raise CheckpointError(words)
-
-
-def _json(path: Path) -> dict[str, Any]:
-    """An object of JSON; an empty one where there is none."""
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _merge(model: nn.Module, adapter: str) -> nn.Module:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from peft import PeftModel
 
 from prlhf.errors import CheckpointError
 from prlhf.lm.checkpoint import Parts
+from prlhf.lm.folders import read_object
 from prlhf.lm.loading import BUNDLED
 
 __all__ = ["INTENDED_USE", "UNPUBLISHED", "publication_card", "read_facts"]
@@ -52,23 +52,15 @@ def read_facts(run: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: no run there.
     """
-    data = _json(run / "data.json")
+    data = read_object(run / "data.json")
     found = str(data.get("fingerprint"))
     if not re.fullmatch(r"[0-9a-f]{16}", found):
         raise CheckpointError(f"run: {run} is no folder of `prlhf train` (data.json with a fingerprint is missing)")
-    measured = _json(run / "evaluation.json")
+    measured = read_object(run / "evaluation.json")
     overall = measured.get("overall") or {}
     estimates = {name: overall[name] for name in METRICS if _is_estimate(overall.get(name))}
     counts = {name: int(measured[name]) for name in ("comparisons", "users") if isinstance(measured.get(name), int)}
     return {"fingerprint": found, "metrics": estimates, **counts}
-
-
-def _json(path: Path) -> dict[str, Any]:
-    try:
-        found = json.loads(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
 
 
 def _is_estimate(found: Any) -> bool:

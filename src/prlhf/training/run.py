@@ -26,7 +26,7 @@ from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.loading import BUNDLED
 from prlhf.training.callbacks import last_checkpoint
 
-__all__ = ["Run", "differences", "settled"]
+__all__ = ["Run", "differences", "settled", "write_text"]
 
 logger = logging.getLogger(__name__)
 CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
@@ -149,11 +149,15 @@ class Run:
         return sides
 
     def write_json(self, name: str, value: Any) -> None:
-        """Write a JSON file aside, then rename it."""
-        path = self.folder / name
-        aside = path.with_name(_aside(name))
-        aside.write_text(json.dumps(value, indent=2, ensure_ascii=False, default=str), encoding="utf8")
-        os.replace(aside, path)
+        """Write a JSON file, whole or not at all."""
+        write_text(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False, default=str))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, then rename it: half of it is never read."""
+    aside = path.with_name(_aside(path.name))
+    aside.write_text(text, encoding="utf8")
+    os.replace(aside, path)
 
 
 def differences(held: RunConfig, given: RunConfig) -> list[str]:

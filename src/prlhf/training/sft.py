@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +12,7 @@ import torch
 from transformers import PrinterCallback, Trainer, TrainingArguments, set_seed
 
 from prlhf.config import ModelConfig, SftConfig
-from prlhf.errors import CheckpointError
-from prlhf.lm.checkpoint import replace_folder
+from prlhf.lm.folders import new_folder, refuse_existing
 from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.arguments import training_arguments
@@ -34,15 +32,15 @@ IGNORED = -100  # a label that the loss of transformers leaves out
 def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     """Fine-tune a model, or make a small one, and write it to the folder `output`.
 
-    The folder is complete (safetensors weights, tokenizer, README) or absent: it is written aside and renamed. An
-    `output` that an earlier `prlhf sft` wrote is replaced; any other folder with something in it is refused.
+    The folder is complete (safetensors weights, tokenizer, README) or absent: it is written aside and renamed. Nothing
+    is overwritten, since runs that started from a model are lost with it.
 
     Raises:
-        CheckpointError: `output` exists and is not empty.
+        CheckpointError: `output` exists.
         ConfigError, DataError: options or rows that do not fit.
     """
     output = Path(output)
-    _check_output(output)
+    refuse_existing(output)  # before the training, not after it
     check_trackers(config.report_to, "report_to")
     rows = load_rows(config.data, config.responses, config.seed)
     set_seed(config.seed)
@@ -135,24 +133,9 @@ def _arguments(config: SftConfig, scratch: str) -> TrainingArguments:
     )
 
 
-def _check_output(output: Path) -> None:
-    if not output.exists() or (output.is_dir() and not any(output.iterdir())):
-        return
-    raise CheckpointError(
-        f"{output} exists, and nothing is overwritten: runs that started from a model are lost with it; name another "
-        "folder, or delete it"
-    )
-
-
 def _save(model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float], output: Path) -> Path:
-    output.parent.mkdir(parents=True, exist_ok=True)
-    aside = Path(tempfile.mkdtemp(prefix=f".{output.name}.", dir=output.parent))
-    try:
+    with new_folder(output) as aside:
         model.save_pretrained(aside)
         tokenizer.save_pretrained(aside)
         write_card(aside, model, tokenizer, config, numbers)
-        aside.chmod(0o755)  # mkdtemp's folder is closed to others
-        replace_folder(aside, output)
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return output

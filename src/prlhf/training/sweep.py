@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,7 +22,7 @@ from prlhf.evaluation.paired import Difference, paired_difference
 from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
-from prlhf.training.run import differences, settled
+from prlhf.training.run import differences, settled, write_text
 from prlhf.training.train import train
 
 __all__ = ["Row", "markdown", "sweep"]
@@ -170,8 +169,8 @@ def _read(run: Path) -> dict[str, Curve]:
 
 def _write(place: Path, variants: Sequence[Variant], rows: Sequence[Row], seeds: int) -> None:
     """The table as JSON and Markdown, and all learning curves: of seen users, and of the generic row."""
-    _put(place / "sweep.json", json.dumps([row.as_dict() for row in rows], indent=2, ensure_ascii=False))
-    _put(place / "sweep.md", markdown(rows))
+    write_text(place / "sweep.json", json.dumps([row.as_dict() for row in rows], indent=2, ensure_ascii=False))
+    write_text(place / "sweep.md", markdown(rows))
     for which, name, what in (("seen", "sweep.png", "seen users"), ("generic", "sweep_generic.png", "the generic row")):
         every = {v.name: [_read(_folder(place, v, k)).get(which) for k in range(seeds)] for v in variants}
         shown = {label: _band([c for c in found if c is not None]) for label, found in every.items() if all(found)}
@@ -198,10 +197,3 @@ def markdown(rows: Sequence[Row]) -> str:
         plain = " | ".join("–" if math.isnan(x) else f"{x:.3f}" for x in figures)
         lines.append(f"| {row.name} | {row.seen} | {difference} | {plain} |")
     return "\n".join(lines) + "\n"
-
-
-def _put(path: Path, text: str) -> None:
-    """Write aside, then rename."""
-    aside = path.with_name(f".{path.name}.writing")
-    aside.write_text(text, encoding="utf8")
-    os.replace(aside, path)

@@ -133,13 +133,14 @@ class PreferenceTrainer(Trainer):
             (r, w) for batch in batches for r, w in zip(batch["rows"].tolist(), batch["weight"].tolist(), strict=True)
         ]
         self.user_optimizer.weigh(gather_object(pairs))
-        with self.compute_loss_context_manager(), self._without_dropout():
-            self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
+        self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
 
     def _logps(self, encoded: Sequence[Encoded], rows: Tensor) -> PairLogps:
-        return self.model_wrapped(encoded, self._branches(rows), rows)[0]
+        """The policy's log-probabilities beside those of the step itself, without its dropout."""
+        with self.compute_loss_context_manager(), self._without_dropout():
+            return self.model_wrapped(encoded, self._branches(rows), rows)[0]
 
     def _branches(self, rows: Tensor) -> list[list[int]]:
         """The rows of the user table that each item is looked at with: the user's, the generic one, or both."""
