@@ -9,7 +9,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -21,6 +20,7 @@ from prlhf import PersonalizedLM
 from prlhf.config import Lora, ModelConfig, RunConfig
 from prlhf.lm import choose_layout
 from prlhf.objectives import make_objective
+from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import collate
 from prlhf.training.train import prepare
@@ -152,14 +152,14 @@ def our_trainer(
     result["reference_seconds"] = now() - begin
     args = TrainingArguments(folder, max_grad_norm=0.0, remove_unused_columns=False, **arguments(work))
     return PreferenceTrainer(
-        lm, args, data, objective=make_objective(config.objective), alpha=0.5, layout=layout, user_learning_rate=RATE,
-        user_l2=0.0, max_grad_norm=1.0, callbacks=[clock],
+        lm, args, data, objective=make_objective(config.objective), branches=Branches(0.5), layout=layout,
+        user_learning_rate=RATE, user_l2=0.0, max_grad_norm=1.0, callbacks=[clock],
         compiled=None if work["compile"] == "off" else Compiled(lm.decoder, work["compile"]),
     )  # fmt: skip
 
 
 def useful_flops(lm: PersonalizedLM, trainer: PreferenceTrainer) -> float:
-    """Arithmetic of an epoch: forward, and backward to the activations; a matrix product of m weights is 2 m a token."""
+    """Arithmetic of an epoch, forward and backward to the activations: a product with m weights is 2 m a token."""
     t, k = lm.user_model.tokens, 2 if lm.user_model.tokens else 1
     tokens = answers = 0
     for c in trainer.train_dataset.encoded:

@@ -6,9 +6,10 @@
 Every contestant trains the same model (random weights, LoRA r=8 on q, k, v) on the same texts, in batches of the same
 size and in a process of its own; they take turns, round after round, each round with texts of its own. "TRL" is its
 DPOTrainer as it comes, but without gradient checkpointing, which costs it time; "TRL at its best" also has batches of
-like lengths and a reference that is computed once, in larger batches. Our one-off reference pass counts as theirs does. Before the clock starts each has made one step. The peak of memory is what the process takes at most, less
-what it held once the model was loaded. "Of matmul" is the arithmetic of useful token-passes (forward, and backward to
-the activations, of tokens that are no padding; attention left out), by the rate of plain matrix products of the same
+like lengths and a reference that is computed once, in larger batches. Our one-off reference pass counts as theirs
+does. Before the clock starts each has made one step. The peak of memory is what the process takes at most, less what
+it held once the model was loaded. "Of matmul" is the arithmetic of useful token-passes (forward, and backward to the
+activations, of tokens that are no padding; attention left out), by the rate of plain matrix products of the same
 shapes. A line at the start says how far our loss in the uniform case is from TRL's.
 """
 
@@ -63,10 +64,8 @@ def show(name: str, row: dict[str, Any]) -> None:
     """A line of the table."""
     ratios = "  ".join(f"{m:5.2f} [{low:.2f}, {high:.2f}]" for key, (m, low, high) in (
         (k, v) for k, v in row.items() if k.startswith("to ")))  # fmt: skip
-    print(
-        f"{name:36s} {row['speed']:8.2f} {row['speed_steps']:8.2f} {row['peak_mb']:8.0f} {row['of_matmul']:6.0%}  {ratios}",
-        flush=True,
-    )
+    figures = f"{row['speed']:8.2f} {row['speed_steps']:8.2f} {row['peak_mb']:8.0f} {row['of_matmul']:6.0%}"
+    print(f"{name:36s} {figures}  {ratios}", flush=True)
 
 
 def compare(args: argparse.Namespace, folder: Path, size: str, workload: str) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 from prlhf.config import Dpo, Individual, ModelConfig, RunConfig
 from prlhf.lm import PersonalizedLM
 from prlhf.objectives import make_objective
+from prlhf.training.branches import Branches
 from prlhf.training.dataset import PreferenceDataset
 from prlhf.training.train import prepare
 from prlhf.training.trainer import PreferenceTrainer
@@ -58,15 +59,17 @@ def dataset(lm: PersonalizedLM, log: Sequence[Feedback], config=None, **changes)
 
 
 def trainer(
-    lm, data, folder, *, alpha=0.5, objective=None, user_l2=0.0, lr=0.0, layout="plain", callbacks=None, **args
-):
+    lm, data, folder, *, alpha=0.5, sampled=False, objective=None, user_l2=0.0, lr=0.0, layout="plain", callbacks=None,
+    **args,
+):  # fmt: skip
     defaults = {"num_train_epochs": 1, "save_strategy": "no", "logging_steps": 1, "lr_scheduler_type": "constant"}
     arguments = TrainingArguments(
         str(folder), learning_rate=lr, max_grad_norm=0.0, report_to="none", disable_tqdm=True, use_cpu=True,
         remove_unused_columns=False, dataloader_pin_memory=False, **{**defaults, **args},
     )  # fmt: skip
     return PreferenceTrainer(
-        lm, arguments, data, objective=make_objective(objective or Dpo()), alpha=alpha, layout=layout,
+        lm, arguments, data, objective=make_objective(objective or Dpo()),
+        branches=Branches(alpha, sampled), layout=layout,
         user_learning_rate=10 * lr, user_l2=user_l2, max_grad_norm=0.0, callbacks=callbacks,
     )  # fmt: skip
 

@@ -286,7 +286,7 @@ def test_sft_learns_what_was_liked(tmp_path):
 
 def test_z0_is_over_all_processes():
     none = torch.zeros(2, 2)
-    logps = lambda encoded, rows: PairLogps(torch.tensor([[1.0, 3.0]] * len(rows)), none, none, none)  # noqa: E731
+    logps = lambda encoded, batch: PairLogps(torch.tensor([[1.0, 3.0]] * len(batch["rows"])), none, none, none)  # noqa: E731
     batches = [
         {"mismatched": [], "rows": torch.zeros(n), "mismatched_reference": torch.zeros(n, dtype=torch.float64)}
         for n in (2, 1)

@@ -46,6 +46,9 @@ class TrainingConfig(Config):
     """A scheduler of transformers."""
     half_life_days: float | None = Field(None, gt=0)
     """Comparisons this much older than the newest one weigh half."""
+    branches: Literal["both", "sampled"] = "both"
+    """`sampled`: each comparison is looked at as its user's (probability alpha) or as the generic user's, not as both:
+    the same loss on average, at half the cost of a step and with more noise."""
     layout: Literal["auto", "packed", "plain"] = "auto"
     """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
     gradient_checkpointing: bool = False

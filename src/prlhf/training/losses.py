@@ -17,8 +17,8 @@ from prlhf.objectives import Objective, PairLogps, ThumbObjective
 __all__ = ["Losses", "PairLosses", "ThumbLosses", "losses_of"]
 
 Batch = dict[str, Any]
-Logps = Callable[[Sequence[Encoded], Tensor], PairLogps]
-"""(encoded, rows) -> the policy's log-probabilities `[b, k]` under the k branches."""
+Logps = Callable[[Sequence[Encoded], Batch], PairLogps]
+"""(encoded, the batch whose users look at them) -> the policy's log-probabilities `[b, k]` under the k branches."""
 Add = Callable[[Tensor], Tensor]
 """A tensor -> its sum over the processes."""
 
@@ -72,7 +72,7 @@ class ThumbLosses:
             batch["z0"] = (total[:-1] / total[-1]).clamp(min=0)
 
     def _ratios(self, batch: Batch, logps: Logps) -> Tensor:
-        policy = logps(batch["mismatched"], batch["rows"]).chosen.double()
+        policy = logps(batch["mismatched"], batch).chosen.double()
         return policy - batch["mismatched_reference"][:, None].to(policy)
 
     def __call__(self, policy: PairLogps, batch: Batch) -> Tensor:

@@ -36,7 +36,12 @@ def _only_thumbs(config: RunConfig) -> str:
 
 
 def check_batch(config: RunConfig, processes: int = 1) -> None:
-    """ConfigError where the batch of a step is too small for the objective."""
+    """ConfigError where the objective cannot learn from the batches of a step."""
+    if config.objective.learns_thumbs and config.training.branches == "sampled":
+        raise ConfigError(
+            f"training.branches: objective.type = {config.objective.type} measures its z0 on all thumbs of a step "
+            "under each branch; take both"
+        )
     size = config.training.batch_size * config.training.gradient_accumulation_steps * processes
     if config.objective.learns_thumbs and size < 2:
         raise ConfigError(

@@ -26,6 +26,7 @@ from prlhf.evaluation.metrics import Metrics
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
+from prlhf.training.branches import Branches
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
 from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
@@ -221,7 +222,7 @@ def _trainer(
         _arguments(config, run, evaluation is not None),
         dataset,
         objective=make_objective(config.objective),
-        alpha=config.alpha,
+        branches=Branches(config.alpha, t.branches == "sampled", config.seed),
         layout=dataset.layout,
         user_learning_rate=own_rate,
         shared_learning_rate=t.shared_learning_rate,

@@ -16,7 +16,8 @@ from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArgum
 from prlhf.errors import TrainingError
 from prlhf.lm import Encoded, PersonalizedLM, pair_logprobs
 from prlhf.lm.logprobs import Layout
-from prlhf.objectives import Objective, PairLogps, ThumbObjective, mix
+from prlhf.objectives import Objective, PairLogps, ThumbObjective
+from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
 from prlhf.training.losses import losses_of
@@ -62,7 +63,7 @@ class PreferenceTrainer(Trainer):
     """Trains a personalised LM on comparisons or thumbs.
 
     The loss of a global batch of N of them is `1/N sum_c w_c (alpha l(user) + (1-alpha) l(generic)) + prior_c`,
-    whatever the micro-batch, the accumulation and the number of processes; `alpha` 1 and 0 leave the other branch out.
+    whatever the micro-batch, the accumulation and the number of processes; `branches` says which of them are looked at.
     """
 
     control: TrainerControl
@@ -74,7 +75,7 @@ class PreferenceTrainer(Trainer):
         dataset: PreferenceDataset,
         *,
         objective: Objective | ThumbObjective,
-        alpha: float,
+        branches: Branches,
         layout: Layout,
         user_learning_rate: float,
         shared_learning_rate: float | None = None,
@@ -86,7 +87,7 @@ class PreferenceTrainer(Trainer):
     ):
         self.compiled = compiled
         self.losses = losses_of(objective)
-        self.alpha = alpha
+        self.branches = branches
         self.user_l2 = user_l2
         self.evaluation = evaluation
         trained = lm.model.named_parameters()
@@ -137,14 +138,13 @@ class PreferenceTrainer(Trainer):
         count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
         return batches, self.accelerator.reduce(count, reduction="sum")
 
-    def _logps(self, encoded: Sequence[Encoded], rows: Tensor) -> PairLogps:
+    def _logps(self, encoded: Sequence[Encoded], batch: dict[str, Any]) -> PairLogps:
         """The policy's log-probabilities beside those of the step itself, without its dropout."""
         with self.compute_loss_context_manager(), self._without_dropout():
-            return self.model_wrapped(encoded, self._branches(rows), rows)[0]
+            return self.model_wrapped(encoded, self._rows(batch), batch["rows"])[0]
 
-    def _branches(self, rows: Tensor) -> list[list[int]]:
-        """The rows of the user table that each item is looked at with: the user's, the generic one, or both."""
-        return [[r] if self.alpha == 1 else [0] if self.alpha == 0 else [r, 0] for r in rows.tolist()]
+    def _rows(self, batch: dict[str, Any]) -> list[list[int]]:
+        return self.branches.rows(batch["rows"].tolist(), batch["ids"], self.state.global_step)
 
     @contextmanager
     def _without_dropout(self) -> Iterator[None]:
@@ -172,11 +172,11 @@ class PreferenceTrainer(Trainer):
     ) -> Any:
         """The alpha mix over a micro-batch, divided by the size of the global batch."""
         rows = inputs["rows"]
-        logps, penalty = model(inputs["encoded"], self._branches(rows), rows)
+        logps, penalty = model(inputs["encoded"], self._rows(inputs), rows)
         losses = self.losses(logps, inputs)
-        loss = losses[:, 0] if self.alpha in (0, 1) else mix(losses[:, 0], losses[:, 1], self.alpha)
+        loss = self.branches.mixed(losses)
         loss = loss * inputs["weight"].to(loss.dtype)
-        if self.user_l2 and self.alpha:
+        if self.user_l2 and self.branches.alpha:
             loss = loss + self.user_l2 * inputs["prior"].to(loss.dtype) * penalty
         if not torch.isfinite(loss).all():
             bad = [i for i, ok in zip(inputs["ids"], torch.isfinite(loss).tolist(), strict=True) if not ok]
