@@ -114,7 +114,9 @@ def test_unfinished_and_foreign_folders(base_folder, tmp_path):
     with pytest.raises(CheckpointError, match=r"no finished prlhf model \(prlhf.json is missing\)"):
         PersonalizedLM.from_pretrained(folder)
     with pytest.raises(CheckpointError, match="there is no folder of that name, and the hub gives none: "):
-        PersonalizedLM.from_pretrained(tmp_path / "nowhere")
+        PersonalizedLM.from_pretrained("somebody/a-model")
+    with pytest.raises(CheckpointError, match=rf"there is no folder of that name; did you mean {tmp_path / 'run'}\?"):
+        PersonalizedLM.from_pretrained(tmp_path / "runn")
     with pytest.raises(CheckpointError, match="is no prlhf checkpoint"):
         lm.save_pretrained(folder)  # not ours any more, as far as one can see
     (tmp_path / "file").touch()

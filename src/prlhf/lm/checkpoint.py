@@ -27,6 +27,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
+from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
@@ -179,6 +180,9 @@ def find(folder: str | Path) -> Path:
             return candidate
     if path.exists():
         raise unfinished(path)
+    hint = mistyped(str(folder))
+    if hint is not None:
+        raise CheckpointError(f"no model at {folder}: there is no folder of that name{hint}")
     logger.info("no folder %s here; looking for it on the Hugging Face hub", folder)
     try:
         fetched = Path(snapshot_download(str(folder)))
