@@ -34,12 +34,14 @@ def outputs(lm: PersonalizedLM) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("user_model", USER_MODELS, ids=lambda c: c.type)
 def test_reloading_is_bit_identical(base_folder, tmp_path, user_model, tuning):
     lm = trained(base_folder(), user_model, tuning)
+    lm.with_user_text = tuning.type == "lora"
     folder = lm.save_pretrained(tmp_path / "model")
     again = PersonalizedLM.from_pretrained(folder)
     for a, b in zip(outputs(lm), outputs(again), strict=True):
         assert torch.equal(a, b)
     assert again.config == lm.config and again.user_model.config == user_model
     assert again.base_fingerprint == lm.base_fingerprint
+    assert again.with_user_text is lm.with_user_text
     assert again.users.ids([1, 2, 3]) == USERS and not again.training
     twice = PersonalizedLM.from_pretrained(again.save_pretrained(tmp_path / "copy"))
     assert torch.equal(outputs(twice)[0], outputs(lm)[0])

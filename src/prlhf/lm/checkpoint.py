@@ -64,6 +64,7 @@ class Parts(NamedTuple):
     users: UserIndex
     config: ModelConfig
     base_fingerprint: str
+    with_user_text: bool = False
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -126,6 +127,7 @@ def _write(lm: PersonalizedLM | Parts, folder: Path, card: str) -> None:
         "format": FORMAT,
         "model": lm.config.model_dump(mode="json"),
         "base_fingerprint": lm.base_fingerprint,
+        "with_user_text": lm.with_user_text,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
     }
     (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
@@ -152,7 +154,8 @@ def load(folder: str | Path) -> Parts:
         model = load_base(config.model_copy(update={"base": str(path.resolve()), "adapter": None}))
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
-    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"])
+    told = about.get("with_user_text", False)
+    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told)
 
 
 def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
