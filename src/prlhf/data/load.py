@@ -42,7 +42,7 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
     if not isinstance(config, DataConfig):
         config = DataConfig(source=str(config))
     reading = {name: options.pop(name) for name in _READING if name in options}
-    config = DataConfig.model_validate({**config.model_dump(), **reading, "options": {**config.options, **options}})
+    config = DataConfig(**{**config.model_dump(), **reading, "options": {**config.options, **options}})
     log = _read(config)
     return log if config.user_text else _untold(log)
 
