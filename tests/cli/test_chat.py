@@ -70,6 +70,18 @@ def test_side_by_side(talk, saved):
     assert " ann " in out and " reference " in out
 
 
+def test_what_the_model_is_told(talk, saved):
+    folder = saved()
+    lm = PersonalizedLM.from_pretrained(folder)
+    told, plain = (lm.generate(["hi"], "ann", user_texts=t, max_new_tokens=6)[0] for t in ("a sailor", None))
+    bob = lm.generate(["hi"], "bob", max_new_tokens=6)[0]
+    lines = ["hi", "/text", "hi", "/text a sailor", "hi", "/user bob", "hi"]
+    out = talk(lines, folder, "--user", "ann", "--user-text", "a sailor")
+    at = out.index("Answering as ann.")
+    for part in (told, "is told nothing", plain, "is told this", told, "Answering as bob.", bob):
+        at = out.index(part, at) + len(part)
+
+
 def test_commands(talk, saved):
     out = talk(["/help", "/usr bob", "/user", "/compare ,", "//help"], saved())
     assert out.count("/reset         forget") == 2

@@ -114,14 +114,31 @@ def test_a_flag_that_does_not_fit_is_named_rather_than_the_recipe(calls, tmp_pat
 
 def test_interrupt_says_how_to_go_on(monkeypatch, tmp_path):
     import prlhf.training.train as module
+    from prlhf.training.callbacks import COMPLETE
+    from prlhf.training.run import Run
 
-    def stopped(*args, **kwargs):
-        raise KeyboardInterrupt
+    folder = tmp_path / "run"
 
-    monkeypatch.setattr(module, "train", stopped)
-    done = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")])
-    assert done.exit_code == 130
-    assert f"prlhf train --output {tmp_path / 'run'} --resume" in done.stderr
+    def interrupted(leave=lambda run: None):
+        def stopped(config, output, **options):
+            leave(Run(output))
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(module, "train", stopped)
+        done = RUN.invoke(app, ["train", "-o", str(folder)])
+        assert done.exit_code == 130
+        return done.stderr.strip()
+
+    def saved(run):
+        (run.checkpoints / "checkpoint-7").mkdir(parents=True)
+        (run.checkpoints / "checkpoint-7" / COMPLETE).touch()
+
+    again, resume = "nothing was kept; run the same command again", f"prlhf train --output {folder} --resume"
+    assert interrupted() == f"interrupted; {again}" and not folder.exists()
+    assert interrupted(lambda run: run.open(RunConfig(), resume=False)) == f"interrupted; {again}"
+    told = interrupted(lambda run: run.metrics.write_text("{}"))
+    assert told == f"interrupted; no checkpoint was finished, so no step is kept; begin again with: {resume}"
+    assert interrupted(saved) == f"interrupted; go on with: {resume}"
 
 
 def test_nothing_held_out(calls, monkeypatch, tmp_path):

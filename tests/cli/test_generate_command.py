@@ -61,6 +61,20 @@ def test_side_by_side(run, folder):
     assert "'zoe'" in done.stderr
 
 
+def test_each_of_several_users_has_a_text(run, folder, tmp_path):
+    lm = PersonalizedLM.from_pretrained(folder)
+    ann, bob = lm.generate(["hi"] * 2, ["ann", "bob"], user_texts=["a sailor", "a cook"], max_new_tokens=6)
+    about = ["--user-text", "a sailor", "--user-text", "a cook"]
+    done = run(folder, "hi", "--compare", "ann,bob", *about)
+    assert ann.strip() in done.stdout and bob.strip() in done.stdout and "same text" not in done.stderr
+    assert "all are told the same text" in run(folder, "hi", "--compare", "ann,bob", *about[:2]).stderr
+    prompts, users = tmp_path / "p.txt", tmp_path / "u.txt"
+    prompts.write_text("hi\n")
+    users.write_text("ann\nbob\n")
+    done = run(folder, "--prompts", str(prompts), "--users", str(users), "--each-user", *about[:2])
+    assert "note: the same text is told about 2 users" in done.stderr
+
+
 def test_files_and_going_on(run, folder, tmp_path):
     prompts, users, out = tmp_path / "p.txt", tmp_path / "u.txt", tmp_path / "o.jsonl"
     prompts.write_text("hi\nwhy?\n")
@@ -99,6 +113,7 @@ def test_files_and_going_on(run, folder, tmp_path):
         (["--prompts", "p.txt", "--each-user"], "needs --users"),
         (["--prompts", "p.txt", "--users", "u", "--user", "x"], "not both"),
         (["hi", "--compare", "a,b", "--user", "x"], "one PROMPT alone"),
+        (["hi", "--user-text", "x", "--user-text", "y"], "found 2, expected one"),
         (["hi", "--temperature", "-1"], "temperature: found -1"),
     ],
 )

@@ -160,3 +160,19 @@ def test_unreadable_recipes(tmp_path):
     broken.write_text("[1]")
     with pytest.raises(ConfigError, match="found list, expected a table of options"):
         load_config(RunConfig, broken)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: RunConfig(sed=1), "unknown option sed; did you mean seed?"),
+        (lambda: RunConfig(alpha=2), "option alpha: input should be less than or equal to 1; found 2"),
+        (lambda: RunConfig(data={"sorce": "x"}), "unknown option data.sorce; did you mean data.source?"),
+        (lambda: RunConfig(objective={"beta": "much"}), 'option objective.beta: .*; found "much"'),
+        (lambda: Individual(tokns=3), "unknown option tokns; did you mean tokens?"),
+        (lambda: DataConfig(source=3, on_bad_row="skp"), "option source: .*\noption on_bad_row: .* did you mean skip?"),
+    ],
+)
+def test_a_configuration_made_in_python_is_refused_in_the_same_words(make, message):
+    with pytest.raises(ConfigError, match=message.replace("?", r"\?")):
+        make()

@@ -72,7 +72,10 @@ def test_texts_are_shared(load):
         ({"chosen": [A]}, "row 2: field 'rejected': found 'b' (str), expected the same form as chosen (messages)"),
         ({"chosen": 3, "rejected": 4}, "field 'chosen': found 3 (int), expected text, or a list of messages"),
         ({"prompt": ""}, "field 'prompt': found an empty text"),
-        ({"prompt": None}, "field 'prompt': found nothing, and no beginning that chosen and rejected share"),
+        (
+            {"prompt": None},
+            "'prompt': found nothing, expected text, or a list of messages; or chosen and rejected that begin alike",
+        ),
         ({"prompt": [U, A]}, "field 'prompt': found messages that end with the role 'assistant'"),
         (
             {"prompt": [{"role": "poet", "content": "x"}]},
@@ -120,6 +123,40 @@ def test_bad_rows(load, tmp_path, change, message):
     assert log.notes.skipped == 1 and message in log.notes.bad_rows[0]
 
 
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"better": 3}, "row 2: field 'better' (read as chosen): found 3 (int), expected text, or a list of messages."),
+        ({"better": None}, "row 2: field 'better' (read as chosen): found nothing, expected text"),
+        ({"worse": [A]}, "field 'worse' (read as rejected): found [{"),
+        ({"worse": [A]}, "expected the same form as better (text)"),
+        (
+            {"q": None},
+            "field 'q' (read as prompt): found nothing, expected text, or a list of messages; or better and worse",
+        ),
+        ({"q": ["Hi"]}, "field 'q[0]' (read as prompt): found 'Hi' (str)"),
+        ({"who": True}, "field 'who' (read as user_id): found True (bool)"),
+        (
+            {"responses": ["`x`", "y"]},
+            "field 'responses': found ['`x`', 'y'] (list), expected nothing beside better and",
+        ),
+        ({"nr": 1}, "field 'nr' (read as id): found '1' a second time"),
+        ({"tie": "maybe"}, "field 'tie': found 'maybe' (str)"),
+    ],
+)
+def test_bad_rows_are_told_by_the_names_of_the_file(load, row, message):
+    columns = {"prompt": "q", "chosen": "better", "rejected": "worse", "user_id": "who", "id": "nr"}
+    good = {"q": "?", "better": "a", "worse": "b", "who": "ann", "nr": 1}
+    with pytest.raises(DataError) as caught:
+        load(good, {**good, "nr": 2, **row}, columns=columns)
+    assert message in str(caught.value)
+
+
+def test_a_named_column_that_is_missing_is_told_with_what_it_stands_for(load):
+    with pytest.raises(DataError, match=r"no column 'best' \(to be read as chosen\); found the columns"):
+        load(PAIR, columns={"chosen": "best"})
+
+
 def test_nothing_but_bad_rows(load):
     with pytest.raises(DataError, match="none of 2 rows could be used; the first"):
         load({"prompt": 1}, {}, on_bad_row="skip")
@@ -135,7 +172,7 @@ def test_missing_column_names_what_is_there(load, tmp_path):
     (tmp_path / "a.csv").write_text("prompt,preferred,rejected\np,a,b\n")
     with pytest.raises(DataError, match=r"a\.csv: no column 'chosen'.*--set data\.columns\.chosen=preferred"):
         load_comparisons(tmp_path / "a.csv")
-    with pytest.raises(DataError, match=r"a\.csv: no column 'votr'; found the columns"):
+    with pytest.raises(DataError, match=r"a\.csv: no column 'votr' \(to be read as user_id\); found the columns"):
         load_comparisons(tmp_path / "a.csv", columns={"chosen": "preferred", "user_id": "votr"})
 
 
@@ -150,7 +187,10 @@ def test_missing_column_names_what_is_there(load, tmp_path):
             {"prompt": "p", "chosen": "a", "rejcted": "b"},
             "no 'rejected' in the row (chosen, prompt, rejcted), expected",
         ),
-        ({"chosen": "a", "rejected": "b"}, "field 'prompt': found nothing, and no beginning that chosen and rejected"),
+        (
+            {"chosen": "a", "rejected": "b"},
+            "field 'prompt': found nothing, expected text, or a list of messages; or chosen",
+        ),
         (
             {"prompt": "p", "completion": "a"},
             "field 'label': found no 'label' in the row (completion, prompt), expected",
@@ -169,7 +209,7 @@ def test_a_later_row_without_a_column_is_a_bad_row(load, row, message):
 
 
 def test_renamed_optional_column_must_exist(load):
-    with pytest.raises(DataError, match=r"no column 'workr'; found .* --set data\.columns\.user_id=worker"):
+    with pytest.raises(DataError, match=r"no column 'workr' .*; found .* --set data\.columns\.user_id=worker"):
         load({**PAIR, "worker": "w"}, columns={"user_id": "workr"})
 
 
@@ -301,7 +341,7 @@ def test_an_empty_prompt_cell_is_a_bad_row(tmp_path, suffix, row):
         writer = csv.writer(file, delimiter="\t" if suffix == "tsv" else ",")
         writer.writerows([["question", "chosen", "rejected", "responses"], ["p", "a", "b", ""], row])
     columns = {"prompt": "question"}
-    with pytest.raises(DataError, match=r"row 2: field 'question': found an empty cell, expected text.*--on-bad-row"):
+    with pytest.raises(DataError, match=r"'question' \(read as prompt\): found an empty cell, .*--on-bad-row"):
         load_comparisons(path, columns=columns)
     log = load_comparisons(path, columns=columns, on_bad_row="skip")
     assert [c.prompt for c in log.comparisons] == ["p"] and log.notes.skipped == 1

@@ -40,6 +40,17 @@ def test_every_voice_gives_its_own_answer(lm):
     ]
 
 
+def test_each_voice_has_its_own_text(lm):
+    who = voices(lm, "ann,bob,generic", ["a sailor", "", "a cook"])
+    assert [v.text for v in who] == ["a sailor", None, "a cook"]
+    assert [g.text for g in side_by_side(lm, ["hi"] * 3, who, OPTIONS)] == lm.generate(
+        ["hi"] * 3, ["ann", "bob", None], user_texts=["a sailor", None, "a cook"], max_new_tokens=6
+    )
+    assert [v.text for v in voices(lm, "ann,reference", ["a sailor"])] == ["a sailor"] * 2
+    with pytest.raises(ConfigError, match="found 2 texts for 3 names, expected one for each"):
+        voices(lm, "ann,bob,generic", ["a sailor", "a cook"])
+
+
 def test_sampling_draws_alike_for_every_voice(lm):
     one, other = side_by_side(lm, ["hi"] * 2, voices(lm, "ann,ann"), GenerationOptions(6, temperature=1.0, seed=1))
     assert one == other

@@ -34,12 +34,14 @@ def outputs(lm: PersonalizedLM) -> tuple[torch.Tensor, torch.Tensor]:
 @pytest.mark.parametrize("user_model", USER_MODELS, ids=lambda c: c.type)
 def test_reloading_is_bit_identical(base_folder, tmp_path, user_model, tuning):
     lm = trained(base_folder(), user_model, tuning)
+    lm.with_user_text = tuning.type == "lora"
     folder = lm.save_pretrained(tmp_path / "model")
     again = PersonalizedLM.from_pretrained(folder)
     for a, b in zip(outputs(lm), outputs(again), strict=True):
         assert torch.equal(a, b)
     assert again.config == lm.config and again.user_model.config == user_model
     assert again.base_fingerprint == lm.base_fingerprint
+    assert again.with_user_text is lm.with_user_text
     assert again.users.ids([1, 2, 3]) == USERS and not again.training
     twice = PersonalizedLM.from_pretrained(again.save_pretrained(tmp_path / "copy"))
     assert torch.equal(outputs(twice)[0], outputs(lm)[0])
@@ -114,7 +116,9 @@ def test_unfinished_and_foreign_folders(base_folder, tmp_path):
     with pytest.raises(CheckpointError, match=r"no finished prlhf model \(prlhf.json is missing\)"):
         PersonalizedLM.from_pretrained(folder)
     with pytest.raises(CheckpointError, match="there is no folder of that name, and the hub gives none: "):
-        PersonalizedLM.from_pretrained(tmp_path / "nowhere")
+        PersonalizedLM.from_pretrained("somebody/a-model")
+    with pytest.raises(CheckpointError, match=rf"there is no folder of that name; did you mean {tmp_path / 'run'}\?"):
+        PersonalizedLM.from_pretrained(tmp_path / "runn")
     with pytest.raises(CheckpointError, match="is no prlhf checkpoint"):
         lm.save_pretrained(folder)  # not ours any more, as far as one can see
     (tmp_path / "file").touch()

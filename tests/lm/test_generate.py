@@ -276,6 +276,17 @@ def test_a_long_conversation_goes_on_and_forgets_its_beginning(base_folder, chat
     assert "".join(lm.stream(said, "ann", user_text="a sailor", max_new_tokens=8)) == g.text
 
 
+def test_a_model_trained_with_texts_says_once_that_one_is_missing(lm, caplog):
+    lm.generate(["hi"], "ann", max_new_tokens=1)
+    lm.with_user_text = True
+    for silent in ({"user_texts": "a sailor"}, {"users": None}, {"reference": True}, {"users": "zoe"}):
+        lm.generate(["hi"], **{"users": "ann", **silent}, max_new_tokens=1)
+    assert "trained with texts" not in caplog.text
+    for _ in range(2):
+        lm.generate(["hi"] * 3, ["bob", "ann", None], user_texts=[None, "a sailor", None], max_new_tokens=1)
+    assert caplog.text.count("was trained with texts about its users, and is asked without one for 'bob': give") == 1
+
+
 def test_a_user_text_that_fills_the_context_is_an_error(lm):
     for fills in ({"user_texts": "s" * 600}, {"prompts": [[Message("system", "s" * 600), Message("user", "hi")]]}):
         with pytest.raises(DataError, match=r"prompt 0: its user text and system message leave no room .* of 512"):

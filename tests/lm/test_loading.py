@@ -141,15 +141,25 @@ def test_missing_folders(tmp_path, base_folder, caplog):
     with pytest.raises(CheckpointError, match=told), caplog.at_level("INFO", logger="prlhf"):
         load_base(ModelConfig(base="somebody/a-model"))
     assert "no folder somebody/a-model here; looking for it on the Hugging Face hub" in caplog.text
-    with pytest.raises(CheckpointError, match=r"model\.adapter: cannot load"):
-        load_base(ModelConfig(base=base_folder(), adapter=str(tmp_path / "nowhere")))
+    (tmp_path / "adapter").mkdir()
+    for name, told in (("adapter", "cannot load"), ("adaptor", r"no folder .*/adaptor; did you mean .*/adapter\?")):
+        with pytest.raises(CheckpointError, match=rf"model\.adapter: {told}"):
+            load_base(ModelConfig(base=base_folder(), adapter=str(tmp_path / name)))
     with pytest.raises(CheckpointError, match=r"model\.base: no tokenizer"):
         load_tokenizer(ModelConfig(base=write_config(tmp_path, "llama")))
 
 
-def test_bundled_models_have_names():
+def test_names_of_models(tmp_path, monkeypatch):
     assert Path(resolve("planted")).is_dir()
     assert resolve("somebody/a-model") == "somebody/a-model"
+    assert resolve("gpt2") == "gpt2"
+    (tmp_path / "runs" / "my_lm").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    for name in ("runs/mylm", "./runs/mylm"):
+        with pytest.raises(CheckpointError, match=rf"model\.base: no folder {name}; did you mean runs/my_lm\?$"):
+            resolve(name)
+    with pytest.raises(CheckpointError, match=r"no folder a/b/c; give a folder, a hub id or one of planted"):
+        resolve("a/b/c")
 
 
 def sft_adapter(folder: Path, base: str, **options) -> str:

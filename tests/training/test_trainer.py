@@ -309,7 +309,9 @@ def test_a_held_out_prompt_comes_with_the_result(base_folder, tmp_path):
     done = train(config_of(base_folder(), max_steps=1), tmp_path / "run", log=log)
     training = json.loads((done.folder / "split.json").read_text())["sides"]["train"]
     anns = [c.user_text for c in log.comparisons if c.user == "ann" and c.id in training]
-    assert done.user_texts["ann"] == anns[-1] and None not in done.user_texts
+    assert done.user_texts["ann"] == anns[-1]
+    assert set(done.user_texts) == set(done.lm.users.ids([1, 2]))  # those who are shown, of more
+    assert len(done.lm.users) > 2 and done.lm.with_user_text
     ids = json.loads((done.folder / "split.json").read_text())["sides"]["test"]
     assert done.sample in {c.prompt for c in log.comparisons if c.id in ids}
     alone = config_of(base_folder(), max_steps=1)

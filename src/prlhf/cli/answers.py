@@ -15,13 +15,18 @@ if TYPE_CHECKING:
     from prlhf.generation.compare import Voice
     from prlhf.lm.requests import Generation
 
-__all__ = ["Compare", "Run", "User", "UserText", "beside", "with_decoding", "write"]
+__all__ = ["Compare", "Run", "User", "UserText", "beside", "check_texts", "notes", "with_decoding", "write"]
 
 Run = Annotated[str, typer.Argument(metavar="RUN", help="A run folder, a model folder, or a hub id of one.")]
 User = Annotated[
     str | None, typer.Option("--user", "-u", metavar="ID", help="Whose answers; without it the generic user's.")
 ]
-UserText = Annotated[str | None, typer.Option(metavar="TEXT", help="What the model is told about the user.")]
+UserText = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="TEXT", help="What the model is told about the user; with --compare one for each, in their order."
+    ),
+]
 Compare = Annotated[str | None, typer.Option(metavar="A,B,…", help="Answers side by side: ids, generic, reference.")]
 
 
@@ -68,6 +73,26 @@ def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by typer
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def check_texts(texts: Sequence[str] | None, compare: str | None) -> None:
+    """Refuse several texts about a single user."""
+    from prlhf.errors import ConfigError
+
+    if texts and len(texts) > 1 and compare is None:
+        raise ConfigError(
+            f"--user-text: found {len(texts)}, expected one; several go with --compare, one for each user"
+        )
+
+
+def notes(who: Sequence[Voice]) -> list[str]:
+    """What must be said before these voices answer."""
+    found = [f"note: {v.note}" for v in who if v.note]
+    if len(who) > 1 and who[0].text and len({v.text for v in who}) == 1:
+        found.append(
+            "note: all are told the same text; --user-text once for each, in their order, tells each their own"
+        )
+    return found
 
 
 def write(pieces: Iterator[str]) -> Any:

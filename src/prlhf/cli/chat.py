@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from prlhf.cli.answers import Compare, Run, User, UserText, beside, with_decoding, write
+from prlhf.cli.answers import Compare, Run, User, UserText, beside, check_texts, notes, with_decoding, write
 from prlhf.cli.console import no_loading_bars
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ __all__ = ["chat"]
 HELP = """\
 /user ID       answer as this user from now on, in a new conversation (generic: the generic user)
 /compare A,B   answer as several, side by side
+/text TEXT     what the model is told about the user from now on, in a new conversation (alone: nothing)
 /reset         forget what was said
 /quit          end (so does the end of the input)
 //text         a line that begins with one slash"""
@@ -43,6 +44,7 @@ def chat(
 
     if user is not None and compare is not None:
         raise ConfigError("give --user or --compare, not both")
+    check_texts(user_text, compare)
     no_loading_bars()
 
     from prlhf.generation.compare import voice, voices
@@ -50,8 +52,9 @@ def chat(
     from prlhf.lm import PersonalizedLM
 
     lm = PersonalizedLM.from_pretrained(run)
-    who = [voice(lm, user)] if compare is None else voices(lm, compare)
-    conversation = Conversation(lm, who, options, user_text=user_text)
+    texts = user_text or []
+    who = [voice(lm, user, *texts)] if compare is None else voices(lm, compare, texts)
+    conversation = Conversation(lm, who, options)
     typer.echo(f"{run}: {len(lm.users):,} users; /help lists the commands")
     if not conversation.remembers:
         typer.echo("This model has no chat template: each line is a question of its own.")
@@ -61,9 +64,8 @@ def chat(
 
 def _introduce(who: list[Voice]) -> None:
     typer.echo(f"Answering as {', '.join(v.name for v in who)}.")
-    for v in who:
-        if v.note:
-            typer.echo(f"note: {v.note}")
+    for note in notes(who):
+        typer.echo(note)
 
 
 def _talk(conversation: Conversation) -> None:
@@ -103,6 +105,8 @@ def _line_editing() -> None:
 
 
 def _command(conversation: Conversation, name: str, value: str) -> None:
+    from dataclasses import replace
+
     from prlhf.errors import ConfigError
     from prlhf.generation.compare import voice, voices
 
@@ -117,6 +121,9 @@ def _command(conversation: Conversation, name: str, value: str) -> None:
             typer.echo(str(e))
             return
         _introduce(conversation.who)
+    elif name == "/text":
+        conversation.switch([replace(v, text=value or None) for v in conversation.who])
+        typer.echo(f"The model is told {'this' if value else 'nothing'}, and the conversation begins anew.")
     elif name == "/reset":
         conversation.reset()
         typer.echo("The conversation begins anew.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import typer
@@ -29,10 +29,10 @@ def clear_errors() -> Iterator[None]:
 
 
 @contextmanager
-def interruptible(hint: str) -> Iterator[None]:
-    """Ctrl-C within: exit with 130 after saying how to go on."""
+def interruptible(hint: str | Callable[[], str]) -> Iterator[None]:
+    """Ctrl-C within: exit with 130 after saying how to go on, by a call where that depends on what was done."""
     try:
         yield
     except KeyboardInterrupt as stop:
-        typer.echo(f"interrupted; {hint}", err=True)
+        typer.echo(f"interrupted; {hint if isinstance(hint, str) else hint()}", err=True)
         raise typer.Exit(130) from stop

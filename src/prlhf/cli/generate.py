@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlhf.cli.answers import Compare, Run, User, UserText, beside, with_decoding, write
+from prlhf.cli.answers import Compare, Run, User, UserText, beside, check_texts, notes, with_decoding, write
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.places import check_places
@@ -53,15 +53,17 @@ def generate(
     telling `known: false` where the user is not in the user table and the generic user answered.
     """
     _check(prompt, prompts, users, user, compare, output, reference, each_user)
+    check_texts(user_text, compare)
     check_places({"--output": output})
     if prompts is None:
         assert prompt is not None
         lm = _load(run)
-        _one(lm, prompt, user, user_text, compare, reference, options)
+        _one(lm, prompt, user, user_text or [], compare, reference, options)
         return
-    questions = _questions(prompts, users, user, user_text, each_user)
+    questions = _questions(prompts, users, user, user_text[0] if user_text else None, each_user)
     lm = _load(run)
     _tell_unknown(lm, questions)
+    _tell_shared(questions)
     if output is None:
         _print(lm, questions, options, batch_size, reference)
     else:
@@ -103,20 +105,23 @@ def _one(
     lm: PersonalizedLM,
     prompt: str,
     user: str | None,
-    user_text: str | None,
+    texts: list[str],
     compare: str | None,
     reference: bool,
     options: GenerationOptions,
 ) -> None:
     """Answer one prompt on the terminal."""
+    from dataclasses import replace
+
     from prlhf.generation.compare import REFERENCE, voice, voices
     from prlhf.generation.conversation import Conversation
 
-    who = voices(lm, compare) if compare is not None else [REFERENCE if reference else voice(lm, user)]
-    for v in who:
-        if v.note:
-            typer.echo(f"note: {v.note}", err=True)
-    conversation = Conversation(lm, who, options, user_text=user_text)
+    text = texts[0] if texts else None
+    alone = replace(REFERENCE, text=text) if reference else voice(lm, user, text)
+    who = [alone] if compare is None else voices(lm, compare, texts)
+    for note in notes(who):
+        typer.echo(note, err=True)
+    conversation = Conversation(lm, who, options)
     if compare is None:
         write(conversation.ask(prompt))
         return
@@ -147,6 +152,17 @@ def _tell_unknown(lm: PersonalizedLM, questions: list[Question]) -> None:
         shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
         many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
         typer.echo(f"note: {many} not in the user table: the generic user answers ({shown})", err=True)
+
+
+def _tell_shared(questions: list[Question]) -> None:
+    about: dict[str, set[str | None]] = {}
+    for q in questions:
+        if q.user_text:
+            about.setdefault(q.user_text, set()).add(q.user)
+    shared = max(map(len, about.values()), default=0)
+    if shared > 1:
+        own = "the columns user_id and user_text of --prompts give each their own"
+        typer.echo(f"note: the same text is told about {shared} users; {own}", err=True)
 
 
 def _print(

@@ -77,13 +77,22 @@ def train(
     if output is None:
         raise typer.BadParameter("it is needed, unless with --dry-run", param_hint="--output")
     config = _config(output, recipe, resume, overrides or [], values)
-    with interruptible(f"go on with: prlhf train --output {shlex.quote(str(output))} --resume"):
+    with interruptible(lambda: _how_to_go_on(output)):
         from prlhf.training.train import train as run
 
         no_loading_bars()
         result = run(config, output, resume=resume)
         if os.environ.get("RANK", "0") == "0":  # of several processes only the first has measured something
             _tell(result)
+
+
+def _how_to_go_on(output: Path) -> str:
+    """What is left to do after an interruption, by what the run's folder keeps."""
+    if not (output / "config.json").is_file():  # perhaps before the heavy imports: none here
+        return "nothing was kept; run the same command again"
+    from prlhf.training.run import Run
+
+    return Run(output).how_to_go_on()
 
 
 def _rehearse(config: RunConfig) -> None:

@@ -2,13 +2,39 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, model_validator
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
+
+from prlhf.errors import ConfigError
 
 __all__ = ["Config"]
 
 
-class Config(BaseModel):
-    """A frozen pydantic model that refuses unknown keys; a union without `type` is its default variant."""
+def _explaining(metaclass: Any) -> Any:
+    """A metaclass by which `Config(...)` in Python raises ConfigError; `model_validate` stays pydantic's own."""
+
+    class Explained(metaclass):  # type: ignore[misc]
+        def __call__(cls, *args: Any, **options: Any) -> Any:
+            try:
+                return super().__call__(*args, **options)
+            except ValidationError as e:
+                from prlhf.config.explain import explain  # which needs Config
+                from prlhf.config.options import Options
+
+                known = Options(cls)
+                raise ConfigError("\n".join(explain(known, error) for error in e.errors())) from e
+
+    return Explained
+
+
+_Explained: Any = _explaining(type(BaseModel))  # whose own name is not public
+
+
+class Config(BaseModel, metaclass=_Explained):
+    """A frozen pydantic model that refuses unknown keys; a union without `type` is its default variant.
+
+    Raises:
+        ConfigError: an unknown option (the message names the nearest), or a value that does not fit.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 

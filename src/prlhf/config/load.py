@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import tomllib
 from collections.abc import Iterable, Mapping
@@ -12,6 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from prlhf.config.base import Config
+from prlhf.config.explain import explain
 from prlhf.config.options import Options
 from prlhf.errors import ConfigError
 
@@ -52,7 +52,7 @@ def load_config(
     try:
         return kind.model_validate(tree)
     except ValidationError as e:
-        lines = [_source(options, error, sources) + _explain(options, error) for error in e.errors()]
+        lines = [_source(options, error, sources) + explain(options, error) for error in e.errors()]
         raise ConfigError("\n".join(lines)) from e
 
 
@@ -103,35 +103,3 @@ def _source(options: Options, error: Any, sources: list[tuple[str, str]]) -> str
         place += ".type"
     held = [source for key, source in sources if not key or f"{place}.".startswith(f"{key}.")]
     return held[-1] if held else ""
-
-
-def _explain(options: Options, error: Any) -> str:
-    """One line of pydantic's complaints in our words: place, found, expected, and the nearest name."""
-    place = options.place(error["loc"])
-    if error["type"] == "extra_forbidden":
-        others = options.variants(place)
-        if others:
-            table = place.rpartition(".")[0]
-            here = error["loc"][-2]
-            return f"option {place} belongs to {table}.type={' or '.join(others)}; the type here is {here}"
-        return f"unknown option {place}{_did_you_mean(options.nearest(place))}"
-    if error["type"] == "union_tag_invalid":
-        found, expected = error["ctx"]["tag"], error["ctx"]["expected_tags"].replace("'", "")
-        nearest = difflib.get_close_matches(found, expected.split(", "), n=1)
-        return f"option {place}.type: found {found!r}, expected {expected}{_did_you_mean(nearest)}"
-    found = json.dumps(error["input"], default=str)
-    if error["type"] == "literal_error":
-        expected = error["ctx"]["expected"]
-        names = expected.replace("'", "").replace(" or ", ", ").split(", ")
-        return f"option {place}: found {found}, expected {expected}" + _did_you_mean(
-            difflib.get_close_matches(str(error["input"]), names, n=1)
-        )
-    if error["type"] == "model_type" or error["type"].startswith("model_attributes"):
-        variant = options.of_variant(place, error["input"]) if isinstance(error["input"], str) else set()
-        meant = _did_you_mean([f"{place}.type={error['input']}"] if variant else [])
-        return f"option {place}: found {found}, expected a table of options{meant}"
-    return f"option {place}: {error['msg'][0].lower()}{error['msg'][1:]}; found {found}"
-
-
-def _did_you_mean(names: list[str]) -> str:
-    return f"; did you mean {names[0]}?" if names else ""

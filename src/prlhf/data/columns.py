@@ -88,12 +88,17 @@ def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Co
             guesses = [name for name in _similar(theirs, ours, free) if name not in said.values()]
             if guesses or ours in lost:
                 said[ours] = guesses[0] if guesses else ""
-    gone = [repr(columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
+    gone = [_named(ours, columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
     options = " ".join(_option(ours, guess) for ours, guess in said.items())
     return (
         f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {listed(sorted(names))}; "
         f"columns of other names are given with {options}"
     )
+
+
+def _named(ours: str, theirs: str) -> str:
+    """The file's name of a column, and what it is read as where that is something else."""
+    return repr(theirs) if theirs == ours else f"{theirs!r} (to be read as {ours})"
 
 
 def likely(ours: str, names: Collection[str]) -> str | None:

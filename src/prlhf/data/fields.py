@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+import re
+from collections.abc import Mapping, Sequence
 from datetime import UTC, date, datetime
 from typing import Any
 
@@ -16,12 +17,29 @@ __all__ = ["BadField", "BadRow", "Interner", "parse_cell"]
 class BadRow(Exception):
     """What is wrong with a row; its reader adds file and row number."""
 
+    def told(self, columns: Mapping[str, str]) -> str:
+        """The message where the file's `columns` (our name -> the file's) are called otherwise than ours."""
+        return str(self)
+
 
 class BadField(BadRow):
-    """A value that does not fit."""
+    """A value that does not fit. `field` begins with our name of a column; `expected` has such names in backticks."""
 
     def __init__(self, field: str, found: str, expected: str):
-        super().__init__(f"field {field!r}: found {found}, expected {expected}")
+        super().__init__(field, found, expected)
+        self._parts = field, found, expected
+
+    def __str__(self) -> str:
+        return self.told({})
+
+    def told(self, columns: Mapping[str, str]) -> str:
+        """The message by the file's names; what the field's column stands for is added where it is called otherwise."""
+        field, found, expected = self._parts
+        ours = re.match(r"\w*", field)[0]  # type: ignore[index]  # it matches everything, also as nothing
+        theirs = columns.get(ours, ours)
+        name = repr(theirs + field.removeprefix(ours)) + (f" (read as {ours})" if theirs != ours else "")
+        expected = re.sub("`(.+?)`", lambda match: columns.get(match[1], match[1]), expected)
+        return f"field {name}: found {found}, expected {expected}"
 
 
 def show(value: Any) -> str:

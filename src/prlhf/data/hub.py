@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,12 +9,7 @@ from typing import Any
 from prlhf.data.readers import RawRow, Table
 from prlhf.errors import DataError
 
-__all__ = ["is_hub_id", "open_folder", "open_hub"]
-
-
-def is_hub_id(name: str) -> bool:
-    """Whether `name` has the form of a data set's name on the hub, `owner/name`."""
-    return re.fullmatch(r"[\w.-]+/[\w.-]+", name) is not None
+__all__ = ["open_folder", "open_hub"]
 
 
 def open_folder(path: Path, options: Mapping[str, Any], wanted: Collection[str] | None = None) -> Table:

@@ -11,8 +11,9 @@ from typing import Any
 
 from prlhf.config.data import DataConfig
 from prlhf.data.columns import wanted_columns
-from prlhf.data.hub import is_hub_id, open_folder, open_hub
+from prlhf.data.hub import open_folder, open_hub
 from prlhf.data.log import Log, parted
+from prlhf.data.paths import mistyped
 from prlhf.data.readers import FORMATS, Table, open_table
 from prlhf.data.rows import convert
 from prlhf.data.sources import SOURCES, call_source
@@ -41,7 +42,7 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
     if not isinstance(config, DataConfig):
         config = DataConfig(source=str(config))
     reading = {name: options.pop(name) for name in _READING if name in options}
-    config = DataConfig.model_validate({**config.model_dump(), **reading, "options": {**config.options, **options}})
+    config = DataConfig(**{**config.model_dump(), **reading, "options": {**config.options, **options}})
     log = _read(config)
     return log if config.user_text else _untold(log)
 
@@ -81,9 +82,10 @@ def _open(config: DataConfig) -> Table:
         if config.options:
             raise ConfigError(f"data.options: a file has no option {', '.join(sorted(config.options))}")
         return open_table(path, wanted)
-    if path.suffix.lower() in FORMATS or not is_hub_id(config.source):
+    hint = mistyped(config.source)
+    if path.suffix.lower() in FORMATS or hint is not None:
         near = difflib.get_close_matches(config.source, SOURCES, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = f"; did you mean {near[0]}?" if near else hint or ""
         expected = f"a file, a folder, a source ({', '.join(SOURCES)}) or a hub data set (owner/name)"
         raise DataError(f"no file at {config.source}{hint}; expected {expected}")
     return open_hub(config.source, config.options, wanted)

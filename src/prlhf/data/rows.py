@@ -47,7 +47,7 @@ def convert(
         try:
             reader.add(number, values)
         except BadRow as e:
-            message = f"{table.name}, row {number}: {e}"
+            message = f"{table.name}, row {number}: {e.told(reader.columns)}"
             if on_bad_row == "stop":
                 table.close()
                 raise DataError(message if isinstance(e, _NoColumn) else message + SKIP_HINT) from e
@@ -91,7 +91,7 @@ class _Rows:
         if self.table.cells:
             row = _parse_cells(row)
             if row["prompt"] == "":  # not the same as no column: guessing a prompt would hide a gap in the data
-                raise BadField(self.columns.get("prompt", "prompt"), "an empty cell", _TEXT)
+                raise BadField("prompt", "an empty cell", _TEXT)
         name = self._id(number, row)
         kind = _kind(row, any(self.columns.get(ours, ours) in raw for ours in ("chosen", "rejected")))
         made: list[Feedback] = []
@@ -134,7 +134,9 @@ class _Rows:
             prompt, chosen, rejected = _parts(self.interner, row)
         except BadField as e:
             if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw and not self.found:
-                raise _NoColumn(f"{e}; {named_otherwise(['prompt'], self.columns, raw.keys())}") from e
+                raise _NoColumn(
+                    f"{e.told(self.columns)}; {named_otherwise(['prompt'], self.columns, raw.keys())}"
+                ) from e
             raise
         tie = fields.flag("tie", row["tie"])
         shown = fields.shown("first_shown", row["first_shown"])
@@ -146,7 +148,7 @@ class _Rows:
                 raise self._without(ours, raw, "true (thumb up) or false (thumb down)" if ours == "label" else _TEXT)
         for ours in ("tie", "first_shown"):
             if row[ours] not in (None, False):
-                raise BadField(ours, show(row[ours]), "nothing beside completion and label")
+                raise BadField(ours, show(row[ours]), "nothing beside `completion` and `label`")
         prompt = _prompt(self.interner, row["prompt"])
         response = _response(self.interner, "completion", row["completion"])
         up = fields.verdict("label", row["label"])
@@ -232,10 +234,10 @@ def _kind(row: dict[str, Any], of_pairs: bool) -> str:
     beside something else is not looked at, since many files of pairs (`of_pairs`) have a column of that name."""
     pair = row["chosen"] is not None or row["rejected"] is not None
     if pair and row["responses"]:
-        raise BadField("responses", show(row["responses"]), "nothing beside chosen and rejected")
+        raise BadField("responses", show(row["responses"]), "nothing beside `chosen` and `rejected`")
     others = pair or row["responses"] is not None
     if others and row["completion"] is not None:
-        beside = "chosen and rejected" if pair else "responses"
+        beside = "`chosen` and `rejected`" if pair else "`responses`"
         raise BadField("completion", show(row["completion"]), f"nothing beside {beside}")
     thumb = not others and (row["completion"] is not None or (row["label"] is not None and not of_pairs))
     return "thumb" if thumb else "pair" if pair or row["responses"] is None else "ranking"
@@ -249,7 +251,9 @@ def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
             raise BadField(name, show(row[name]), _TEXT)
     if isinstance(chosen, str) != isinstance(rejected, str):
         raise BadField(
-            "rejected", show(rejected), f"the same form as chosen ({'text' if isinstance(chosen, str) else 'messages'})"
+            "rejected",
+            show(rejected),
+            f"the same form as `chosen` ({'text' if isinstance(chosen, str) else 'messages'})",
         )
     if not isinstance(chosen, str):
         return _conversations(texts, prompt, texts.messages("chosen", chosen), texts.messages("rejected", rejected))
@@ -257,7 +261,7 @@ def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
     if prompt is None:
         cut = _shared_words(chosen, rejected)
         if not cut:
-            raise BadField("prompt", "nothing, and no beginning that chosen and rejected share", _TEXT)
+            raise BadField("prompt", "nothing", f"{_TEXT}; or `chosen` and `rejected` that begin alike")
         return (
             texts.text("prompt", chosen[:cut]),
             texts.text("chosen", chosen[cut:]),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from prlhf.errors import ConfigError
@@ -27,6 +27,8 @@ class Voice:
     row: int = 0
     known: bool = True
     reference: bool = False
+    text: str | None = None
+    """What the model is told about the user."""
 
     @property
     def note(self) -> str | None:
@@ -39,22 +41,35 @@ REFERENCE = Voice("reference", row=-1, reference=True)
 """What training started from."""
 
 
-def voice(lm: PersonalizedLM, name: str | None) -> Voice:
+def voice(lm: PersonalizedLM, name: str | None, text: str | None = None) -> Voice:
     """The voice behind a name: a user id, else `generic` or `reference`; None is the generic user."""
     row = 0 if name is None else int(lm.users.rows([name])[0])
     if name is None or (name == GENERIC.name and row == 0):
-        return GENERIC
+        return replace(GENERIC, text=text)
     if name == REFERENCE.name and row == 0:
-        return REFERENCE
-    return Voice(name, name, row, row > 0)
+        return replace(REFERENCE, text=text)
+    return Voice(name, name, row, row > 0, text=text)
 
 
-def voices(lm: PersonalizedLM, names: str) -> list[Voice]:
-    """The voices of a list with commas between (an id that has a comma stands in double quotes)."""
+def voices(lm: PersonalizedLM, names: str, texts: Sequence[str] = ()) -> list[Voice]:
+    """The voices of a list with commas between (an id that has a comma stands in double quotes).
+
+    `texts`: what the model is told about the user, one for each of them in their order (an empty one is none), or one
+    for all.
+
+    Raises:
+        ConfigError: no names, or another number of texts.
+    """
     found = [name.strip() for name in next(csv.reader([names], skipinitialspace=True), []) if name.strip()]
     if not found:
         raise ConfigError(f"compare: found {names!r}, expected names with commas between, as ann,bob,generic")
-    return [voice(lm, name) for name in found]
+    each = list(texts or [""]) * (len(found) if len(texts) < 2 else 1)
+    if len(each) != len(found):
+        raise ConfigError(
+            f"compare: found {len(each)} texts for {len(found)} names, expected one for each in their order (an empty "
+            "one is none), or one for all"
+        )
+    return [voice(lm, name, text or None) for name, text in zip(found, each, strict=True)]
 
 
 def side_by_side(
@@ -63,7 +78,6 @@ def side_by_side(
     who: Sequence[Voice],
     options: GenerationOptions,
     *,
-    user_text: str | None = None,
     batch_size: int = 16,
 ) -> list[Generation]:
     """One answer a voice, each to its own prompt (often the same, `[prompt] * len(who)`).
@@ -73,7 +87,7 @@ def side_by_side(
     out: dict[int, Generation] = {}
     for reference in (False, True):
         chosen = [i for i, v in enumerate(who) if v.reference is reference]
-        wanted = [Request(prompts[i], who[i].user, who[i].row, who[i].known, user_text) for i in chosen]
+        wanted = [Request(prompts[i], who[i].user, who[i].row, who[i].known, who[i].text) for i in chosen]
         found = respond(lm, wanted, options, batch_size=batch_size, reference=reference) if wanted else []
         out.update(zip(chosen, found, strict=True))
     return [out[i] for i in range(len(who))]

@@ -23,12 +23,9 @@ class Conversation:
     A model without chat template has no notion of turns: there each question stands alone (`remembers` is False).
     """
 
-    def __init__(
-        self, lm: PersonalizedLM, who: list[Voice], options: GenerationOptions, *, user_text: str | None = None
-    ):
+    def __init__(self, lm: PersonalizedLM, who: list[Voice], options: GenerationOptions):
         self.lm = lm
         self.options = options
-        self.user_text = user_text
         self.remembers: bool = lm.template.chat
         self.switch(who)
 
@@ -45,7 +42,7 @@ class Conversation:
     def ask(self, text: str) -> Generator[str, None, Generation]:
         """Stream the answer of the only voice. An answer that is left early is not remembered."""
         who = self.who[0]
-        request = Request(self._prompt(0, text), who.user, who.row, who.known, self.user_text, self.turn)
+        request = Request(self._prompt(0, text), who.user, who.row, who.known, who.text, self.turn)
         answer = yield from stream(self.lm, request, self.options, reference=who.reference)
         self._keep(text, [answer])
         return answer
@@ -56,7 +53,7 @@ class Conversation:
         options = self.options
         if options.seed is not None:
             options = replace(options, seed=options.seed + self.turn)
-        found = side_by_side(self.lm, prompts, self.who, options, user_text=self.user_text)
+        found = side_by_side(self.lm, prompts, self.who, options)
         self._keep(text, found)
         return found
 

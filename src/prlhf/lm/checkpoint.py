@@ -27,6 +27,7 @@ from torch import nn
 from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
+from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
@@ -63,6 +64,7 @@ class Parts(NamedTuple):
     users: UserIndex
     config: ModelConfig
     base_fingerprint: str
+    with_user_text: bool = False
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -125,6 +127,7 @@ def _write(lm: PersonalizedLM | Parts, folder: Path, card: str) -> None:
         "format": FORMAT,
         "model": lm.config.model_dump(mode="json"),
         "base_fingerprint": lm.base_fingerprint,
+        "with_user_text": lm.with_user_text,
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
     }
     (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
@@ -151,7 +154,8 @@ def load(folder: str | Path) -> Parts:
         model = load_base(config.model_copy(update={"base": str(path.resolve()), "adapter": None}))
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
-    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"])
+    told = about.get("with_user_text", False)
+    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told)
 
 
 def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
@@ -179,6 +183,9 @@ def find(folder: str | Path) -> Path:
             return candidate
     if path.exists():
         raise unfinished(path)
+    hint = mistyped(str(folder))
+    if hint is not None:
+        raise CheckpointError(f"no model at {folder}: there is no folder of that name{hint}")
     logger.info("no folder %s here; looking for it on the Hugging Face hub", folder)
     try:
         fetched = Path(snapshot_download(str(folder)))

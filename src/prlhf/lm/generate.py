@@ -85,6 +85,8 @@ def respond(
     seed = options.seed
     if options.temperature > 0 and seed is None:
         seed = int(torch.randint(2**62, ()))
+    if not reference:
+        _tell_untold(lm, wanted)
     rendered = [encode(lm, r, options.max_new_tokens, reference) for r in wanted]
     lengths = [len(ids) for ids, _ in rendered]
     batches = _batches(lengths, options.max_new_tokens, lm.template.context, batch_size)
@@ -105,6 +107,19 @@ def respond(
         words = "%d prompts were cut at their left: max_prompt_tokens=%d%s"
         logger.warning(words, cut, lm.config.max_prompt_tokens, end)
     return [out[i] for i in range(len(wanted))]
+
+
+def _tell_untold(lm: PersonalizedLM, wanted: Sequence[Request]) -> None:
+    """Say once where users of a model that was trained with texts about them are asked without."""
+    untold = sorted({r.user for r in wanted if r.row > 0 and r.user is not None and not r.user_text})
+    if not (lm.with_user_text and untold) or lm.told_of_texts:
+        return
+    lm.told_of_texts = True
+    logger.warning(
+        "the model was trained with texts about its users, and is asked without one for %s: give what the training "
+        "data had in user_text, if anything (--user-text, the column user_text of --prompts, user_texts in Python)",
+        ", ".join(map(repr, untold[:5])) + (", …" if len(untold) > 5 else ""),
+    )
 
 
 def answer_text(lm: PersonalizedLM, tokens: Sequence[int], stop: Sequence[str], *, more: bool = False) -> str:

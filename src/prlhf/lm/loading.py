@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from prlhf.config import ModelConfig
+from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError, PrlhfError, UnsupportedModelError
 from prlhf.lm.causal import check_causal, check_still
 from prlhf.lm.folders import read_object
@@ -80,9 +81,14 @@ def resolve(base: str) -> str:
     """The folder or hub id behind a `model.base`: names of bundled models become their folder."""
     if base in BUNDLED:
         return str(BUNDLED[base])
-    if (base.startswith((".", "/", "~")) or Path(base).exists()) and not Path(base).expanduser().is_dir():
-        raise CheckpointError(f"model.base: no folder {base}; give a folder, a hub id or one of {', '.join(BUNDLED)}")
-    return str(Path(base).expanduser()) if Path(base).expanduser().is_dir() else base
+    path = Path(base).expanduser()
+    if path.is_dir():
+        return str(path)
+    hint = "" if path.exists() else mistyped(base, bare=True)
+    if hint is None:
+        return base
+    meant = hint or f"; give a folder, a hub id or one of {', '.join(BUNDLED)}"
+    raise CheckpointError(f"model.base: no folder {base}{meant}")
 
 
 def refuse(config: Any) -> None:
@@ -175,6 +181,9 @@ def _refuse_folder(folder: Path, given: str) -> None:
 
 def _merge(model: nn.Module, adapter: str) -> nn.Module:
     folder = Path(adapter).expanduser()
+    hint = None if folder.is_dir() else mistyped(adapter)
+    if hint is not None:
+        raise CheckpointError(f"model.adapter: no folder {adapter}{hint or '; give a folder or a hub id'}")
     try:
         with quiet_peft():
             found = PeftModel.from_pretrained(model, str(folder) if folder.is_dir() else adapter)

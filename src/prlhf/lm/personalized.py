@@ -45,6 +45,7 @@ class PersonalizedLM(nn.Module):
         users: ids to rows; row 0 is the generic user.
         config: how the base was loaded and how prompts are written.
         base_fingerprint: identity of the base model, to refuse a checkpoint on another one.
+        with_user_text: whether it was trained with texts about its users, and so expects them in its prompts.
     """
 
     def __init__(
@@ -55,6 +56,7 @@ class PersonalizedLM(nn.Module):
         users: UserIndex,
         config: ModelConfig,
         base_fingerprint: str,
+        with_user_text: bool = False,
     ):
         super().__init__()
         self.model = model
@@ -63,6 +65,9 @@ class PersonalizedLM(nn.Module):
         self.users = users
         self.config = config
         self.base_fingerprint = base_fingerprint
+        self.with_user_text = with_user_text
+        self.told_of_texts = False
+        """Whether it was said that texts are missing: once is enough."""
         rows = len(self.embedding.weight)
         self.template = Template(tokenizer, config, context_length(self.causal_lm), user_model.tokens, rows)
         self._user_tokens = UserTokens(self.embedding, user_model)

@@ -98,6 +98,16 @@ class Run:
             return False
         return not names & first or _is_run_config(self.folder / CONFIG)
 
+    def how_to_go_on(self) -> str:
+        """What to do after an interruption, for a message."""
+        if is_checkpoint(self.model):
+            return f"{self.folder} is complete"
+        if last_checkpoint(self.checkpoints) is not None:
+            return f"go on with: {resume_command(self.folder)}"
+        if self._only_begun():
+            return "nothing was kept; run the same command again"
+        return f"no checkpoint was finished, so no step is kept; begin again with: {resume_command(self.folder)}"
+
     def _check(self, config: RunConfig) -> None:
         held = self.folder / CONFIG
         if not held.exists():

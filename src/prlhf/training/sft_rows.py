@@ -133,7 +133,7 @@ def _completions(
         try:
             found.append(_completion(raw, cells, config, texts))
         except BadRow as e:
-            message = f"{name}, row {number}: {e}"
+            message = f"{name}, row {number}: {e.told(config.columns)}"
             if config.on_bad_row == "stop":
                 raise DataError(message + SKIP_HINT) from e
             bad.append(message)

@@ -50,7 +50,8 @@ logger = logging.getLogger(__name__)
 class TrainResult:
     """A finished run: the model, its metrics on the test side, its folder, and a held-out prompt to try it on.
 
-    `user_texts` has the last text of every user who has one: an answer for a user who was trained with a text needs it.
+    `user_texts` has the last text of each of the first two users, where they have one: to try the model as somebody who
+    was trained with a text needs it.
     """
 
     lm: PersonalizedLM
@@ -108,7 +109,8 @@ def train(
     process.wait_for_everyone()
     held_out = [*sides.test, *sides.unseen, *sides.validation]
     sample = log.items[held_out[0]].prompt if held_out else None
-    texts = {c.user: c.user_text for c in training if c.user is not None and c.user_text}
+    first = set(lm.users.ids(range(1, min(len(lm.users), 2) + 1)))
+    texts = {c.user: c.user_text for c in training if c.user is not None and c.user in first and c.user_text}
     return TrainResult(lm, metrics, run.folder, sample, texts)
 
 
@@ -117,6 +119,7 @@ def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
     users = [c.user for c in training]
     lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
     lm.users = lm.users.counted(users)
+    lm.with_user_text = any(c.user is not None and c.user_text for c in training)
     gpu = torch.cuda.is_available() and config.training.device == "auto"
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())

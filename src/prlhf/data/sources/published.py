@@ -9,8 +9,9 @@ from typing import Any, TypeVar
 
 from prlhf.data.columns import listed
 from prlhf.data.fields import BadField, BadRow, Interner, show
-from prlhf.data.hub import is_hub_id, open_folder, open_hub
+from prlhf.data.hub import open_folder, open_hub
 from prlhf.data.log import decided, trainable
+from prlhf.data.paths import mistyped
 from prlhf.data.readers import FORMATS, Table, open_table
 from prlhf.data.splits import Split
 from prlhf.errors import ConfigError, DataError
@@ -97,9 +98,11 @@ def local(source: str, path: Any) -> Path | None:
     place = Path(path).expanduser()
     if place.exists():
         return place
-    if is_hub_id(str(path)):
+    hint = mistyped(str(path))
+    if hint is None:
         return None
-    raise DataError(f"source {source!r}: nothing at {path}; option path is a folder, a file or a hub id (owner/name)")
+    expected = "option path is a folder, a file or a hub id (owner/name)"
+    raise DataError(f"source {source!r}: nothing at {path}{hint or f'; {expected}'}")
 
 
 def open_file(source: str, path: str, name: str, columns: Collection[str], folder: str = "") -> Table:
