@@ -17,11 +17,11 @@ def vote(prompt, first, second, user, better):
     return Comparison(prompt, *two, user=user)
 
 
-def pool(seed, value, prompts=30, each=8, votes=3000, noise=0.1):
+def pool(seed, value, prompts=20, each=7, votes=1000, noise=0.1):
     """Random pairs of a fixed pool of responses, again and again, decided by `value(user, response)`."""
     rng = random.Random(seed)
     found = []
-    for i in range(votes):
+    for _ in range(votes):
         p, user = rng.randrange(prompts), f"u{rng.randrange(20)}"
         a, b = (f"{p}.{k}" for k in rng.sample(range(each), 2))
         better = (value(user, a) > value(user, b)) != (rng.random() < noise)
@@ -44,7 +44,7 @@ def checked(log, seed, by="pair"):
 def test_silent_where_some_responses_are_better(seed, noise):
     """Everybody ranks alike: memory is right far more often than chance, as an order of the responses lets it be."""
     found = checked(pool(seed, lambda user, text: drawn(seed, text), noise=noise), seed)
-    assert found.state == "nothing found" and found.numbers["crowd"]["accuracy"] > 0.6, found.text
+    assert found.state == "nothing found" and found.numbers["crowd"]["accuracy"] > (0.55 if noise else 0.65), found.text
 
 
 @pytest.mark.parametrize("seed", SEEDS)
@@ -64,17 +64,17 @@ def test_silent_on_the_planted_world(seed):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fires_on_one_best_answer_in_many_rows(seed):
-    """An answer from elsewhere that stands with each of five others, for whom ever: chosen in 95 % of the rows."""
+    """An answer from elsewhere that stands with each of five others, for whom ever: chosen in 97 % of the rows."""
     rng = random.Random(seed)
     log = [
-        vote(f"p{p}", f"{p} gold", f"{p}.{k}", f"u{rng.randrange(9)}", rng.random() < 0.95)
-        for p in range(80)
+        vote(f"p{p}", f"{p} gold", f"{p}.{k}", f"u{rng.randrange(9)}", rng.random() < 0.97)
+        for p in range(150)
         for k in range(5)
     ]
     found = checked(Log(tuple(log), "gold"), seed)
     assert found.finding and "data.split.by=response" in found.text, found.text
     crowd = found.numbers["crowd"]
-    assert crowd["low"] > (1 + crowd["order"]) / 2 > 0.75
+    assert crowd["low"] > crowd["most"] > crowd["order"] + 0.05 > 0.7
     apart = checked(Log(tuple(log), "gold"), seed, by="response")
     assert apart.state == "nothing found" and "No test comparison has a response" in apart.text
 
@@ -92,7 +92,7 @@ def test_fires_on_each_user_s_best_of_several(seed):
     found = check_memory(log[300:], log[:300])
     crowd, own = found.numbers["crowd"], found.numbers["own"]
     assert found.finding and own["accuracy"] > 0.95, found.text
-    assert crowd["accuracy"] < (1 + crowd["order"]) / 2
+    assert crowd["accuracy"] < crowd["most"]
 
 
 @pytest.mark.parametrize("seed", SEEDS)

@@ -25,7 +25,7 @@ MARKS = {
 
 
 def long(t):
-    return len(t.response) > 150
+    return len(t.response) > 228
 
 
 IDS = {
@@ -84,9 +84,11 @@ def test_many_thumbs_on_one_marked_response_are_no_evidence(clean_thumbs):
 def test_a_limit_that_cuts_what_everybody_likes_is_no_artefact(seed):
     """Everybody likes long answers, and the longest ran into a limit: all cut ends have a thumb up."""
     rng = random.Random(seed)
-    text = "Some words go here. " * 30
-    lengths = [rng.randrange(100, 400) for _ in range(600)]
-    log = [Thumb(f"p{i}", f"{i} {text[: min(n, 247)]}", n > 200, user=f"u{i % 30}") for i, n in enumerate(lengths)]
+    text = "Some words go here. " * 20
+    lengths = [rng.randrange(5, 20) for _ in range(600)]
+    log = [
+        Thumb(f"p{i}", f"{i} {text[: min(20 * n, 248) - 1]}", n > 10, user=f"u{i % 30}") for i, n in enumerate(lengths)
+    ]
     found = check_artefacts(log)
     ends = found.numbers["thumbs"]["marks"]["unfinished end"]
     assert not found.finding and ends["up"] > ends["down"], found.text

@@ -186,7 +186,8 @@ def _sentence(sides: _Sides, numbers: dict[str, Any], shares: dict[str, dict[str
     yes, no = sides.names
     if not any(share["counted"] for share in shares.values()):
         rest = ", but for ends that are cut no more than taste explains" if numbers["ends"] else ""
-        return f"No mark is on {_TEXTS} different responses{rest}: none tells {yes} from {no} in {len(sides):,} {sides.what}."
+        none = f"none tells {yes} from {no} in {len(sides):,} {sides.what}"
+        return f"No mark is on {_TEXTS} different responses{rest}: {none}."
     told = f"tell {yes} from {no} in {numbers['accuracy']:.1%} of {len(sides):,} {sides.what}"
     text = f"Marks alone, learnt on other {sides.others}, {told}"
     if "most_telling" not in numbers:

@@ -30,6 +30,7 @@ NAME = "memory of the responses"
 _TESTS = 20  # different pairs of the test side with a response of training
 _DRAWS = 20
 _ERRORS = 3
+_BEYOND = 1 / 3  # of what an order leaves open: values that have to do with who meets whom carry a little further
 _WHOSE = {"crowd": "in training", "own": "with the same user in training"}
 
 
@@ -37,9 +38,9 @@ def check_memory(training: Iterable[Feedback], test: Sequence[Feedback], seed: i
     """How many of the `test` comparisons are answered by how often each response (to its prompt) won in `training`,
     with everybody (`crowd`) and with the same user (`own`).
 
-    A finding: it is right, less three standard errors, in more than half of what an order of the responses would leave
-    to it; tests count with at least one response of training, and votes on one pair as one for the error. Thumbs of
-    training count as won or lost; test thumbs are not asked, as every split keeps their responses apart.
+    A finding: it is right, less three standard errors, in more than a third of what an order of the responses would
+    leave open. Tests count with at least one response of training, and votes on one pair as one for the error. Thumbs
+    of training count as won or lost; test thumbs are not asked, as every split keeps their responses apart.
     """
     comparisons = [c for c in parted(test)[0] if decided(c)]
     if not comparisons:
@@ -54,7 +55,7 @@ def check_memory(training: Iterable[Feedback], test: Sequence[Feedback], seed: i
     if not made:
         why = f"{most:,} test pairs with a response that was judged in training are too few to tell; it takes {_TESTS}"
         return Check.missing(NAME, why)
-    known = [whose for whose, found in made.items() if found["low"] > (1 + found["order"]) / 2]
+    known = [whose for whose, found in made.items() if found["low"] > found["most"]]
     text = " ".join(_sentence(whose, found) for whose, found in made.items())
     if known:
         text += (
@@ -96,17 +97,18 @@ class _Remembered:
         self.count = len(ids)
 
     def numbers(self, seed: int) -> dict[str, Any]:
-        """`accuracy` on `tests` comparisons of `pairs` different pairs, its lower end, and what an order allows."""
+        """`accuracy` on `tests` comparisons of `pairs` different pairs, its lower end `low`, what an `order` would give
+        and how far above that it may be at `most`."""
         pairs = len(np.unique(np.sort(self.tests, 1), axis=0))
         found: dict[str, Any] = {"tests": len(self.tests), "pairs": pairs}
         if pairs < _TESTS:
-            return {**found, "accuracy": None, "low": None, "order": None}
+            return {**found, "accuracy": None, "low": None, "order": None, "most": None}
         won = np.where(self.up[:, None], self.judged, self.judged[:, ::-1])
         accuracy = self._accuracy(won, self.tests)
         order = float(np.mean([self._of_an_order(seed, k) for k in range(_DRAWS)]))
-        bound = (1 + order) / 2
-        low = accuracy - _ERRORS * math.sqrt(bound * (1 - bound) / pairs)
-        return {**found, "accuracy": accuracy, "low": low, "order": order}
+        most = order + _BEYOND * (1 - order)
+        low = accuracy - _ERRORS * math.sqrt(most * (1 - most) / pairs)
+        return {**found, "accuracy": accuracy, "low": low, "order": order, "most": most}
 
     def _of_an_order(self, seed: int, draw: int) -> float:
         """The accuracy if every response had a value, and every outcome followed from it; as many thumbs are up."""
