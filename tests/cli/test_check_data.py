@@ -59,6 +59,27 @@ def test_the_split_is_that_of_the_options(tmp_path):
     assert (numbers["kept_apart"], numbers["tests"], numbers["prompt"]) == ("prompt", 100, 0)
 
 
+def test_thumbs_alone(tmp_path):
+    """Marks on what is disliked, in a file of thumbs; the words are those of thumbs, and nothing is called held out."""
+    rng = random.Random(0)
+    source = tmp_path / "thumbs.jsonl"
+    with source.open("w") as file:
+        for i in range(400):
+            up, text = rng.random() < 0.5, f"Answer {rng.random()} to that"
+            row = {
+                "prompt": f"p{i % 40}",
+                "completion": text if up else f"{text}</s>",
+                "label": up,
+                "worker": f"w{i % 25}",
+            }
+            file.write(json.dumps(row) + "\n")
+    done = check(str(source), width="170")
+    said = " ".join(done.stdout.replace("│", " ").split())
+    assert "1 with a finding: marks of serialisation" in said and "held-out" not in said, done.output
+    assert "tell up from down in 100.0%" in said and "test thumbs training has: the prompt" in said
+    assert check(str(source), "--strict").exit_code == 1
+
+
 def test_refusals(tmp_path):
     source = write(tmp_path / "v.jsonl", literal=False)
     for words in ([str(tmp_path / "none.jsonl")], [source, "--json", str(tmp_path)], [source, "-s", "splt.by=pair"]):

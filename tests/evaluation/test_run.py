@@ -148,7 +148,7 @@ def test_against_is_a_list(run):
 def test_json_names_are_stable(found):
     made = json.loads(json.dumps(found.as_dict(), allow_nan=False))
     assert set(made) == {"format", "run", "data", "notes", "checks", "metrics", "profiles", "baselines", "against"}
-    assert [set(check) for check in made["checks"]] == [{"name", "state", "text", "numbers"}] * 9
+    assert [set(check) for check in made["checks"]] == [{"name", "state", "text", "numbers"}] * 10
     assert made["data"]["source"] == "planted" and made["data"]["side"] == "test and unseen"
     assert set(made["baselines"]["oracle"]) == {"meaning", "missing", "comparisons", "metrics", "difference"}
     assert made["baselines"]["user_text"]["metrics"] is None
@@ -174,6 +174,7 @@ def test_every_evaluation_has_the_checks(found):
     assert states == {
         "marks of serialisation": "nothing found",
         "both sides of the split": "nothing found",
+        "memory of the responses": "nothing found",
         "one vote an id": "not applicable",
         "ids and the place of the chosen": "not applicable",
         "ids that name the outcome": "nothing found",

@@ -9,7 +9,8 @@ from pathlib import Path
 import torch
 
 from prlhf.data import subsample
-from prlhf.data.checks import Check, check_artefacts, check_ids, check_overlap
+from prlhf.data.checks import Check, check_artefacts, check_ids, check_memory, check_overlap
+from prlhf.data.checks.memory import NAME as MEMORY
 from prlhf.data.checks.overlap import NAME as OVERLAP
 from prlhf.evaluation.baselines import Baseline, in_context_flipped
 from prlhf.evaluation.checks import CONTEXT, check_context
@@ -27,13 +28,12 @@ _ROWS = 500  # rows of the table that are measured
 
 
 def check_rows(rows: Rows) -> list[Check]:
-    """The checks of the log, and what of the comparisons was trained on."""
-    votes, why = rows.votes
-    if votes is None:
-        overlap = Check.missing(OVERLAP, why)
+    """The checks of the log, and what of the comparisons or thumbs was trained on."""
+    if rows.training is None:
+        sides = [Check.missing(name, rows.why) for name in (OVERLAP, MEMORY)]
     else:
-        overlap = check_overlap(votes, rows.comparisons, rows.apart)
-    return [check_artefacts(rows.log.comparisons), overlap, *check_ids(rows.log.comparisons)]
+        sides = [check_overlap(rows.training, rows.items, rows.apart), check_memory(rows.training, rows.items)]
+    return [check_artefacts(rows.log.items), *sides, *check_ids(rows.log.items)]
 
 
 def check_baseline(

@@ -6,8 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
+from prlhf.data.thumb_pairs import pairs_within
 from prlhf.types import Thumb
 
 __all__ = ["MEANING", "ThumbPair", "one_sided", "thumb_pairs"]
@@ -61,15 +60,7 @@ def thumb_pairs(thumbs: Sequence[Thumb], seed: int = 0) -> list[tuple[int, int]]
     The share of pairs that a model ranks rightly is an estimate of the area under its ROC curve, user by user. Thumbs
     without a user are paired with each other.
     """
-    sides = _sides(thumbs)
-    rng = np.random.default_rng(seed)
-    found: list[tuple[int, int]] = []
-    for user in sorted(sides, key=lambda user: (user is not None, user or "")):
-        ups, downs = (rng.permutation(side) for side in sides[user])
-        if len(ups) and len(downs):
-            count = max(len(ups), len(downs))
-            found += zip(np.resize(ups, count).tolist(), np.resize(downs, count).tolist(), strict=True)
-    return found
+    return pairs_within(thumbs, [(t.user is not None, t.user or "") for t in thumbs], seed)
 
 
 def one_sided(thumbs: Sequence[Thumb]) -> str:

@@ -3,7 +3,7 @@ from functools import cache
 
 import pytest
 
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Thumb
 
 WORDS = [
     "the",
@@ -65,3 +65,24 @@ def clean_log(seed, votes=800, users=40):
 @pytest.fixture
 def clean():
     return clean_log
+
+
+@cache
+def clean_thumbs_of(seed, thumbs=1200, users=40):
+    """The same tastes: up where a response is worth more than most, to a person who is easily pleased or not."""
+    rng = random.Random(seed)
+    tastes = [(rng.choice((-1, 1, 1, 2)), rng.uniform(0.3, 0.8)) for _ in range(users)]
+    found = []
+    for i in range(thumbs):
+        user = rng.randrange(users)
+        taste, pleased = tastes[user]
+        text = response(rng)
+        worth = {1: len(text) / 400, -1: 1 - len(text) / 400, 2: min(text.count("\n-") / 5, 1)}[taste]
+        up = (worth > 1 - pleased) != (rng.random() < 0.1)
+        found.append(Thumb(f"q{rng.randrange(300)}", text, up, user=f"u{user}", id=f"t{i}"))
+    return tuple(found)
+
+
+@pytest.fixture
+def clean_thumbs():
+    return clean_thumbs_of

@@ -57,7 +57,7 @@ def test_ids_that_are_in_both_texts_tell_nothing(clean):
 def test_one_sided_by_hand():
     users = [f"u{k}" for k in range(10) for _ in range(8)]
     labels = [k < 4 or i % 2 == 0 for k in range(10) for i in range(8)]
-    found = one_sided("thumbs", users, labels, "up", "down")
+    found = one_sided("thumbs", users, labels, ("up", "down"))
     p = sum(labels) / 80
     assert found.numbers == {
         "ids": 10,
@@ -66,13 +66,13 @@ def test_one_sided_by_hand():
         "share": p,
     }
     assert found.finding and "up or down" in found.text
-    assert one_sided("thumbs", users[:7], labels[:7], "up", "down").state == "not applicable"
+    assert one_sided("thumbs", users[:7], labels[:7], ("up", "down")).state == "not applicable"
 
 
 def test_logs_with_next_to_nothing():
     checks = check_log(Log((Comparison("p", "a", "b"),), "one"))
     assert {c.state for c in checks} <= {"not applicable", "nothing found"}
-    assert len(checks) == 6 and "nothing found" in findings(checks)
+    assert len(checks) == 7 and "nothing found" in findings(checks)
 
 
 def test_findings_are_named(clean):
@@ -96,4 +96,5 @@ def test_a_log_of_thumbs_is_checked():
     log = load_comparisons("planted", users=6, votes=10, feedback="thumbs")
     found = {check.name: check for check in check_log(log)}
     assert not found["ids and the thumbs"].finding and found["ids and the thumbs"].numbers["ids"] == 6
-    assert found["both sides of the split"].state == "not applicable"
+    assert {check.state for check in found.values()} == {"nothing found", "not applicable"}
+    assert found["both sides of the split"].numbers["pair"] == 0

@@ -4,6 +4,7 @@ from prlhf.data.checks.artefacts import check_artefacts
 from prlhf.data.checks.check import Check, findings
 from prlhf.data.checks.ids import check_ids
 from prlhf.data.checks.log import check_log, check_split
+from prlhf.data.checks.memory import check_memory
 from prlhf.data.checks.overlap import check_overlap
 
 __all__ = [
@@ -11,6 +12,7 @@ __all__ = [
     "check_artefacts",
     "check_ids",
     "check_log",
+    "check_memory",
     "check_overlap",
     "check_split",
     "findings",

@@ -1,4 +1,4 @@
-"""Do marks of serialisation tell chosen from rejected? A classifier on nothing else, out of sample.
+"""Do marks of serialisation tell chosen from rejected, or up from down? A classifier on nothing else, out of sample.
 
 A mark is what a pipeline leaves on a text and nobody writes as an answer: the quotes and brackets of a stringified list
 (as in LoRe's published code, where only rejected responses were one), tokens of a chat template, stray white space, cut
@@ -6,7 +6,8 @@ ends. Length and formatting are none of them: they can be preferences, and `surf
 
 An end that is cut is ambiguous, since whoever likes long answers chooses those that ran into a limit. But choosing
 between two responses that are made alike moves a mark that a share q of them have by 2q(1 - q) at most, from the one
-side to the other. Only cut ends that differ by more than that count here.
+side to the other. Only cut ends that differ by more than that count here. A thumb is given to one response: who likes
+all long ones likes all that ran into a limit, and there is no such bound. Cut ends count nothing in thumbs.
 """
 
 from __future__ import annotations
@@ -14,14 +15,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from prlhf.data.checks.check import Check
-from prlhf.data.log import decided
+from prlhf.data.log import decided, parted
 from prlhf.data.surface import fold_of, held_out_margins, hits
-from prlhf.types import Comparison
+from prlhf.data.thumb_pairs import pairs_within
+from prlhf.types import Comparison, Feedback, Thumb
 
 __all__ = ["MARKS", "check_artefacts", "marks"]
 
@@ -83,73 +86,155 @@ def marks(text: str) -> tuple[bool, ...]:
     return tuple(has(text) for has in MARKS.values())
 
 
-def check_artefacts(comparisons: Sequence[Comparison], seed: int = 0) -> Check:
-    """Accuracy of a logistic regression on `MARKS` alone: five folds, all votes on one pair in the same one.
+@dataclass(frozen=True)
+class _Sides:
+    """What was liked better (`texts[:, 0]`) and what was liked less (`texts[:, 1]`), `[b, 2]` each with its row: votes,
+    or pairs of a user's thumbs.
+
+    `shared`: numbers `[b, k]` of what is the same in several of them: their pair, or either response. `folds` `[b]`
+    keeps these together. `names`, `what` and `others` are for the sentence.
+    """
+
+    names: tuple[str, str]
+    what: str
+    others: str
+    texts: list[tuple[str, str]]
+    rows: list[tuple[str, str]]
+    shared: np.ndarray
+    folds: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def different(self) -> int:
+        """How many of them are different ones."""
+        return len(np.unique(self.shared, axis=0))
+
+
+def check_artefacts(items: Sequence[Feedback], seed: int = 0) -> Check:
+    """Accuracy of a logistic regression on `MARKS` alone: five folds, all votes on one pair in the same one. Of thumbs
+    it is that in pairs of an up and a down of one user, all thumbs on one response in the same fold.
 
     A finding is an accuracy that is, less three standard errors, more than two points above one half; votes on one pair
-    count as one for the error. Marks on fewer than 20 different responses are left out.
+    (thumbs on one response) count as one for the error. Marks on fewer than 20 different responses are left out.
     """
+    comparisons, thumbs = parted(items)
+    found = _check(_of_votes(comparisons, seed))
+    return found.beside(thumbs=_check(_of_thumbs(thumbs, seed))) if thumbs else found
+
+
+def _of_votes(comparisons: Sequence[Comparison], seed: int) -> _Sides:
     votes = [c for c in comparisons if decided(c)]
     keys, pairs = np.unique([c.pair_key for c in votes], return_inverse=True)
     folds = np.array([fold_of(key, seed) for key in keys], dtype=np.int64)
-    if len(keys) < _PAIRS or len(set(folds.tolist())) < 5:
-        return Check.missing(NAME, f"{len(keys):,} pairs with a winner are too few to learn from; it takes {_PAIRS}")
-    found = {text: marks(text) for c in votes for text in (c.chosen, c.rejected)}
-    chosen = np.array([found[c.chosen] for c in votes], dtype=np.float64)
-    rejected = np.array([found[c.rejected] for c in votes], dtype=np.float64)
+    return _Sides(
+        names=("chosen", "rejected"),
+        what="votes",
+        others="pairs",
+        texts=[(c.chosen, c.rejected) for c in votes],
+        rows=[(c.id, c.id) for c in votes],
+        shared=pairs[:, None],
+        folds=folds[pairs],
+    )
+
+
+def _of_thumbs(thumbs: Sequence[Thumb], seed: int) -> _Sides:
+    keys, responses = np.unique([t.pair_key for t in thumbs], return_inverse=True)
+    fold = np.array([fold_of(key, seed) for key in keys], dtype=np.int64)[responses]
+    groups = [(t.user is not None, t.user or "", k) for t, k in zip(thumbs, fold.tolist(), strict=True)]
+    pairs = pairs_within(thumbs, groups, seed)
+    at = np.array(pairs, dtype=np.int64).reshape(-1, 2)
+    return _Sides(
+        names=("up", "down"),
+        what="pairs of a user's thumbs",
+        others="responses",
+        texts=[(thumbs[up].response, thumbs[down].response) for up, down in pairs],
+        rows=[(thumbs[up].id, thumbs[down].id) for up, down in pairs],
+        shared=responses[at],
+        folds=fold[at[:, 0]],
+    )
+
+
+def _check(sides: _Sides) -> Check:
+    if sides.different < _PAIRS or len(set(sides.folds.tolist())) < 5:
+        few = "pairs with a winner" if sides.what == "votes" else sides.what
+        return Check.missing(NAME, f"{sides.different:,} {few} are too few to learn from; it takes {_PAIRS}")
+    found = {text: marks(text) for two in sides.texts for text in two}
+    first, second = (np.array([found[two[side]] for two in sides.texts], dtype=np.float64) for side in (0, 1))
     common = np.array(list(found.values())).sum(0) >= _TEXTS
-    counted = common & _beyond_choice(chosen, rejected, pairs)
-    x = (chosen - rejected)[:, counted]
-    margins = held_out_margins(x, folds[pairs]) if counted.any() else np.zeros(len(votes))
+    counted = common & _beyond_choice(first, second, sides.shared)
+    x = (first - second)[:, counted]
+    margins = held_out_margins(x, sides.folds) if counted.any() else np.zeros(len(sides))
     accuracy = float(hits(margins))
-    low = accuracy - _ERRORS * _error(margins, pairs)
+    low = accuracy - _ERRORS * _error(margins, sides.shared)
+    yes, no = sides.names
     shares = {
-        name: {"chosen": float(c), "rejected": float(r), "counted": bool(used)}
-        for name, c, r, used in zip(MARKS, chosen.mean(0), rejected.mean(0), counted, strict=True)
+        name: {yes: float(a), no: float(b), "counted": bool(used)}
+        for name, a, b, used in zip(MARKS, first.mean(0), second.mean(0), counted, strict=True)
     }
-    numbers: dict[str, Any] = {"accuracy": accuracy, "low": low, "votes": len(votes), "pairs": len(keys)}
+    numbers: dict[str, Any] = {"accuracy": accuracy, "low": low, "votes": len(sides), "pairs": sides.different}
+    numbers["ends"] = bool((common & ~counted).any())
     leak = low > 0.5 + _MARGIN
     if leak:
-        named, example = _most_telling(votes, chosen - rejected, counted)
+        named, example = _most_telling(sides, first - second, counted)
         numbers |= {"most_telling": named, "example": example}
-    return Check.of(NAME, leak, _sentence(numbers, shares), {**numbers, "marks": shares})
+    return Check.of(NAME, leak, _sentence(sides, numbers, shares), {**numbers, "marks": shares})
 
 
-def _sentence(numbers: dict[str, Any], shares: dict[str, dict[str, Any]]) -> str:
-    text = f"Marks alone tell chosen from rejected in {numbers['accuracy']:.1%} of {numbers['votes']:,} held-out votes"
+def _sentence(sides: _Sides, numbers: dict[str, Any], shares: dict[str, dict[str, Any]]) -> str:
+    yes, no = sides.names
+    if not any(share["counted"] for share in shares.values()):
+        rest = ", but for ends that are cut no more than taste explains" if numbers["ends"] else ""
+        none = f"none tells {yes} from {no} in {len(sides):,} {sides.what}"
+        return f"No mark is on {_TEXTS} different responses{rest}: {none}."
+    told = f"tell {yes} from {no} in {numbers['accuracy']:.1%} of {len(sides):,} {sides.what}"
+    text = f"Marks alone, learnt on other {sides.others}, {told}"
     if "most_telling" not in numbers:
         return f"{text} (chance 50 %)."
     named, example = numbers["most_telling"], numbers["example"]
     return (
-        f"{text} (chance 50 %, at least {numbers['low']:.1%}). Most telling: {named}, on {shares[named]['chosen']:.1%} "
-        f"of the chosen and {shares[named]['rejected']:.1%} of the rejected, as in row {example['row'] or '?'}, "
+        f"{text} (chance 50 %, at least {numbers['low']:.1%}). Most telling: {named}, on {shares[named][yes]:.1%} "
+        f"of the {yes} and {shares[named][no]:.1%} of the {no}, as in row {example['row'] or '?'}, "
         f"{example['side']}: {example['text']}. No preference: take it off both sides before training."
     )
 
 
-def _error(margins: np.ndarray, pairs: np.ndarray) -> float:
-    """Standard error of the accuracy if the margins knew nothing, with whole pairs as the sample."""
-    return math.sqrt(float((np.bincount(pairs, np.sign(margins) / 2) ** 2).sum())) / len(margins)
+def _error(margins: np.ndarray, shared: np.ndarray) -> float:
+    """Standard error of the accuracy if the margins knew nothing. What has something in common counts as one: `[b, 1]`
+    in clusters, `[b, 2]` wherever either number is the same."""
+    own = np.sign(margins) / 2
+    sums = np.bincount(shared.T.ravel(), np.tile(own, shared.shape[1]))
+    squares = float((own**2).sum())
+    variance = float((sums**2).sum()) - (shared.shape[1] - 1) * squares  # each of `own` is in as many of the sums
+    return math.sqrt(max(variance, squares)) / len(margins)
 
 
-def _beyond_choice(chosen: np.ndarray, rejected: np.ndarray, pairs: np.ndarray) -> np.ndarray:
-    """`[f]`: True for certain marks, and for ends that no choice between like responses could part so far."""
-    difference = chosen - rejected
-    apart, share = np.abs(difference.mean(0)), (chosen + rejected).mean(0) / 2
-    rest = difference - difference.mean(0)
-    sums = np.stack([np.bincount(pairs, column) for column in rest.T], axis=1)
-    error = np.sqrt((sums**2).sum(0)) / len(pairs)
+def _beyond_choice(first: np.ndarray, second: np.ndarray, shared: np.ndarray) -> np.ndarray:
+    """`[f]`: True for certain marks, and for ends that no choice between like responses could part so far; pairs of
+    thumbs, `shared` `[b, 2]`, are no choices."""
     certain = np.array([name not in _ENDS for name in MARKS])
+    if shared.shape[1] > 1:
+        return certain
+    difference = first - second
+    apart, share = np.abs(difference.mean(0)), (first + second).mean(0) / 2
+    rest = difference - difference.mean(0)
+    sums = np.stack([np.bincount(shared[:, 0], column) for column in rest.T], axis=1)
+    error = np.sqrt((sums**2).sum(0)) / len(sums)
     return certain | (apart - _ERRORS * error > 2 * share * (1 - share))
 
 
-def _most_telling(votes: Sequence[Comparison], x: np.ndarray, counted: np.ndarray) -> tuple[str, dict[str, str]]:
-    """The mark that decides most votes, and a vote that shows it."""
+def _most_telling(sides: _Sides, x: np.ndarray, counted: np.ndarray) -> tuple[str, dict[str, str]]:
+    """The mark that decides most, and a row that shows it."""
     lean = x.sum(0) * counted
     k = int(np.argmax(np.abs(lean)))
-    side = "chosen" if lean[k] > 0 else "rejected"
-    c = votes[int(np.flatnonzero(x[:, k] == np.sign(lean[k]))[0])]
-    return list(MARKS)[k], {"row": c.id, "side": side, "text": _excerpt(getattr(c, side))}
+    side = 0 if lean[k] > 0 else 1
+    i = int(np.flatnonzero(x[:, k] == np.sign(lean[k]))[0])
+    return list(MARKS)[k], {
+        "row": sides.rows[i][side],
+        "side": sides.names[side],
+        "text": _excerpt(sides.texts[i][side]),
+    }
 
 
 def _excerpt(text: str) -> str:

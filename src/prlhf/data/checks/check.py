@@ -28,6 +28,17 @@ class Check:
         """A check that could not be made, and why."""
         return cls(name, "not applicable", why)
 
+    def beside(self, **others: Check) -> Check:
+        """The same question, asked of something else too: the sentences of those that could be made, after one another,
+        and the numbers of each of the others under its name."""
+        every = [self, *others.values()]
+        made = [check for check in every if check.state != "not applicable"]
+        numbers = {**self.numbers, **{name: check.numbers for name, check in others.items() if check.numbers}}
+        if not made:
+            return Check.missing(self.name, "; ".join(check.text for check in every))
+        found = any(check.finding for check in made)
+        return Check.of(self.name, found, " ".join(check.text for check in made), numbers)
+
     @property
     def finding(self) -> bool:
         """Whether there is something to warn of."""
