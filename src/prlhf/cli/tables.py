@@ -114,11 +114,15 @@ def dry_run_table(found: DryRun) -> Table:
         table.add_row("… of the user model (N_u)", f"{found.parameters.users:,}")
     if found.memory is not None:
         m = found.memory
+        table.add_row("layout", found.layout)
         table.add_row("memory of the weights", _bytes(m.weights))
         table.add_row("… of gradients and moments", _bytes(m.training))
         table.add_row("… of the user model", _bytes(m.users))
-        table.add_row("… of activations (estimated)", _bytes(m.activations))
-        table.add_row("… together, on one device", _bytes(m.total))
+        if m.copies:
+            table.add_row("… of weights in 16 bit, in a step", _bytes(m.copies))
+        table.add_row("… of activations in a step (estimated)", _bytes(m.step))
+        table.add_row("… or of a pass without gradient (estimated)", _bytes(m.forward))
+        table.add_row("… at most together, on one device", _bytes(m.total))
     table.add_row(f"two steps on a tiny model ({found.rehearsed_on}): loss at the first", f"{found.loss:.4f}")
     return table
 

@@ -31,10 +31,12 @@ from prlhf.lm.template import Encoded
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["ReferenceCache", "as_reference", "default_cache", "reference_logprobs"]
+__all__ = ["REFERENCE_BATCH", "ReferenceCache", "as_reference", "default_cache", "reference_logprobs"]
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[Iterable[int], str], Iterable[int]]
+REFERENCE_BATCH = 32
+"""Comparisons that the reference looks at at a time."""
 
 
 def default_cache() -> Path:
@@ -87,7 +89,7 @@ def reference_logprobs(
     comparisons: Sequence[Encoded],
     *,
     layout: Layout = "plain",
-    batch_size: int = 32,
+    batch_size: int = REFERENCE_BATCH,
     cache: Path | None = None,
     flush_every: int = 50,
     progress: Progress = lambda batches, _: batches,

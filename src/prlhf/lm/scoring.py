@@ -14,7 +14,10 @@ from prlhf.lm.template import Encoded
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["pair_scores"]
+__all__ = ["SCORING_BATCH", "pair_scores"]
+
+SCORING_BATCH = 64
+"""Comparisons that are scored at a time."""
 
 
 @torch.no_grad()
@@ -24,7 +27,7 @@ def pair_scores(
     branches: np.ndarray,
     *,
     layout: Layout = "plain",
-    batch_size: int = 64,
+    batch_size: int = SCORING_BATCH,
     progress: Callable[[Iterable[int], str], Iterable[int]] = lambda batches, _: batches,
 ) -> np.ndarray:
     """Summed log-probabilities `[n, k, 2]` of (chosen, rejected) under the policy.
