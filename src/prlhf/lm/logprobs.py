@@ -4,24 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prlhf.lm.layout import Rows, packed_rows, plain_rows
+from prlhf.lm.layout import Layout, Rows, packed_rows, plain_rows, shares_prompt
 from prlhf.lm.template import Encoded
 from prlhf.objectives import PairLogps
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["PROJECTED", "Layout", "choose_layout", "pair_logprobs", "shares_prompt"]
+__all__ = ["AT_ONCE", "PROJECTED", "Layout", "choose_layout", "pair_logprobs"]
 
-Layout = Literal["packed", "plain"]
+AT_ONCE = 65_536
+"""Tokens of a batch where no gradient is taken, padding included."""
 PROJECTED = 8192
-"""Positions that are projected to the vocabulary at a time where no gradient is taken."""
+"""How many of them are projected to the vocabulary at a time."""
 logger = logging.getLogger(__name__)
 _TOLD: set[tuple[str, str]] = set()
 
@@ -51,11 +52,6 @@ def pair_logprobs(
     lengths = torch.tensor([[len(c.chosen), len(c.rejected)] for c in batch], device=sums.device)
     lengths = lengths.view(b, -1, 2)[:, :1].expand(b, k, 2)
     return PairLogps(sums[..., 0], sums[..., 1], lengths[..., 0], lengths[..., 1])
-
-
-def shares_prompt(batch: Sequence[Encoded]) -> bool:
-    """Whether most of the prompts stand before the user tokens, so that branches can share them."""
-    return sum(c.cut for c in batch) * 2 > sum(len(c.prompt) for c in batch)
 
 
 def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:

@@ -6,7 +6,8 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,9 +18,9 @@ from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
 from prlhf.data.log import parted
 from prlhf.errors import CheckpointError
-from prlhf.lm import Encoded, choose_layout
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout
 from prlhf.lm.loading import context_length, load_tokenizer
-from prlhf.lm.logprobs import Layout
+from prlhf.lm.logprobs import AT_ONCE, Layout
 from prlhf.lm.placement import check_quantization
 from prlhf.lm.reference import REFERENCE_BATCH
 from prlhf.lm.scoring import SCORING_BATCH
@@ -34,7 +35,7 @@ from prlhf.training.skeleton import Parameters, Skeleton, described, skeleton
 from prlhf.training.train import train
 from prlhf.types import Feedback
 
-__all__ = ["DryRun", "dry_run"]
+__all__ = ["DryRun", "Tokens", "dry_run"]
 
 logger = logging.getLogger(__name__)
 _SAMPLE = 2000
@@ -47,17 +48,26 @@ _REHEARSED = 16
 
 
 @dataclass(frozen=True)
-class _Tiny:
-    """What the rehearsal showed; `layout` and `splits_head` are those of every model of its architecture."""
+class Tokens:
+    """Tokens that go through the model, padding between comparisons aside; told from a sample."""
 
-    loss: float
-    layout: Layout
-    splits_head: bool
+    epoch: int
+    """In the steps of an epoch, forward and backward, in all branches."""
+    mismatched: int
+    """In the same epoch without a gradient: the responses that `kto` measures its z0 on."""
+    reference: int
+    """Before the first step, unless the cache has them."""
+
+    @classmethod
+    def of(cls, learned: int, *passes: Sequence[Pass]) -> Tokens:
+        """From the passes of a sample of `learned` items."""
+        sample = len(passes[0])
+        return cls(*(round(learned * sum(one.tokens for one in part) / sample) for part in passes))
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What `dry_run` found; `parameters`, `memory` and `layout` are None where there is no config of the base model."""
+    """What `dry_run` found; what depends on the base model's config is None where there is none."""
 
     log: Log
     sides: Split
@@ -67,10 +77,11 @@ class DryRun:
     steps: int
     longest: int
     """Tokens of the longest one, prompt and responses, of a sample of the training side."""
-    parameters: Parameters | None
-    memory: Memory | None
     layout: Layout | None
     """What the tiny model takes for the longest of them: the architecture's, whatever the weights are."""
+    tokens: Tokens | None
+    parameters: Parameters | None
+    memory: Memory | None
     loss: float
     """Of the first of two steps on a tiny model."""
     rehearsed_on: str
@@ -100,9 +111,10 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
     context = None if found is None else context_length(found.model)
     template = Template(tokenizer, config.model, context, config.user_model.tokens)
     encoded, strange = _encoded(training, template, config)
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, _quiet():
         small = _small(config, base, tokenizer, encoded, Path(place) / "tiny", remarks)
-        tiny = _rehearse(small, log, Path(place) / "run", encoded)
+        tiny, loss = _rehearse(small, log, Path(place) / "run")
+        layout = None if base is None else choose_layout(tiny, encoded, config.training.layout)
     if found is not None and config.model.quantization != "none":
         remarks.append("memory is counted without quantization: the base's matrices take less")
     return DryRun(
@@ -112,10 +124,13 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         users=users,
         steps=_steps(len(training), config),
         longest=max(c.length for c in encoded),
+        layout=layout,
+        tokens=None if layout is None else Tokens.of(len(training), *_passes(encoded, strange, layout, config)),
         parameters=None if found is None else found.parameters,
-        memory=None if found is None else _memory(found, encoded, strange, tiny, config),
-        layout=None if found is None else tiny.layout,
-        loss=tiny.loss,
+        memory=None
+        if found is None or layout is None
+        else _memory(found, encoded, strange, layout, config, splits_head=tiny.splits_head),
+        loss=loss,
         rehearsed_on="planted" if base is None else base.model_type,
         remarks=tuple(remarks),
     )
@@ -133,7 +148,10 @@ def _tokenizer(config: ModelConfig, remarks: list[str]) -> Any:
     try:
         return load_tokenizer(config)
     except CheckpointError:
-        remarks.append(f"the tokenizer of {config.base} is not here; tokens are counted with that of the bundled model")
+        remarks.append(
+            f"the tokenizer of {config.base} is not here, so tokens are counted with that of the bundled model and are "
+            "not this model's (nor is their memory); the folder may have the tokenizer's files too"
+        )
         return load_tokenizer(ModelConfig())
 
 
@@ -153,32 +171,49 @@ def _encoded(
     return encoded, strange
 
 
+def _passes(
+    encoded: Sequence[Encoded], strange: Sequence[Encoded], layout: Layout, config: RunConfig
+) -> tuple[list[Pass], list[Pass], list[Pass]]:
+    """Of each of a sample: the pass of a step, of `kto` over its mismatched response, and of the reference."""
+    bf16, tokens = config.training.bf16, config.user_model.tokens
+    branches = 1 if config.alpha in (0, 1) else 2
+    policy = partial(Pass.of, branches=branches, user_tokens=tokens, layout=layout, bf16=bf16)
+    reference = partial(Pass.of, branches=1, user_tokens=0, layout=layout, bf16=bf16)
+    return [policy(c) for c in encoded], [policy(c) for c in strange], [reference(c) for c in (*encoded, *strange)]
+
+
 def _memory(
-    found: Skeleton, encoded: Sequence[Encoded], strange: Sequence[Encoded], tiny: _Tiny, config: RunConfig
+    found: Skeleton,
+    encoded: Sequence[Encoded],
+    strange: Sequence[Encoded],
+    layout: Layout,
+    config: RunConfig,
+    *,
+    splits_head: bool,
 ) -> Memory:
     """With batches of the longest comparisons."""
-    t, tokens = config.training, config.user_model.tokens
-    branches = 1 if config.alpha in (0, 1) else 2
-
-    def longest(items: Sequence[Encoded], count: int, branches: int, tokens: int) -> Pass:
-        of = partial(Pass.of, count=count, branches=branches, user_tokens=tokens, layout=tiny.layout)
-        return max(map(of, items), key=lambda one: one.tokens)
-
-    forward = [
-        longest([*encoded, *strange], REFERENCE_BATCH, 1, 0),
-        longest(encoded, SCORING_BATCH, 3, tokens),  # with the user's row, the generic one, another user's
-    ]
-    if strange:
-        forward.append(longest(strange, t.batch_size, branches, tokens))
+    step, mismatches, reference = _passes(encoded, strange, layout, config)
+    # an evaluation looks with the user's row, the generic one and another user's, and in the weights' own type
+    scoring = [Pass.of(c, branches=3, user_tokens=config.user_model.tokens, layout=layout) for c in encoded]
+    size = config.training.batch_size
+    forward = [_bounded(_largest(scoring), SCORING_BATCH), _bounded(_largest(reference), REFERENCE_BATCH)]
     return estimate_memory(
         found.model,
         found.user_model,
-        longest(encoded, t.batch_size, branches, tokens),
-        forward,
-        splits_head=tiny.splits_head,
-        checkpointing=t.gradient_checkpointing,
-        bf16=t.bf16,
+        _largest(step).times(size),
+        [*forward, _largest(mismatches).times(size)] if mismatches else forward,
+        splits_head=splits_head,
+        checkpointing=config.training.gradient_checkpointing,
     )
+
+
+def _largest(passes: Sequence[Pass]) -> Pass:
+    return max(passes, key=lambda one: one.tokens)
+
+
+def _bounded(one: Pass, most: int) -> Pass:
+    """A batch without gradient of at most `most` items as large as this one."""
+    return one.times(max(min(most, AT_ONCE // one.tokens), 1))
 
 
 def _small(
@@ -222,15 +257,19 @@ def _sizes(base: Any, encoded: Sequence[Encoded], config: RunConfig) -> dict[str
     return {name: size for name, size in sizes.items() if hasattr(blank, name)}
 
 
-def _rehearse(config: RunConfig, log: Log, folder: Path, encoded: Sequence[Encoded]) -> _Tiny:
-    """Two steps on the tiny model, and how it takes the comparisons of the run."""
-    quiet, level = logging.getLogger("prlhf"), logging.getLogger("prlhf").level
-    quiet.setLevel(logging.ERROR)  # what there is to say of a tiny model on a few rows concerns nobody
-    try:
-        lm = train(config, folder, log=log, cache=folder.parent / "cache").lm
-        layout = choose_layout(lm, encoded, config.training.layout)
-    finally:
-        quiet.setLevel(level)
+def _rehearse(config: RunConfig, log: Log, folder: Path) -> tuple[PersonalizedLM, float]:
+    """The tiny model after two steps, and the loss of the first."""
+    lm = train(config, folder, log=log, cache=folder.parent / "cache").lm
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
-    loss = next(line["loss"] for line in lines if "loss" in line)
-    return _Tiny(float(loss), layout, lm.splits_head)
+    return lm, float(next(line["loss"] for line in lines if "loss" in line))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is logged: what there is to say of a tiny model on a few rows concerns nobody."""
+    own, level = logging.getLogger("prlhf"), logging.getLogger("prlhf").level
+    own.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        own.setLevel(level)

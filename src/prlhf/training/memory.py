@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 
 from prlhf.lm import Encoded
-from prlhf.lm.logprobs import PROJECTED, Layout, shares_prompt
+from prlhf.lm.layout import Layout, extent
+from prlhf.lm.logprobs import PROJECTED
 from prlhf.users import UserModel
 
 __all__ = ["Memory", "Pass", "estimate_memory"]
@@ -32,18 +33,19 @@ class Pass:
     length: int
     predicted: int
     layout: Layout
+    bf16: bool = False
+    """Whether it is in 16 bit whatever the weights are."""
 
     @classmethod
-    def of(cls, item: Encoded, count: int, *, branches: int, user_tokens: int, layout: Layout) -> Pass:
-        """Of `count` such comparisons or thumbs in one batch, as `pair_logprobs` lays them out."""
-        branches = branches if user_tokens else 1
-        responses, predicted = len(item.responses), branches * (len(item.chosen) + len(item.rejected))
-        if layout == "plain":
-            return cls(count * branches * responses, item.path + user_tokens, count * predicted, layout)
-        if not shares_prompt([item]):
-            return cls(count * branches, item.length + user_tokens, count * predicted, layout)
-        length = item.cut + branches * (user_tokens + item.length - item.cut)
-        return cls(count, length, count * predicted, layout)
+    def of(cls, item: Encoded, *, branches: int, user_tokens: int, layout: Layout, bf16: bool = False) -> Pass:
+        """Of one comparison or thumb, as `pair_logprobs` lays it out."""
+        rows, length = extent(item, branches, user_tokens, layout)
+        predicted = (branches if user_tokens else 1) * (len(item.chosen) + len(item.rejected))
+        return cls(rows, length, predicted, layout, bf16)
+
+    def times(self, count: int) -> Pass:
+        """Of so many of them in one batch."""
+        return replace(self, rows=count * self.rows, predicted=count * self.predicted)
 
     @property
     def tokens(self) -> int:
@@ -81,7 +83,6 @@ def estimate_memory(
     *,
     splits_head: bool = True,
     checkpointing: bool = False,
-    bf16: bool = False,
 ) -> Memory:
     """Memory of a run.
 
@@ -92,21 +93,17 @@ def estimate_memory(
         forward: those without a gradient.
         splits_head: whether only the positions that are looked for are projected to the vocabulary.
         checkpointing: whether activations are computed again in the backward pass.
-        bf16: whether the forward pass is in 16 bit whatever the weights are.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    element = 2 if bf16 else max(p.element_size() for p in model.parameters())
     logits = _FLOAT * model.config.get_text_config().vocab_size
     projected = step.predicted if splits_head else step.tokens
     return Memory(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         training=sum((1 + _ADAM) * p.numel() * p.element_size() for p in trained),
         users=_users(user_model),
-        copies=_copies(model, checkpointing) if bf16 else 0,
-        step=_kept(model, step, element, checkpointing) + _LOGITS * projected * logits,
-        forward=max(
-            (_layer(model, p, element) + (_LOGITS - 1) * _at_once(p, splits_head) * logits for p in forward), default=0
-        ),
+        copies=_copies(model, checkpointing) if step.bf16 else 0,
+        step=_kept(model, step, checkpointing) + _LOGITS * projected * logits,
+        forward=max((_layer(model, p) + (_LOGITS - 1) * _at_once(p, splits_head) * logits for p in forward), default=0),
     )
 
 
@@ -115,17 +112,23 @@ def _at_once(forward: Pass, splits_head: bool) -> int:
     return min(forward.predicted, PROJECTED) if splits_head else forward.tokens
 
 
-def _kept(model: Any, step: Pass, element: int, checkpointing: bool) -> int:
+def _kept(model: Any, step: Pass, checkpointing: bool) -> int:
     """Bytes of the activations that a step keeps: of all layers, or the input of each and one layer at a time."""
     config = model.config.get_text_config()
-    layers, one = config.num_hidden_layers, _layer(model, step, element)
-    return layers * step.tokens * config.hidden_size * element + one if checkpointing else layers * one
+    layers, one = config.num_hidden_layers, _layer(model, step)
+    inputs = layers * step.tokens * config.hidden_size * _element(model, step)
+    return inputs + one if checkpointing else layers * one
 
 
-def _layer(model: Any, one: Pass, element: int) -> int:
+def _element(model: Any, one: Pass) -> int:
+    """Bytes of a number of the activations."""
+    return 2 if one.bf16 else max(p.element_size() for p in model.parameters())
+
+
+def _layer(model: Any, one: Pass) -> int:
     """Bytes that one layer keeps. Attention in plain PyTorch has its scores in fp32, and in 16 bit once more; the fused
     one has no scores, but a mask of `packed` as numbers."""
-    config = model.config.get_text_config()
+    config, element = model.config.get_text_config(), _element(model, one)
     square = one.rows * one.length**2
     if model.get_correct_attn_implementation(None) == "eager":
         scores = square * config.num_attention_heads * (_FLOAT + (element if element < _FLOAT else 0))
