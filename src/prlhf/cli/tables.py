@@ -105,7 +105,7 @@ def dry_run_table(found: DryRun) -> Table:
     table = Table(show_header=False, show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
-    table.add_row("trained on, an epoch", f"{found.learned:,}")
+    table.add_row("comparisons of an epoch (of kto: thumbs)", f"{found.learned:,}")
     table.add_row("users", f"{found.users:,}")
     table.add_row("steps", f"{found.steps:,}")
     table.add_row("tokens of the longest, with its responses", f"{found.longest:,}")
