@@ -8,7 +8,9 @@ import pytest
 import torch
 from safetensors.numpy import load_file
 
+import prlhf.lm.logprobs as logprobs
 import prlhf.lm.reference as reference
+import prlhf.lm.scoring as scoring
 from prlhf.config import Full, Individual, Lora, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, default_cache, pair_logprobs, pair_scores, reference_logprobs
@@ -109,6 +111,22 @@ def test_everybody_starts_generic_and_user_tokens_count(base_folder):
     assert np.array_equal(scores[:, 1], scores[:, 2]) and np.array_equal(scores[:, 1], scores[:, 3])
     assert scores[:, 0] == pytest.approx(reference_logprobs(lm, encoded), abs=1e-4)
     assert np.abs(scores[:, 0] - scores[:, 1]).max() > 1e-3
+
+
+@pytest.mark.parametrize("layout", ["plain", "packed"])
+def test_long_comparisons_come_in_smaller_batches(base_folder, monkeypatch, counted, layout):
+    lm = fresh(base_folder())
+    encoded = encode(lm)
+    rows = np.tile([0, 1], (len(encoded), 1))
+    whole = reference_logprobs(lm, encoded, layout=layout), pair_scores(lm, encoded, rows, layout=layout)
+    assert counted == [len(encoded)]
+    for module in (reference, scoring):
+        monkeypatch.setattr(module, "AT_ONCE", 100)  # tokens of a batch
+    monkeypatch.setattr(logprobs, "PROJECTED", 7)
+    parts = reference_logprobs(lm, encoded, layout=layout), pair_scores(lm, encoded, rows, layout=layout)
+    assert sum(counted[1:]) == len(encoded) and len(counted) > 3
+    for found, expected in zip(parts, whole, strict=True):
+        assert found == pytest.approx(expected, abs=1e-4)
 
 
 def test_a_hit_costs_no_forward(base_folder, tmp_path, counted):

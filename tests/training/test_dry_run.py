@@ -4,15 +4,13 @@ import shutil
 from pathlib import Path
 
 import pytest
-import torch
-from made_up import comparisons, dataset, model, trainer
+from made_up import comparisons, thumbs
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Notes
 from prlhf.errors import CheckpointError, ConfigError, DataError
-from prlhf.lm import PersonalizedLM, pair_logprobs
+from prlhf.lm import PersonalizedLM
 from prlhf.training.dry_run import dry_run
-from prlhf.training.memory import estimate_memory
 
 
 def log_of(count: int = 24) -> Log:
@@ -42,47 +40,12 @@ def test_counts_are_those_of_the_model_that_would_be_trained(
     lm = PersonalizedLM.create(config.model, config.user_model, ["a", "b", "c"])
     assert found.parameters.trained == sum(p.numel() for p in lm.model.parameters() if p.requires_grad)
     assert found.parameters.base + found.parameters.trained == sum(p.numel() for p in lm.model.parameters())
-    assert found.parameters.users == sum(p.numel() for p in lm.user_model.parameters())
+    pinned = 2 * 32 if lm.user_model.pinned else 0  # the generic user's offset is no parameter
+    assert found.parameters.users == sum(p.numel() for p in lm.user_model.parameters()) - pinned
     assert found.memory.weights == sum(p.numel() * p.element_size() for p in lm.model.parameters())
     assert found.rehearsed_on == architecture and found.loss > 0 and found.remarks == ()
+    assert found.layout == "packed" and found.learned == 19
     assert not list(tmp_path.iterdir())
-
-
-def test_memory_of_gradients_and_moments_is_what_a_step_has(base_folder, tmp_path):
-    lm = model(base_folder())
-    made = trainer(lm, dataset(lm, comparisons(4)), tmp_path, lr=1e-4)
-    made.train()
-    state = made.user_optimizer.state
-    moments = lambda p: sum(t.numel() * t.element_size() for t in state[p].values() if t.ndim)  # noqa: E731
-    trained = [p for p in lm.model.parameters() if p.requires_grad]
-    estimate = estimate_memory(lm.model, lm.user_model, tokens=1, responses=1, checkpointing=False, bf16=False)
-    assert estimate.training == sum(p.numel() * p.element_size() + moments(p) for p in trained)
-    users = list(lm.user_model.parameters())
-    gradients = sum(p.numel() * p.element_size() for p in users if p is not lm.user_model.table.weight)
-    assert estimate.users == sum(p.numel() * p.element_size() + moments(p) for p in users) + gradients
-
-
-def test_activations_are_of_the_size_that_a_forward_pass_keeps(base_folder):
-    lm = model(base_folder("llama"))
-    encoded = [lm.template.comparison(c) for c in comparisons(8)]
-    kept: dict[int, int] = {}
-
-    def keep(tensor: torch.Tensor) -> torch.Tensor:
-        storage = tensor.untyped_storage()
-        kept[storage.data_ptr()] = storage.nbytes()
-        return tensor
-
-    weights = {p.untyped_storage().data_ptr() for p in lm.parameters()}
-    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
-        pair_logprobs(lm, encoded, [[1, 0]] * 8, "plain").chosen.sum()
-    measured = sum(size for place, size in kept.items() if place not in weights)
-    rows = 8 * 4
-    tokens = rows * (2 + max(c.path for c in encoded))
-    responses = sum(2 * (len(c.chosen) + len(c.rejected)) for c in encoded)
-    found = estimate_memory(
-        lm.model, lm.user_model, tokens=tokens, responses=responses, checkpointing=False, bf16=False
-    ).activations
-    assert measured / 3 < found < 3 * measured
 
 
 def test_a_base_that_is_not_here_is_told_and_rehearsed_on_the_bundled_one():
@@ -90,7 +53,8 @@ def test_a_base_that_is_not_here_is_told_and_rehearsed_on_the_bundled_one():
     lora = config.model.tuning.model_copy(update={"target_modules": ["c_attn"]})
     config = config.model_copy(update={"model": config.model.model_copy(update={"tuning": lora})})
     found = dry_run(config, log=log_of())
-    assert found.parameters is None and found.memory is None and found.rehearsed_on == "planted"
+    assert found.parameters is found.memory is found.layout is found.tokens is None and found.rehearsed_on == "planted"
+    assert "no folder nobody/nothing" in found.remarks[0] and "--set model.base=FOLDER" in found.remarks[0]
     assert len(found.remarks) == 3 and all(
         word in found.remarks[i] for i, word in enumerate(["config", "tokenizer", "all-linear"])
     )
@@ -125,3 +89,39 @@ def test_a_log_without_users_is_refused_as_in_a_run(base_folder):
     made = tuple(comparisons(4)[3:])  # of nobody
     with pytest.raises(DataError, match="nobody to personalise for"):
         dry_run(config_of(base_folder()), log=Log(made, "made up", notes=Notes.of(made)))
+
+
+@pytest.mark.parametrize(
+    ("architecture", "options", "layout"),
+    [
+        ("llama", {}, "packed"),
+        ("gptj", {}, "plain"),
+        ("mistral", {}, "plain"),  # its sliding window is shorter than the texts
+        ("mistral", {"sliding_window": 400}, "packed"),
+    ],
+)
+def test_the_layout_is_the_one_that_the_architecture_takes(base_folder, architecture, options, layout):
+    config = config_of(base_folder(architecture, **options))
+    found = dry_run(config, log=log_of())
+    assert found.layout == layout
+    other = "packed" if layout == "plain" else "plain"
+    training = config.training.model_copy(update={"layout": other})
+    forced = dry_run(config.model_copy(update={"training": training}), log=log_of())
+    assert forced.layout == other
+    assert (forced.tokens.epoch > found.tokens.epoch) == (other == "plain")  # prompts are written out
+    assert forced.memory.weights == found.memory.weights and forced.memory.step != found.memory.step
+
+
+def test_kto_looks_at_mismatched_responses_too(base_folder):
+    made = tuple(thumbs(40))
+    log = Log(made, "made up", notes=Notes.of(made))
+    found = dry_run(config_of(base_folder(), objective={"type": "kto"}), log=log)
+    assert found.tokens.mismatched > 0.8 * found.tokens.epoch  # a pass of the same size, forward only
+    pairs = dry_run(config_of(base_folder()), log=log_of())
+    assert pairs.tokens.mismatched == 0 and pairs.tokens.reference < pairs.tokens.epoch
+
+
+def test_the_longest_fits_the_context(base_folder):
+    base = base_folder("gpt2", n_positions=24)
+    found = dry_run(config_of(base), log=log_of())
+    assert found.longest < dry_run(config_of(base_folder("gpt2")), log=log_of()).longest

@@ -105,21 +105,33 @@ def dry_run_table(found: DryRun) -> Table:
     table = Table(show_header=False, show_edge=False, pad_edge=False)
     table.add_column("", no_wrap=True)
     table.add_column("", justify="right", no_wrap=True)
+    table.add_row("comparisons of an epoch (of kto: thumbs)", f"{found.learned:,}")
     table.add_row("users", f"{found.users:,}")
     table.add_row("steps", f"{found.steps:,}")
-    table.add_row("tokens of the longest comparison", f"{found.longest:,}")
+    table.add_row("tokens of the longest, with its responses", f"{found.longest:,}")
+    if found.tokens is not None:
+        table.add_row("layout", found.layout)
+        table.add_row("tokens of an epoch, in all branches", f"{found.tokens.epoch:,}")
+        if found.tokens.mismatched:
+            table.add_row("… of its mismatched responses, forward only", f"{found.tokens.mismatched:,}")
+        table.add_row("… of the reference, forward only and once", f"{found.tokens.reference:,}")
     if found.parameters is not None:
-        table.add_row("parameters of the base model", f"{found.parameters.base:,}")
-        table.add_row("… trained in the language model (N_l)", f"{found.parameters.trained:,}")
-        table.add_row("… of the user model (N_u)", f"{found.parameters.users:,}")
+        n = found.parameters
+        table.add_row("parameters of the base model", f"{n.base:,}")
+        table.add_row("… trained in the language model (N_l)", f"{n.trained:,}")
+        table.add_row("… of the user model (N_u)", f"{n.users:,}")
+        table.add_row("N_u / N_l", f"{n.users / max(n.trained, 1):.3g}")
     if found.memory is not None:
         m = found.memory
         table.add_row("memory of the weights", _bytes(m.weights))
         table.add_row("… of gradients and moments", _bytes(m.training))
         table.add_row("… of the user model", _bytes(m.users))
-        table.add_row("… of activations (estimated)", _bytes(m.activations))
-        table.add_row("… together, on one device", _bytes(m.total))
-    table.add_row(f"two steps on a tiny model ({found.rehearsed_on}): loss at the first", f"{found.loss:.4f}")
+        if m.copies:
+            table.add_row("… of weights in 16 bit, in a step", _bytes(m.copies))
+        table.add_row("… of activations in a step (estimated)", _bytes(m.step))
+        table.add_row("… or in a pass without gradient (estimated)", _bytes(m.forward))
+        table.add_row("… at most together, on one device", _bytes(m.total))
+    table.add_row(f"two steps on a tiny {found.rehearsed_on} model: first loss", f"{found.loss:.4f}")
     return table
 
 

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,8 +26,9 @@ from torch import Tensor
 
 from prlhf.lm.template import Encoded
 
-__all__ = ["Rows", "packed_rows", "plain_rows"]
+__all__ = ["Layout", "Rows", "extent", "packed_rows", "plain_rows", "shares_prompt", "slices"]
 
+Layout = Literal["packed", "plain"]
 UserIds = Callable[[int], tuple[int, ...]]
 
 
@@ -135,3 +137,32 @@ def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user
     mask = _pad([np.ones(len(r), np.int64) for r in ids], 0)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
     return Rows(_pad(ids, pad), mask, positions, **targets.tensors(), slots=len(batch) * k * 2)
+
+
+def shares_prompt(batch: Sequence[Encoded]) -> bool:
+    """Whether most of the prompts stand before the user tokens, so that branches can share them."""
+    return sum(c.cut for c in batch) * 2 > sum(len(c.prompt) for c in batch)
+
+
+def extent(c: Encoded, branches: int, user_tokens: int, layout: Layout) -> tuple[int, int]:
+    """How many rows a comparison or thumb makes in a forward pass, and how many tokens the longest of them has."""
+    branches = branches if user_tokens else 1
+    if layout == "plain":
+        return branches * len(c.responses), c.path + user_tokens
+    if shares_prompt([c]):
+        return 1, c.cut + branches * (user_tokens + c.length - c.cut)
+    return branches, c.length + user_tokens
+
+
+def slices(extents: Sequence[tuple[int, int]], most: int, tokens: int) -> list[slice]:
+    """Cut a sequence sorted by length into batches of at most `most`, which with padding have at most `tokens` tokens.
+
+    An item that has more is a batch of its own.
+    """
+    made, start, rows, longest = [], 0, 0, 0
+    for i, (more, length) in enumerate(extents):
+        rows, longest = rows + more, max(longest, length)
+        if i > start and (i - start == most or rows * longest > tokens):
+            made.append(slice(start, i))
+            start, rows, longest = i, more, length
+    return [*made, slice(start, len(extents))] if extents else []

@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from prlhf.lm.layout import Rows, packed_rows, plain_rows
+from prlhf.lm.layout import Layout, Rows, packed_rows, plain_rows, shares_prompt
 from prlhf.lm.template import Encoded
 from prlhf.objectives import PairLogps
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["Layout", "choose_layout", "pair_logprobs"]
+__all__ = ["AT_ONCE", "PROJECTED", "Layout", "choose_layout", "pair_logprobs"]
 
-Layout = Literal["packed", "plain"]
+AT_ONCE = 65_536
+"""Tokens of a batch where no gradient is taken, padding included."""
+PROJECTED = 8192
+"""How many of them are projected to the vocabulary at a time."""
 logger = logging.getLogger(__name__)
 _TOLD: set[tuple[str, str]] = set()
 
@@ -40,7 +43,7 @@ def pair_logprobs(
     b, k = len(batch), len(branches[0])
     if lm.user_model.tokens == 0:  # without user tokens all branches are the same
         branches = [[-1]] * b
-    elif not _shares_prompt(batch):  # nothing to share between branches: a row for each
+    elif not shares_prompt(batch):  # nothing to share between branches: a row for each
         batch = [c for c in batch for _ in range(k)]
         branches = [[row] for rows in branches for row in rows]
     build = packed_rows if layout == "packed" else plain_rows
@@ -51,27 +54,30 @@ def pair_logprobs(
     return PairLogps(sums[..., 0], sums[..., 1], lengths[..., 0], lengths[..., 1])
 
 
-def _shares_prompt(batch: Sequence[Encoded]) -> bool:
-    """Whether most of the prompts stand before the user tokens, so that branches can share them."""
-    return sum(c.cut for c in batch) * 2 > sum(len(c.prompt) for c in batch)
-
-
 def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     """Log-probabilities summed over each response: `[slots]`. Only positions that predict one are projected."""
     inputs = {"input_ids": rows.input_ids, "attention_mask": rows.attention_mask, "position_ids": rows.position_ids}
     if lm.splits_head:
         hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
-        logits = lm.head(hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)])
+        states = hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)]
+        at_once = len(states) if torch.is_grad_enabled() else PROJECTED
+        parts = zip(states.split(at_once), rows.target.split(at_once), strict=True)
+        token_logps = torch.cat([_token_logps(lm.head(part), target) for part, target in parts])
     else:
         whole = lm.model(**inputs, use_cache=False).logits
-        logits = whole[rows.row.to(whole.device), rows.source.to(whole.device)]
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    # with a device map the last layers, and so the logits, may be on another device than the ids
-    token_logps = -F.cross_entropy(logits, rows.target.to(logits.device), reduction="none").to(lm.device)
+        token_logps = _token_logps(whole[rows.row.to(whole.device), rows.source.to(whole.device)], rows.target)
+    token_logps = token_logps.to(lm.device)
     return torch.zeros(rows.slots, dtype=token_logps.dtype, device=token_logps.device).index_add(
         0, rows.slot, token_logps
     )
+
+
+def _token_logps(logits: Tensor, target: Tensor) -> Tensor:
+    """Log-probability of each target, `[m]`."""
+    if logits.dtype in (torch.float16, torch.bfloat16):
+        logits = logits.float()
+    # with a device map the last layers, and so the logits, may be on another device than the ids
+    return -F.cross_entropy(logits, target.to(logits.device), reduction="none")
 
 
 @torch.no_grad()

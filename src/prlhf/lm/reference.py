@@ -23,18 +23,21 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from prlhf.errors import CheckpointError
+from prlhf.lm.layout import extent, slices
 from prlhf.lm.loading import load_base, same_base
-from prlhf.lm.logprobs import Layout, pair_logprobs
+from prlhf.lm.logprobs import AT_ONCE, Layout, pair_logprobs
 from prlhf.lm.placement import is_placed
 from prlhf.lm.template import Encoded
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["ReferenceCache", "as_reference", "default_cache", "reference_logprobs"]
+__all__ = ["REFERENCE_BATCH", "ReferenceCache", "as_reference", "default_cache", "reference_logprobs"]
 
 logger = logging.getLogger(__name__)
 Progress = Callable[[Iterable[int], str], Iterable[int]]
+REFERENCE_BATCH = 32
+"""Comparisons that the reference looks at at a time: fewer where they are long."""
 
 
 def default_cache() -> Path:
@@ -87,7 +90,7 @@ def reference_logprobs(
     comparisons: Sequence[Encoded],
     *,
     layout: Layout = "plain",
-    batch_size: int = 32,
+    batch_size: int = REFERENCE_BATCH,
     cache: Path | None = None,
     flush_every: int = 50,
     progress: Progress = lambda batches, _: batches,
@@ -109,14 +112,14 @@ def reference_logprobs(
     values = store.values if store is not None else {}
     missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
     todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))
-    starts = range(0, len(todo), batch_size)
+    batches = slices([extent(c, 1, 0, layout) for _, c in todo], batch_size, AT_ONCE)
     with as_reference(lm):
-        for done, start in enumerate(progress(starts, "reference"), 1):
-            part = todo[start : start + batch_size]
+        for i in progress(range(len(batches)), "reference"):
+            part = todo[batches[i]]
             logps = pair_logprobs(lm, [c for _, c in part], [[-1]] * len(part), layout)
             pairs = torch.stack([logps.chosen[:, 0], logps.rejected[:, 0]], 1).double().cpu().tolist()
             values.update((key, (c, r)) for (key, _), (c, r) in zip(part, pairs, strict=True))
-            if store is not None and (done % flush_every == 0 or start == starts[-1]):
+            if store is not None and ((i + 1) % flush_every == 0 or i + 1 == len(batches)):
                 store.write()
     return np.array([values[k] for k in keys], np.float64).reshape(-1, 2)
 

@@ -8,13 +8,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from prlhf.lm.logprobs import Layout, pair_logprobs
+from prlhf.lm.layout import extent, slices
+from prlhf.lm.logprobs import AT_ONCE, Layout, pair_logprobs
 from prlhf.lm.template import Encoded
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["pair_scores"]
+__all__ = ["SCORING_BATCH", "pair_scores"]
+
+SCORING_BATCH = 64
+"""Comparisons that are scored at a time: fewer where they are long."""
 
 
 @torch.no_grad()
@@ -24,7 +28,7 @@ def pair_scores(
     branches: np.ndarray,
     *,
     layout: Layout = "plain",
-    batch_size: int = 64,
+    batch_size: int = SCORING_BATCH,
     progress: Callable[[Iterable[int], str], Iterable[int]] = lambda batches, _: batches,
 ) -> np.ndarray:
     """Summed log-probabilities `[n, k, 2]` of (chosen, rejected) under the policy.
@@ -36,8 +40,10 @@ def pair_scores(
     order = sorted(range(len(comparisons)), key=lambda i: comparisons[i].length)
     training = lm.training
     lm.eval()
-    for start in progress(range(0, len(order), batch_size), "scoring"):
-        part = order[start : start + batch_size]
+    sizes = [extent(comparisons[i], branches.shape[1], lm.user_model.tokens, layout) for i in order]
+    batches = slices(sizes, batch_size, AT_ONCE)
+    for i in progress(range(len(batches)), "scoring"):
+        part = order[batches[i]]
         logps = pair_logprobs(lm, [comparisons[i] for i in part], branches[part].tolist(), layout)
         out[part] = torch.stack([logps.chosen, logps.rejected], -1).double().cpu().numpy()
     lm.train(training)

@@ -6,62 +6,80 @@ import json
 import logging
 import math
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
-
-import torch
-from torch import nn
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
+from prlhf.data.log import parted
 from prlhf.errors import CheckpointError
-from prlhf.lm import Encoded
-from prlhf.lm.loading import load_tokenizer, refuse, resolve
-from prlhf.lm.lora import add_lora, lora_config
-from prlhf.lm.placement import check_quantization, first_line
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout
+from prlhf.lm.loading import context_length, load_tokenizer
+from prlhf.lm.logprobs import AT_ONCE, Layout
+from prlhf.lm.placement import check_quantization
+from prlhf.lm.reference import REFERENCE_BATCH
+from prlhf.lm.scoring import SCORING_BATCH
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
-from prlhf.training.memory import Memory, estimate_memory
+from prlhf.training.memory import Memory, Pass, estimate_memory
+from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
 from prlhf.training.run import settled
 from prlhf.training.sides import check_batch, check_log, distinct, sides_of, trained_on
+from prlhf.training.skeleton import Parameters, Skeleton, described, skeleton
 from prlhf.training.train import train
 from prlhf.types import Feedback
-from prlhf.users import UserModel, new_user_model
 
-__all__ = ["DryRun", "Parameters", "dry_run"]
+__all__ = ["DryRun", "Tokens", "dry_run"]
 
 logger = logging.getLogger(__name__)
 _SAMPLE = 2000
 """Comparisons whose tokens are counted."""
 _TINY = {"hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2}
+_ROOM = 1024
+"""Positions of the tiny model at least."""
 _REHEARSED = 16
 """Comparisons of the rehearsal, on either side."""
 
 
 @dataclass(frozen=True)
-class Parameters:
-    """Counts of parameters: of the base, of what is trained in it (the paper's N_l), of the user model (N_u)."""
+class Tokens:
+    """Tokens that go through the model, padding between comparisons aside; told from a sample."""
 
-    base: int
-    trained: int
-    users: int
+    epoch: int
+    """In the steps of an epoch, forward and backward, in all branches."""
+    mismatched: int
+    """In the same epoch without a gradient: the responses that `kto` measures its z0 on."""
+    reference: int
+    """Before the first step, unless the cache has them."""
+
+    @classmethod
+    def of(cls, learned: int, *passes: Sequence[Pass]) -> Tokens:
+        """From the passes of a sample of `learned` items."""
+        sample = len(passes[0])
+        return cls(*(round(learned * sum(one.tokens for one in part) / sample) for part in passes))
 
 
 @dataclass(frozen=True)
 class DryRun:
-    """What `dry_run` found; `parameters` and `memory` are None where the base model's config cannot be read here."""
+    """What `dry_run` found; what depends on the base model's config is None where there is none."""
 
     log: Log
     sides: Split
+    learned: int
+    """Comparisons, or thumbs, of an epoch."""
     users: int
     steps: int
     longest: int
-    """Tokens of the longest comparison, prompt and both responses, of a sample of the training side."""
+    """Tokens of the longest one, prompt and responses, of a sample of the training side."""
+    layout: Layout | None
+    """What the tiny model takes for the longest of them: the architecture's, whatever the weights are."""
+    tokens: Tokens | None
     parameters: Parameters | None
     memory: Memory | None
     loss: float
@@ -88,28 +106,32 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
     training = trained_on(log, sides, config)
     users = len(distinct([c.user for c in training]))
     remarks: list[str] = []
-    described, tokenizer = _described(config.model, remarks), _tokenizer(config.model, remarks)
-    encoded = _encoded(training, config, tokenizer)
-    parameters = memory = None
-    if described is not None:
-        model, user_model = _skeleton(described, config, users)
-        parameters = _count(model, user_model)
-        memory = _memory(model, user_model, encoded, config)
-        if config.model.quantization != "none":
-            remarks.append("memory is counted without quantization: the base's matrices take less")
-    with tempfile.TemporaryDirectory() as place:
-        small = _small(config, described, tokenizer, Path(place) / "tiny", remarks)
-        loss = _rehearse(small, log, Path(place) / "run")
+    base, tokenizer = described(config.model, remarks), _tokenizer(config.model, remarks)
+    found = None if base is None else skeleton(base, config, users)
+    context = None if found is None else context_length(found.model)
+    template = Template(tokenizer, config.model, context, config.user_model.tokens)
+    encoded, strange = _encoded(training, template, config)
+    with tempfile.TemporaryDirectory() as place, _quiet():
+        small = _small(config, base, tokenizer, encoded, Path(place) / "tiny", remarks)
+        tiny, loss = _rehearse(small, log, Path(place) / "run")
+        layout = None if base is None else choose_layout(tiny, encoded, config.training.layout)
+    if found is not None and config.model.quantization != "none":
+        remarks.append("memory is counted without quantization: the base's matrices take less")
     return DryRun(
         log=log,
         sides=sides,
+        learned=len(training),
         users=users,
         steps=_steps(len(training), config),
-        longest=max((c.length for c in encoded), default=0),
-        parameters=parameters,
-        memory=memory,
+        longest=max(c.length for c in encoded),
+        layout=layout,
+        tokens=None if layout is None else Tokens.of(len(training), *_passes(encoded, strange, layout, config)),
+        parameters=None if found is None else found.parameters,
+        memory=None
+        if found is None or layout is None
+        else _memory(found, encoded, strange, layout, config, splits_head=tiny.splits_head),
         loss=loss,
-        rehearsed_on="planted" if described is None else described.model_type,
+        rehearsed_on="planted" if base is None else base.model_type,
         remarks=tuple(remarks),
     )
 
@@ -121,78 +143,88 @@ def _steps(comparisons: int, config: RunConfig) -> int:
     return t.max_steps if t.max_steps > 0 else math.ceil(each * t.epochs)
 
 
-def _described(config: ModelConfig, remarks: list[str]) -> Any | None:
-    """The config of the base model; None, with a remark, where it is on the hub and that cannot be reached."""
-    source = resolve(config.base)
-    try:
-        described = AutoConfig.from_pretrained(source)
-    except (OSError, ValueError) as e:
-        if Path(source).is_dir():
-            raise CheckpointError(f"model.base: cannot load {config.base!r}: {first_line(e)}") from e
-        remarks.append(
-            f"{config.base} is not here and its config cannot be fetched, so its parameters and memory are not known"
-        )
-        return None
-    refuse(described)
-    return described
-
-
 def _tokenizer(config: ModelConfig, remarks: list[str]) -> Any:
     """The base model's tokenizer, else the bundled model's."""
     try:
         return load_tokenizer(config)
     except CheckpointError:
-        remarks.append(f"the tokenizer of {config.base} is not here; tokens are counted with that of the bundled model")
+        remarks.append(
+            f"the tokenizer of {config.base} is not here, so tokens are counted with that of the bundled model and are "
+            "not this model's (nor is their memory); the folder may have the tokenizer's files too"
+        )
         return load_tokenizer(ModelConfig())
 
 
-def _encoded(training: Sequence[Feedback], config: RunConfig, tokenizer: Any) -> list[Encoded]:
-    """Some of the training side as token ids."""
-    template = Template(tokenizer, config.model, user_tokens=config.user_model.tokens)
-    return [template.comparison(training[i]) for i in subsample(range(len(training)), _SAMPLE, config.seed)]
+def _encoded(
+    training: Sequence[Feedback], template: Template, config: RunConfig
+) -> tuple[list[Encoded], list[Encoded]]:
+    """Some of the training side as token ids; and, of thumbs, the same with the responses they are mismatched with."""
+    some = subsample(range(len(training)), _SAMPLE, config.seed)
+    encoded = [template.comparison(training[i]) for i in some]
+    _, thumbs = parted(training)
+    others = mismatched(thumbs, config.seed) if thumbs else []
+    strange = [
+        template.answered(e, template.comparison(thumbs[others[i]]).chosen)
+        for i, e in zip(some, encoded, strict=True)
+        if thumbs
+    ]
+    return encoded, strange
 
 
-def _skeleton(described: Any, config: RunConfig, users: int) -> tuple[nn.Module, UserModel]:
-    """The language model with its LoRA and the user model, without values: nothing is allocated."""
-    dtype = described.dtype if config.model.dtype == "auto" else getattr(torch, config.model.dtype)
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(described, dtype=dtype or torch.float32)
-        tuning = config.model.tuning
-        model = add_lora(model, lora_config(tuning)) if tuning.type == "lora" else model
-        return model, new_user_model(config.user_model, users + 1, described.get_text_config().hidden_size)
+def _passes(
+    encoded: Sequence[Encoded], strange: Sequence[Encoded], layout: Layout, config: RunConfig
+) -> tuple[list[Pass], list[Pass], list[Pass]]:
+    """Of each of a sample: the pass of a step, of `kto` over its mismatched response, and of the reference."""
+    bf16, tokens = config.training.bf16, config.user_model.tokens
+    branches = 1 if config.alpha in (0, 1) else 2
+    policy = partial(Pass.of, branches=branches, user_tokens=tokens, layout=layout, bf16=bf16)
+    reference = partial(Pass.of, branches=1, user_tokens=0, layout=layout, bf16=bf16)
+    return [policy(c) for c in encoded], [policy(c) for c in strange], [reference(c) for c in (*encoded, *strange)]
 
 
-def _count(model: nn.Module, user_model: UserModel) -> Parameters:
-    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
-    base = sum(p.numel() for name, p in model.named_parameters() if "lora_" not in name)
-    return Parameters(base, trained, sum(p.numel() for p in user_model.parameters()))
-
-
-def _memory(model: nn.Module, user_model: UserModel, encoded: Sequence[Encoded], config: RunConfig) -> Memory:
-    """Of a batch of the longest comparisons, packed."""
-    t, branches = config.training, 1 if config.alpha in (0, 1) else 2
-    longest = max(encoded, key=lambda c: c.length)
-    responses = branches * (len(longest.chosen) + len(longest.rejected))
-    heads = branches * (config.user_model.tokens + len(longest.prompt) - longest.cut)
+def _memory(
+    found: Skeleton,
+    encoded: Sequence[Encoded],
+    strange: Sequence[Encoded],
+    layout: Layout,
+    config: RunConfig,
+    *,
+    splits_head: bool,
+) -> Memory:
+    """With batches of the longest comparisons."""
+    step, mismatches, reference = _passes(encoded, strange, layout, config)
+    # an evaluation looks with the user's row, the generic one and another user's, and in the weights' own type
+    scoring = [Pass.of(c, branches=3, user_tokens=config.user_model.tokens, layout=layout) for c in encoded]
+    size = config.training.batch_size
+    forward = [_bounded(_largest(scoring), SCORING_BATCH), _bounded(_largest(reference), REFERENCE_BATCH)]
     return estimate_memory(
-        model,
-        user_model,
-        tokens=t.batch_size * (longest.cut + heads + responses),
-        responses=t.batch_size * responses,
-        checkpointing=t.gradient_checkpointing,
-        bf16=t.bf16,
+        found.model,
+        found.user_model,
+        _largest(step).times(size),
+        [*forward, _largest(mismatches).times(size)] if mismatches else forward,
+        splits_head=splits_head,
+        checkpointing=config.training.gradient_checkpointing,
     )
 
 
-def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Path, remarks: list[str]) -> RunConfig:
+def _largest(passes: Sequence[Pass]) -> Pass:
+    return max(passes, key=lambda one: one.tokens)
+
+
+def _bounded(one: Pass, most: int) -> Pass:
+    """A batch without gradient of at most `most` items as large as this one."""
+    return one.times(max(min(most, AT_ONCE // one.tokens), 1))
+
+
+def _small(
+    config: RunConfig, base: Any | None, tokenizer: Any, encoded: Sequence[Encoded], folder: Path, remarks: list[str]
+) -> RunConfig:
     """The configuration of the rehearsal: a tiny model of the base's architecture, two steps, a few comparisons."""
     model: dict[str, Any] = {
         "adapter": None, "dtype": "float32", "base": "planted", "quantization": "none", "device_map": None,
     }  # fmt: skip
-    if described is not None:
-        blank = type(described)()  # `described` may carry names that its architecture does not know
-        sizes = {name: size for name, size in _TINY.items() if hasattr(blank, name)}
-        tiny = new_model(NewModel(architecture=described.model_type, options=sizes), tokenizer)
+    if base is not None:
+        tiny = new_model(NewModel(architecture=base.model_type, options=_sizes(base, encoded, config)), tokenizer)
         tiny.save_pretrained(folder)
         tokenizer.save_pretrained(folder)
         model["base"] = str(folder)
@@ -214,13 +246,30 @@ def _small(config: RunConfig, described: Any | None, tokenizer: Any, folder: Pat
     )
 
 
-def _rehearse(config: RunConfig, log: Log, folder: Path) -> float:
-    """The loss of the first of two steps."""
-    quiet, level = logging.getLogger("prlhf"), logging.getLogger("prlhf").level
-    quiet.setLevel(logging.ERROR)  # what there is to say of a tiny model on a few rows concerns nobody
-    try:
-        train(config, folder, log=log, cache=folder.parent / "cache")
-    finally:
-        quiet.setLevel(level)
+def _sizes(base: Any, encoded: Sequence[Encoded], config: RunConfig) -> dict[str, Any]:
+    """Options of a tiny model, with room for the longest of `encoded`, and with the base's own sliding window."""
+    blank = type(base)()  # `base` may carry names that its architecture does not know
+    positions = max(_ROOM, max(c.path for c in encoded) + config.user_model.tokens)
+    sizes = {**_TINY, "max_position_embeddings": positions}
+    window = getattr(base.get_text_config(), "sliding_window", None)
+    if window is not None:
+        sizes["sliding_window"] = window
+    return {name: size for name, size in sizes.items() if hasattr(blank, name)}
+
+
+def _rehearse(config: RunConfig, log: Log, folder: Path) -> tuple[PersonalizedLM, float]:
+    """The tiny model after two steps, and the loss of the first."""
+    lm = train(config, folder, log=log, cache=folder.parent / "cache").lm
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
-    return float(next(line["loss"] for line in lines if "loss" in line))
+    return lm, float(next(line["loss"] for line in lines if "loss" in line))
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Nothing is logged: what there is to say of a tiny model on a few rows concerns nobody."""
+    own, level = logging.getLogger("prlhf"), logging.getLogger("prlhf").level
+    own.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        own.setLevel(level)

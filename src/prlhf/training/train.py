@@ -129,7 +129,7 @@ def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
 
 
 def _warn_size(lm: PersonalizedLM) -> None:
-    users = sum(p.numel() for p in lm.user_model.parameters())
+    users = lm.user_model.trained
     model = sum(p.numel() for p in lm.model.parameters() if p.requires_grad)
     logger.info("%d trained parameters in the model, %d in the user model (%d users)", model, users, len(lm.users))
     if users > 10 * max(model, 1):

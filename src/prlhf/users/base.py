@@ -48,6 +48,12 @@ class UserModel(nn.Module, ABC):
         """Whether the generic user's state is fixed at zero; it then gets no gradient."""
         return False
 
+    @property
+    def trained(self) -> int:
+        """How many parameters training moves (the paper's N_u): all but a pinned row."""
+        pinned = self.table.embedding_dim if self.table is not None and self.pinned else 0
+        return sum(p.numel() for p in self.parameters()) - pinned
+
     def row_scale(self, embedding_scale: float) -> float:
         """The size of a typical entry of a user's row, which the default learning rate of rows is a share of.
 
