@@ -125,3 +125,16 @@ def test_the_longest_fits_the_context(base_folder):
     base = base_folder("gpt2", n_positions=24)
     found = dry_run(config_of(base), log=log_of())
     assert found.longest < dry_run(config_of(base_folder("gpt2")), log=log_of()).longest
+
+
+def test_a_drawn_branch_takes_half_the_tokens(base_folder):
+    options = config_of(base_folder()).model_dump()
+    options["model"]["user_tokens_at"] = "start"  # where branches share nothing but the first token
+    both, drawn = (
+        dry_run(
+            RunConfig.model_validate({**options, "training": {**options["training"], "branches": way}}), log=log_of()
+        )
+        for way in ("both", "sampled")
+    )
+    assert drawn.tokens.epoch == pytest.approx(both.tokens.epoch / 2, rel=0.05)
+    assert drawn.memory.step < both.memory.step

@@ -8,6 +8,7 @@ from hashlib import blake2b
 
 from torch import Tensor
 
+from prlhf.config import RunConfig
 from prlhf.objectives import mix
 
 __all__ = ["Branches"]
@@ -25,6 +26,16 @@ class Branches:
     alpha: float
     sampled: bool = False
     seed: int = 0
+
+    @classmethod
+    def of(cls, config: RunConfig) -> Branches:
+        """Those of a run."""
+        return cls(config.alpha, config.training.branches == "sampled", config.seed)
+
+    @property
+    def looked_at(self) -> int:
+        """k, how many branches of an item a step looks at."""
+        return 1 if self.sampled or self.alpha in (0, 1) else 2
 
     def rows(self, rows: Sequence[int], ids: Sequence[str], step: int) -> list[list[int]]:
         """The rows of the user table that each of b items is looked at with: k of them, the user's first."""

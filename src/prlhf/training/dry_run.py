@@ -26,6 +26,7 @@ from prlhf.lm.reference import REFERENCE_BATCH
 from prlhf.lm.scoring import SCORING_BATCH
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
+from prlhf.training.branches import Branches
 from prlhf.training.memory import Memory, Pass, estimate_memory
 from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
@@ -176,7 +177,7 @@ def _passes(
 ) -> tuple[list[Pass], list[Pass], list[Pass]]:
     """Of each of a sample: the pass of a step, of `kto` over its mismatched response, and of the reference."""
     bf16, tokens = config.training.bf16, config.user_model.tokens
-    branches = 1 if config.alpha in (0, 1) else 2
+    branches = Branches.of(config).looked_at
     policy = partial(Pass.of, branches=branches, user_tokens=tokens, layout=layout, bf16=bf16)
     reference = partial(Pass.of, branches=1, user_tokens=0, layout=layout, bf16=bf16)
     return [policy(c) for c in encoded], [policy(c) for c in strange], [reference(c) for c in (*encoded, *strange)]

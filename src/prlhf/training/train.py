@@ -225,7 +225,7 @@ def _trainer(
         _arguments(config, run, evaluation is not None),
         dataset,
         objective=make_objective(config.objective),
-        branches=Branches(config.alpha, t.branches == "sampled", config.seed),
+        branches=Branches.of(config),
         layout=dataset.layout,
         user_learning_rate=own_rate,
         shared_learning_rate=t.shared_learning_rate,
