@@ -12,7 +12,7 @@ from prlhf.config import SplitConfig
 from prlhf.data import Log, Split, split, subsample, trainable
 from prlhf.data.rankings import pair_id, ranking_of
 from prlhf.errors import DataError
-from prlhf.types import Comparison
+from prlhf.types import Comparison, Thumb
 
 TRAINED = ("train", "validation")
 
@@ -111,6 +111,19 @@ def test_response_components_join_through_others():
         sides = sides_by_id(split(log, SplitConfig(by="response", test=0.4, seed=seed)), log)
         assert sides["ab"] == sides["bc"] == sides["cd"]
         assert sides["xy"] == sides["yz"]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_vote_is_with_the_thumbs_on_its_responses(seed):
+    """Who liked one response alone and not the other has all but voted."""
+    comparisons = tuple(Comparison(f"p{i}", "a", "b", user="u", id=f"c{i}") for i in range(40))
+    thumbs = tuple(Thumb(f"p{i}", text, text == "a", user="v", id=f"{text}{i}") for i in range(20) for text in "ab")
+    log = Log(comparisons, "mixed", thumbs=thumbs)
+    sides = split(log, SplitConfig(by="pair", test=0.3, seed=seed), thumbs=True).sides()
+    side_of = {log.items[i].id: side for side, indices in sides.items() for i in indices}
+    assert {side_of["c0"], side_of["c30"]} <= {"train", "test"} and len(set(side_of.values())) > 1
+    for i in range(20):
+        assert side_of[f"c{i}"] == side_of[f"a{i}"] == side_of[f"b{i}"]
 
 
 def test_impossible_splits_say_why():

@@ -21,7 +21,7 @@ from prlhf.config.data import SplitConfig
 from prlhf.data.log import content, decided, parted, trainable
 from prlhf.data.rankings import ranking_of
 from prlhf.errors import DataError
-from prlhf.types import Feedback
+from prlhf.types import Comparison, Feedback, Thumb
 
 if TYPE_CHECKING:
     from prlhf.data.log import Log
@@ -184,7 +184,7 @@ def _check(result: Split, config: SplitConfig, source: str) -> None:
 def group_keys(items: Sequence[Feedback], by: str) -> list[str]:
     """For each item the group that must stay on one side, as a content hash."""
     if by == "pair":
-        return _components(_ranked_together(items))
+        return _components(_ranked_together(items), _judged_alone_too(items))
     if by == "prompt":
         return [c.prompt_key for c in items]
     return _components([(c.response_keys[0], c.response_keys[-1]) for c in items])
@@ -200,8 +200,17 @@ def _ranked_together(items: Sequence[Feedback]) -> list[tuple[str, str]]:
     return edges
 
 
-def _components(edges: Sequence[tuple[str, str]]) -> list[str]:
-    """Keys that are linked with one another, directly or through others, are a group, named by its least key."""
+def _judged_alone_too(items: Sequence[Feedback]) -> list[tuple[str, str]]:
+    """Each pair with the responses of it that have thumbs of their own, from which its vote could be told."""
+    alone = {c.pair_key for c in items if isinstance(c, Thumb)}
+    return [(c.pair_key, r) for c in items if isinstance(c, Comparison) for r in c.response_keys if r in alone]
+
+
+def _components(edges: Sequence[tuple[str, str]], links: Sequence[tuple[str, str]] = ()) -> list[str]:
+    """Keys that are linked with one another, directly or through others, are a group, named by its least key.
+
+    The group of the first key of each edge; `links` count too, and are not asked about.
+    """
     parent: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -211,7 +220,7 @@ def _components(edges: Sequence[tuple[str, str]]) -> list[str]:
             key = parent[key]
         return key
 
-    for a, b in edges:
+    for a, b in (*edges, *links):
         low, high = sorted((root(a), root(b)))
         parent[high] = low
     return [root(a) for a, _ in edges]
