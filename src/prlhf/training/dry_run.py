@@ -31,7 +31,7 @@ from prlhf.training.run import settled
 from prlhf.training.sides import check_batch, check_log, distinct, sides_of, trained_on
 from prlhf.training.train import train
 from prlhf.types import Feedback
-from prlhf.users import UserModel, new_user_model
+from prlhf.users import UserModel, new_user_model, oversize
 
 __all__ = ["DryRun", "Parameters", "dry_run"]
 
@@ -95,6 +95,8 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         model, user_model = _skeleton(described, config, users)
         parameters = _count(model, user_model)
         memory = _memory(model, user_model, encoded, config)
+        remark = oversize(config.user_model, users + 1, user_model.width, trained=parameters.trained)
+        remarks += [] if remark is None else [remark]
         if config.model.quantization != "none":
             remarks.append("memory is counted without quantization: the base's matrices take less")
     with tempfile.TemporaryDirectory() as place:

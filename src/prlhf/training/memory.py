@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from prlhf.users import UserModel
+from prlhf.users import UserModel, training_bytes
 
 __all__ = ["Memory", "estimate_memory"]
 
@@ -58,14 +58,6 @@ def estimate_memory(
     return Memory(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         training=sum((1 + _ADAM) * p.numel() * p.element_size() for p in trained),
-        users=_users(user_model),
+        users=training_bytes(user_model),
         activations=tokens * width * kept * element + _LOGITS * responses * vocabulary * torch.float32.itemsize,
     )
-
-
-def _users(user_model: UserModel) -> int:
-    """Shared parameters as any other; the table without gradient (that of a batch is sparse) and two numbers a row."""
-    table = user_model.table
-    shared = sum(p.numel() for p in user_model.parameters()) - (0 if table is None else table.weight.numel())
-    numbers = (2 + _ADAM) * shared + (0 if table is None else table.weight.numel() + 2 * len(table.weight))
-    return numbers * torch.float32.itemsize

@@ -11,6 +11,7 @@ from prlhf.users.models import (
     new_user_model,
     subset,
 )
+from prlhf.users.size import check_size, oversize, training_bytes
 from prlhf.users.store import load_users, save_users
 
 __all__ = [
@@ -20,9 +21,12 @@ __all__ = [
     "UniformModel",
     "UserIndex",
     "UserModel",
+    "check_size",
     "load_users",
     "make_user_model",
     "new_user_model",
+    "oversize",
     "save_users",
     "subset",
+    "training_bytes",
 ]
