@@ -63,7 +63,8 @@ def check_baseline(
 
 
 def check_users(lm: PersonalizedLM, training: Sequence[Feedback] | None, seed: int = 0) -> Check:
-    """How much of the user table is used, by at most 500 of the users who were trained on; of all, where that is not known."""
+    """How much of the user table is used, by at most 500 of the users who were trained on (of all, where `training` is
+    not known)."""
     if lm.user_model.table is None:
         return Check.missing(TABLE, "this run has no rows for users")
     votes = Counter(c.user for c in training or () if c.user is not None)
