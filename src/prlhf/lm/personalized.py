@@ -26,7 +26,7 @@ from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
 from prlhf.types import Prompt
-from prlhf.users import UserIndex, UserModel, check_size, make_user_model
+from prlhf.users import Ids, UserIndex, UserModel, check_size, make_user_model
 
 __all__ = ["PersonalizedLM"]
 
@@ -74,7 +74,7 @@ class PersonalizedLM(nn.Module):
 
     @classmethod
     def create(
-        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Sequence[str] = (), seed: int = 0
+        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0
     ) -> PersonalizedLM:
         """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table.
 
@@ -320,7 +320,7 @@ class PersonalizedLM(nn.Module):
         """The model's own forward; `input_ids` may hold user token ids."""
         return self.model(input_ids=input_ids, **kwargs)
 
-    def add_users(self, ids: Sequence[str]) -> None:
+    def add_users(self, ids: Ids) -> None:
         """Append users; they start as the generic one, and every other row keeps its bits."""
         self.users, rows = self.users.add(ids)
         self.user_model.add(len(rows))

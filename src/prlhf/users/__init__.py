@@ -1,7 +1,7 @@
 """User models: which row belongs to whom (`UserIndex`), and what embedding a row gives (`UserModel`)."""
 
 from prlhf.users.base import UserModel
-from prlhf.users.index import UserIndex
+from prlhf.users.index import Ids, UserIndex
 from prlhf.users.models import (
     ClusterModel,
     IndividualModel,
@@ -16,6 +16,7 @@ from prlhf.users.store import load_users, save_users
 
 __all__ = [
     "ClusterModel",
+    "Ids",
     "IndividualModel",
     "LowRankModel",
     "UniformModel",

@@ -99,6 +99,14 @@ class UserIndex:
         """Number of users, the generic one not counted."""
         return len(self._source.ids) if isinstance(self._source, Columns) else self._source.footer.num_rows - 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes that ids, rows, counts and versions take in memory; 0 while they are on disk."""
+        if isinstance(self._source, IndexFile) and "_columns" not in self.__dict__:
+            return 0
+        c = self._columns
+        return int(c.ids.nbytes + c.rows.nbytes + c.counts.nbytes + c.versions.nbytes)
+
     def __repr__(self) -> str:
         return f"UserIndex({len(self)} users)"
 
