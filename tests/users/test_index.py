@@ -90,14 +90,79 @@ def test_save_load_identity_and_saving_over_the_file_it_came_from(tmp_path):
     assert [p.name for p in tmp_path.iterdir()] == ["users.parquet"]
 
 
-def test_the_table_is_read_at_the_first_lookup(tmp_path):
+def test_the_table_is_read_at_a_lookup_and_outlives_its_name(tmp_path):
     path = tmp_path / "users.parquet"
     UserIndex.from_ids(["b", "a"]).save(path)
     index = UserIndex.load(path)
     assert len(index) == 2
     path.unlink()
-    with pytest.raises(CheckpointError, match=r"users\.parquet cannot be read"):
-        index.rows(["a"])
+    assert index.rows(["a", "b"]).tolist() == [2, 1]
+
+
+@pytest.fixture
+def in_groups(tmp_path, monkeypatch):
+    """An index file of 50 row groups with ids that are no ASCII, and the rows of its users."""
+    monkeypatch.setattr("prlhf.users.index.GROUP", 4)
+    ids = [f"ü{i * 7919 % 199}" for i in range(199)]
+    UserIndex.from_ids(ids, counts=range(199)).save(tmp_path / "users.parquet")
+    assert pq.read_metadata(tmp_path / "users.parquet").num_row_groups == 50
+    return tmp_path / "users.parquet", {i: row for row, i in enumerate(ids, start=1)}
+
+
+def test_few_ids_are_looked_up_on_disk_as_in_memory(in_groups):
+    path, rows = in_groups
+    for i, row in rows.items():
+        index = UserIndex.load(path)
+        assert index.rows([i, None, i + "x"]).tolist() == [row, 0, 0]
+        assert index.known([i, None, "", "zzz", "\ud800"]).tolist() == [True, True, False, False, False]
+    assert index.rows(list(rows)).tolist() == list(rows.values())  # of all: from memory
+    assert index.counts.tolist() == [0, *range(199)]
+
+
+def test_a_lookup_reads_only_the_row_groups_that_it_needs(in_groups):
+    path, rows = in_groups
+    first, *_, last = sorted(rows)
+    whole = bytearray(path.read_bytes())
+    footer = pq.read_metadata(path)
+    end = footer.row_group(footer.num_row_groups - 1).column(0).dictionary_page_offset
+    end = end or footer.row_group(footer.num_row_groups - 1).column(0).data_page_offset
+    whole[footer.row_group(0).column(3).data_page_offset : end] = bytes(
+        end - footer.row_group(0).column(3).data_page_offset
+    )  # all groups between the first and the last
+    path.write_bytes(whole)
+    index = UserIndex.load(path)
+    assert index.rows([first, last]).tolist() == [rows[first], rows[last]]
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        index.rows([sorted(rows)[100]])
+    with pytest.raises(CheckpointError, match="cannot be read"):
+        UserIndex.load(path).rows(list(rows))
+
+
+def test_after_as_many_lookups_as_row_groups_all_is_in_memory(in_groups):
+    path, rows = in_groups
+    index, asked = UserIndex.load(path), list(rows)
+    for i in asked[:50]:
+        assert index.rows([i])[0] == rows[i]
+    with path.open("r+b") as file:
+        file.write(bytes(path.stat().st_size))  # the mapping sees it; what is in memory does not
+    assert index.rows([asked[60]])[0] == rows[asked[60]]
+
+
+def test_a_row_group_out_of_order_is_refused(tmp_path):
+    ids, rows = [None, "a", "c", "b", "d", "e"], [0, 1, 2, 3, 4, 5]
+    for wrong, message in ((rows, "not sorted"), ([0, 1, 2, 9, 4, 5], "rows of no user")):
+        held = ids if wrong is rows else sorted(ids, key=lambda i: i or "")
+        table = pa.table({"id": held, "row": wrong, "n_comparisons": [0] * 6, "version": [1] * 6})
+        pq.write_table(table, tmp_path / "u.parquet", row_group_size=2 if wrong is not rows else 4)
+        with pytest.raises(CheckpointError, match=message):
+            UserIndex.load(tmp_path / "u.parquet").rows(["b"])
+
+
+def test_files_without_statistics_are_read_whole(in_groups, tmp_path):
+    path, rows = in_groups
+    pq.write_table(pq.read_table(path), tmp_path / "bare.parquet", row_group_size=4, write_statistics=False)
+    index = UserIndex.load(tmp_path / "bare.parquet")
+    assert [int(index.rows([i])[0]) for i in rows] == list(rows.values())
 
 
 def test_plain_string_columns_of_other_writers_are_read(tmp_path):

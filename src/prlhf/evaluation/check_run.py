@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from prlhf.data import subsample
@@ -62,13 +63,18 @@ def check_baseline(
 
 
 def check_users(lm: PersonalizedLM, training: Sequence[Feedback] | None, seed: int = 0) -> Check:
-    """How much of the user table is used, by at most 500 of the users who were trained on."""
+    """How much of the user table is used, by at most 500 of the users who were trained on (of all, where `training` is
+    not known)."""
     if lm.user_model.table is None:
         return Check.missing(TABLE, "this run has no rows for users")
     votes = Counter(c.user for c in training or () if c.user is not None)
-    known = sorted(votes) or [i for i in lm.users.ids() if i is not None]
-    places = [(row, votes[i]) for i, row in zip(known, lm.users.rows(known).tolist(), strict=True) if row]
-    places = [places[k] for k in subsample(range(len(places)), _ROWS, seed)]
+    if votes:
+        known = sorted(votes)
+        places = [(row, votes[i]) for i, row in zip(known, lm.users.rows(known).tolist(), strict=True) if row]
+        places = [places[k] for k in subsample(range(len(places)), _ROWS, seed)]
+    else:  # whoever has a row, without a look at everybody
+        drawn = np.random.default_rng(seed).choice(len(lm.users), min(_ROWS, len(lm.users)), replace=False)
+        places = [(row, 0) for row in sorted((drawn + 1).tolist())]
     if len(places) < 2:
         return Check.missing(TABLE, f"{len(places)} users with rows are too few to compare")
     with torch.no_grad():

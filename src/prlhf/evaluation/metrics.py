@@ -30,15 +30,17 @@ def derangement(rows: npt.ArrayLike, seed: int = 0, population: npt.ArrayLike | 
     share one, and none is its own, except where there is only one. Row 0, the generic user, stays row 0.
     """
     given = np.asarray(rows, dtype=np.int64)
-    people = np.unique(given if population is None else np.asarray(population, dtype=np.int64))
-    people = people[people != 0]
-    strangers = np.setdiff1d(given[given != 0], people)
+    pool = given if population is None else np.asarray(population, dtype=np.int64)
+    present = np.zeros(int(max(pool.max(initial=0), given.max(initial=0))) + 1, dtype=bool)
+    present[pool] = True
+    strangers = np.unique(given[~present[given] & (given != 0)])
     if len(strangers):
         raise DataError(
             f"derangement: rows {strangers[:5].tolist()} are not in the population; expected all of them there"
         )
-    cycle = np.random.default_rng(seed).permutation(people)
-    partner = np.zeros(int(people.max(initial=0)) + 1, dtype=np.int64)
+    present[0] = False
+    cycle = np.random.default_rng(seed).permutation(np.flatnonzero(present))  # not np.unique: minutes for 10⁷ rows
+    partner = np.zeros(len(present), dtype=np.int64)
     partner[cycle] = np.roll(cycle, -1)
     return partner[given]
 

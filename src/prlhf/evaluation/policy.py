@@ -107,9 +107,7 @@ def _branches(lm: PersonalizedLM, users: Sequence[str | None], seed: int) -> np.
     rows = np.array(lm.lookup(users), dtype=np.int64)
     branches = [rows, np.zeros_like(rows)]
     if len(lm.users) > 1:
-        other = np.arange(lm.user_model.n)
-        other[1:] = derangement(other[1:], seed)
-        branches.append(other[rows])
+        branches.append(derangement(rows, seed, population=np.arange(1, lm.user_model.n)))
     return np.stack(branches, 1)
 
 

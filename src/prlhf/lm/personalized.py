@@ -26,7 +26,7 @@ from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Template
 from prlhf.types import Prompt
-from prlhf.users import UserIndex, UserModel, make_user_model
+from prlhf.users import Ids, UserIndex, UserModel, check_size, make_user_model
 
 __all__ = ["PersonalizedLM"]
 
@@ -79,11 +79,14 @@ class PersonalizedLM(nn.Module):
 
     @classmethod
     def create(
-        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Sequence[str] = (), seed: int = 0
+        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0
     ) -> PersonalizedLM:
         """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table.
 
         With the default start every user gets the generic user's tokens exactly.
+
+        Raises:
+            ConfigError: a user table that does not fit into the memory that is free.
         """
         lora = lora_config(config.tuning) if config.tuning.type == "lora" else None
         base = load_base(config)
@@ -93,6 +96,8 @@ class PersonalizedLM(nn.Module):
         vocabulary = _vocabulary(base, len(tokenizer), seed)
         model = base if lora is None else add_lora(base, lora)
         users = UserIndex.from_ids(user_ids)
+        trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+        check_size(user_model, len(users) + 1, vocabulary.shape[1], trained=trained)
         table = make_user_model(user_model, len(users) + 1, vocabulary, seed)
         return cls(model, tokenizer, table, users, config, identity)
 
@@ -320,7 +325,7 @@ class PersonalizedLM(nn.Module):
         """The model's own forward; `input_ids` may hold user token ids."""
         return self.model(input_ids=input_ids, **kwargs)
 
-    def add_users(self, ids: Sequence[str]) -> None:
+    def add_users(self, ids: Ids) -> None:
         """Append users; they start as the generic one, and every other row keeps its bits."""
         self.users, rows = self.users.add(ids)
         self.user_model.add(len(rows))

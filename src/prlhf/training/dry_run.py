@@ -35,6 +35,7 @@ from prlhf.training.sides import check_batch, check_log, distinct, sides_of, tra
 from prlhf.training.skeleton import Parameters, Skeleton, described, skeleton
 from prlhf.training.train import train
 from prlhf.types import Feedback
+from prlhf.users import oversize
 
 __all__ = ["DryRun", "Tokens", "dry_run"]
 
@@ -116,8 +117,7 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         small = _small(config, base, tokenizer, encoded, Path(place) / "tiny", remarks)
         tiny, loss = _rehearse(small, log, Path(place) / "run")
         layout = None if base is None else choose_layout(tiny, encoded, config.training.layout)
-    if found is not None and config.model.quantization != "none":
-        remarks.append("memory is counted without quantization: the base's matrices take less")
+    remarks += [] if found is None else _of_memory(found, config, users)
     return DryRun(
         log=log,
         sides=sides,
@@ -135,6 +135,14 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         rehearsed_on="planted" if base is None else base.model_type,
         remarks=tuple(remarks),
     )
+
+
+def _of_memory(found: Skeleton, config: RunConfig, users: int) -> list[str]:
+    """Remarks about what takes much of it, or is not counted."""
+    width, trained = found.user_model.width, found.parameters.trained
+    large = oversize(config.user_model, users + 1, width, trained=trained)
+    quantised = "memory is counted without quantization: the base's matrices take less"
+    return [*([large] if large else []), *([quantised] if config.model.quantization != "none" else [])]
 
 
 def _steps(comparisons: int, config: RunConfig) -> int:

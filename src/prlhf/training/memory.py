@@ -11,7 +11,7 @@ import torch
 from prlhf.lm import Encoded
 from prlhf.lm.layout import Layout, extent
 from prlhf.lm.logprobs import PROJECTED
-from prlhf.users import UserModel
+from prlhf.users import UserModel, training_bytes
 
 __all__ = ["Memory", "Pass", "estimate_memory"]
 
@@ -100,7 +100,7 @@ def estimate_memory(
     return Memory(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         training=sum((1 + _ADAM) * p.numel() * p.element_size() for p in trained),
-        users=_users(user_model),
+        users=training_bytes(user_model),
         copies=_copies(model, checkpointing) if step.bf16 else 0,
         step=_kept(model, step, checkpointing) + _LOGITS * projected * logits,
         forward=max((_layer(model, p) + (_LOGITS - 1) * _at_once(p, splits_head) * logits for p in forward), default=0),
@@ -146,11 +146,3 @@ def _copies(model: Any, checkpointing: bool) -> int:
     outside = sum(p.numel() for p in cast if head is not None and p is head.weight)
     layers = model.config.get_text_config().num_hidden_layers
     return 2 * (outside + (inside // layers if checkpointing else inside))
-
-
-def _users(user_model: UserModel) -> int:
-    """Shared parameters as any other; the table without gradient (that of a batch is sparse) and two numbers a row."""
-    table = user_model.table
-    shared = sum(p.numel() for p in user_model.parameters()) - (0 if table is None else table.weight.numel())
-    numbers = (2 + _ADAM) * shared + (0 if table is None else table.weight.numel() + 2 * len(table.weight))
-    return numbers * _FLOAT

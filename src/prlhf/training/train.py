@@ -124,19 +124,7 @@ def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
-    _warn_size(lm)
     return lm
-
-
-def _warn_size(lm: PersonalizedLM) -> None:
-    users = lm.user_model.trained
-    model = sum(p.numel() for p in lm.model.parameters() if p.requires_grad)
-    logger.info("%d trained parameters in the model, %d in the user model (%d users)", model, users, len(lm.users))
-    if users > 10 * max(model, 1):
-        logger.warning(
-            "the user model has %.0f times the parameters of the LoRA; `low_rank` or `cluster` need far fewer",
-            users / max(model, 1),
-        )
 
 
 def prepare(

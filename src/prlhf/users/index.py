@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +16,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from prlhf.errors import CheckpointError, DataError
+from prlhf.errors import DataError
+from prlhf.users.index_file import GROUP, Columns, IndexFile, search
 
 __all__ = ["Ids", "UserIndex"]
 
@@ -27,26 +28,18 @@ _BULK = 32
 """Above one id in so many users, one hash table over all users is cheaper than a binary search for each id."""
 
 
-@dataclass(frozen=True, slots=True)
-class _Columns:
-    """The index in memory: `ids` sorted by their UTF-8 bytes and the row of each; counts and versions by row."""
-
-    ids: pa.LargeBinaryArray
-    rows: IntArray
-    counts: IntArray
-    versions: IntArray
-
-
 class UserIndex:
     """Which row of the user table belongs to which user; row 0 is the generic user. Immutable.
 
     Ids are opaque: any string (also the empty one) is an id of its own, and `None` is the generic user. They are held
     as one sorted Arrow array beside NumPy row numbers, so that a million users cost about 30 bytes each plus their ids.
+    A large index that was loaded stays on disk for as long as few ids are asked for.
     """
 
-    def __init__(self, source: _Columns | Path) -> None:
+    def __init__(self, source: Columns | IndexFile) -> None:
         """Use `from_ids` or `load`."""
         self._source = source
+        self._asked = 0
 
     @classmethod
     def from_ids(cls, ids: Ids, counts: Sequence[int] | IntArray | None = None) -> UserIndex:
@@ -72,14 +65,13 @@ class UserIndex:
 
     @classmethod
     def load(cls, path: str | Path) -> UserIndex:
-        """The index in a `users.parquet`. Only the footer is read now, the table itself at the first lookup.
+        """The index in a `users.parquet`. Only the footer is read now; a lookup of a few ids among very many then reads
+        the row groups that they are in, and anything else the whole.
 
         Raises:
-            CheckpointError: no file, or not a user index; also at the first lookup, where the content is checked.
+            CheckpointError: no file, or not a user index; also at a lookup, where the content is checked.
         """
-        index = cls(Path(path))
-        len(index)  # reads the footer, and complains now if there is none
-        return index
+        return cls(IndexFile.open(Path(path)))
 
     def save(self, path: str | Path, rows: Sequence[int] | IntArray | None = None) -> None:
         """Write the columns id, row, n_comparisons and version, sorted by id; the generic user has a null id.
@@ -96,36 +88,31 @@ class UserIndex:
         if rows is not None:
             table = table.filter(pa.array(np.isin(order, np.asarray(rows, np.int64))))
         aside = Path(path).with_name(Path(path).name + ".tmp")  # never over a file that an index still has to read
-        pq.write_table(table, aside)
+        pq.write_table(table, aside, row_group_size=GROUP, use_dictionary=["n_comparisons", "version"])
         os.replace(aside, path)
 
     @cached_property
-    def _columns(self) -> _Columns:
-        return self._source if isinstance(self._source, _Columns) else _read(self._source)
-
-    @cached_property
-    def _length(self) -> int:
-        if isinstance(self._source, _Columns):
-            return len(self._source.ids)
-        try:
-            n = pq.read_metadata(self._source).num_rows
-        except (OSError, pa.ArrowException) as e:
-            raise CheckpointError(f"{self._source} cannot be read as a user index (Parquet): {e}") from e
-        if n < 1:
-            raise CheckpointError(f"{self._source} has no row for the generic user; write it with UserIndex.save")
-        return n - 1
+    def _columns(self) -> Columns:
+        return self._source if isinstance(self._source, Columns) else self._source.read()
 
     def __len__(self) -> int:
         """Number of users, the generic one not counted."""
-        return self._length
+        return len(self._source.ids) if isinstance(self._source, Columns) else self._source.footer.num_rows - 1
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes that ids, rows, counts and versions take in memory; 0 while they are on disk."""
+        if isinstance(self._source, IndexFile) and "_columns" not in self.__dict__:
+            return 0
+        c = self._columns
+        return int(c.ids.nbytes + c.rows.nbytes + c.counts.nbytes + c.versions.nbytes)
 
     def __repr__(self) -> str:
         return f"UserIndex({len(self)} users)"
 
     def rows(self, ids: Ids) -> IntArray:
         """Row of each id, `[b]`; 0, the generic user's, where the id is `None` or unknown (see `known`)."""
-        found = self._find(_encode(ids))
-        return np.where(found < 0, 0, self._columns.rows[found]) if len(self) else np.zeros(len(found), np.int64)
+        return np.maximum(self._find(_encode(ids)), 0)
 
     def known(self, ids: Ids) -> npt.NDArray[np.bool_]:
         """False where an id is given that the index does not have; `None` is the generic user and known, `[b]`."""
@@ -185,12 +172,18 @@ class UserIndex:
         return UserIndex(columns), rows
 
     def _find(self, encoded: pa.LargeBinaryArray) -> IntArray:
-        """Place of each id among the sorted ids, -1 where it is null or unknown."""
-        ids = self._columns.ids
-        if len(encoded) * _BULK < len(ids):
-            return np.array([_search(ids, value.as_py()) for value in encoded], np.int64)
-        found = pc.index_in(encoded, value_set=ids, skip_nulls=True)
-        return np.asarray(found.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+        """Row of each id, -1 where it is null or unknown."""
+        if isinstance(self._source, IndexFile) and "_columns" not in self.__dict__:
+            self._asked += len(encoded)
+            if self._asked < self._source.groups:  # after that reading all of it once costs less
+                return self._source.find(encoded)
+        c = self._columns
+        if len(encoded) * _BULK < len(c.ids):
+            found = np.array([search(c.ids, value.as_py()) for value in encoded], np.int64)
+        else:
+            among = pc.index_in(encoded, value_set=c.ids, skip_nulls=True)
+            found = np.asarray(among.fill_null(-1).to_numpy(zero_copy_only=False), np.int64)
+        return np.where(found < 0, -1, c.rows[found]) if len(c.rows) else np.full(len(found), -1)
 
 
 def _encode(ids: Ids) -> pa.LargeBinaryArray:
@@ -208,43 +201,6 @@ def _encode(ids: Ids) -> pa.LargeBinaryArray:
         raise DataError(f"user ids are strings (or None, the generic user): {e}") from e
 
 
-def _sorted(ids: pa.LargeBinaryArray, rows: IntArray, counts: IntArray, versions: IntArray) -> _Columns:
+def _sorted(ids: pa.LargeBinaryArray, rows: IntArray, counts: IntArray, versions: IntArray) -> Columns:
     order = pc.sort_indices(ids)
-    return _Columns(ids.take(order), rows[order.to_numpy()], counts, versions)
-
-
-def _search(ids: pa.LargeBinaryArray, value: bytes | None) -> int:
-    """Binary search; -1 where the value is null or not there."""
-    if value is None:
-        return -1
-    low, high = 0, len(ids)
-    while low < high:
-        middle = (low + high) // 2
-        if ids[middle].as_py() < value:
-            low = middle + 1
-        else:
-            high = middle
-    return low if low < len(ids) and ids[low].as_py() == value else -1
-
-
-def _read(path: Path) -> _Columns:
-    try:
-        table: Any = pq.read_table(path, columns=["id", "row", "n_comparisons", "version"])
-        ids, rows, n, version = (column.combine_chunks() for column in table.columns)
-        ids = ids.cast(pa.large_binary())
-    except (OSError, pa.ArrowException, KeyError, ValueError) as e:
-        raise CheckpointError(f"{path} cannot be read as a user index (Parquet): {e}") from e
-    order = rows.to_numpy(zero_copy_only=False).astype(np.int64)
-    if order[0] != 0 or ids.null_count != 1 or ids[0].is_valid or not _permutation(order):
-        raise CheckpointError(f"{path}: the rows are not 0 (null id) first and then each of 1 to {len(ids) - 1} once")
-    users = ids.slice(1)
-    if len(users) > 1 and not pc.all(pc.less(users[:-1], users[1:])).as_py():
-        raise CheckpointError(f"{path}: the ids are not sorted by their UTF-8 bytes, or one stands there twice")
-    counts, versions = np.zeros(len(order), np.int64), np.zeros(len(order), np.int64)
-    counts[order], versions[order] = n.to_numpy(), version.to_numpy()
-    return _Columns(users, order[1:], counts, versions)
-
-
-def _permutation(rows: IntArray) -> bool:
-    inside = rows.min() >= 0 and rows.max() < len(rows)
-    return bool(inside and (np.bincount(rows, minlength=len(rows)) == 1).all())
+    return Columns(ids.take(order), rows[order.to_numpy()], counts, versions)
