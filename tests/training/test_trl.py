@@ -8,7 +8,7 @@ import pytest
 import torch
 from made_up import comparisons, dataset, gradients, model, thumbs, trainer
 
-from prlhf.config import Dpo, Hinge, Ipo, Kto, Robust, RunConfig, Simpo, Uniform
+from prlhf.config import Cdpo, Dpo, Hinge, Ipo, Kto, Robust, RunConfig, Simpo, Uniform
 from prlhf.lm import pair_logprobs, reference_logprobs
 from prlhf.training.dataset import collate
 from prlhf.types import Thumb
@@ -124,11 +124,13 @@ def trl_loss_and_gradients(lm, log, folder, make, objective, base, dtype):
         (Ipo(beta=0.3, average=True), dpo_trainer({"ipo": 1.0}), 5),
         # of one comparison: over several, TRL takes the mean over all tokens, the paper and we over each response's
         (Dpo(beta=0.3, sft_weight=0.7), dpo_trainer({"sigmoid": 1.0, "sft": 0.7}), 1),
+        # its sigmoid leaves label smoothing out; aot, sorted over a batch, is cDPO for a batch of one
+        (Cdpo(beta=0.3, epsilon=0.2), dpo_trainer({"aot": 1.0}), 1),
         (Hinge(beta=0.05), dpo_trainer({"hinge": 1.0}), 5),
         (Robust(beta=0.3, epsilon=0.2), dpo_trainer({"robust": 1.0}), 5),
         (Simpo(beta=2.0, gamma=0.6), simpo_trainer, 5),
     ],
-    ids=["dpo", "ipo", "dpo-sft", "hinge", "robust", "simpo"],
+    ids=["dpo", "ipo", "dpo-sft", "cdpo", "hinge", "robust", "simpo"],
 )
 @pytest.mark.parametrize("layout", ["packed", "plain"])
 @pytest.mark.parametrize(

@@ -23,7 +23,6 @@ from prlhf.errors import UnsupportedModelError
 from prlhf.lm.folders import new_folder, refuse_existing
 from prlhf.lm.generate import encode
 from prlhf.lm.merging import merged
-from prlhf.lm.prepending import prepending_gap
 from prlhf.lm.requests import Request, requests
 
 if TYPE_CHECKING:
@@ -57,8 +56,8 @@ def export_prompt_tuning(
 ) -> Path:
     """Users as prompt-tuning adapters of PEFT: `users/<row>/`, and `users.parquet` for which row is whose.
 
-    PEFT puts its virtual tokens before everything, so a model whose prompts begin with BOS answers somewhat otherwise
-    there than here: by how much is measured, and logged as a warning.
+    PEFT puts its virtual tokens before everything. Where prompts begin with BOS, its embedding is therefore the first
+    of an adapter's `t + 1`, and prompts go in without it: `[BOS][user tokens][prompt]`, as here.
 
     Args:
         users: ids; `None` is the generic user.
@@ -82,10 +81,10 @@ def export_prompt_tuning(
         if model is None:
             plain.causal_lm.save_pretrained(str(aside / "model"))
             plain.tokenizer.save_pretrained(str(aside / "model"))
-        _warn_bos(plain, rows)
+        first = _before_users(plain)
         base = (folder / "model" if model is None else Path(model)).resolve()
         for row, embedding in _embeddings(plain, rows):
-            _adapter(plain, embedding, str(base), aside / "users" / str(row))
+            _adapter(plain, torch.cat([first, embedding]), str(base), aside / "users" / str(row))
         lm.users.save(aside / "users.parquet", rows)
     return folder
 
@@ -97,21 +96,20 @@ def _need_tokens(lm: PersonalizedLM) -> None:
         )
 
 
-def _warn_bos(lm: PersonalizedLM, rows: Sequence[int]) -> None:
-    if not lm.template.prompt("a").cut:
-        return
-    gap = prepending_gap(lm, rows[:8])
-    logger.warning(
-        "PEFT puts the user tokens before BOS, prlhf after it: the log-probability of an answer differs by %.3f nats a "
-        "token (mean absolute difference over short answers of %d of the users). Embedded prompts (export_prompts, "
-        "--as embeddings --prompts) have them in their place",
-        gap,
-        len(rows[:8]),
-    )
+@torch.no_grad()
+def _before_users(lm: PersonalizedLM) -> Tensor:
+    """Embeddings `[c, d]` of what stands before the user tokens in every prompt: BOS, or nothing."""
+    prompt = lm.template.prompt("a")
+    if prompt.cut:
+        logger.info(
+            "the adapters begin with BOS, so give PEFT prompts without it: tokenizer(text, add_special_tokens=False), "
+            "or drop the first id of what a chat template wrote"
+        )
+    return lm.embedding(torch.tensor(prompt.ids[: prompt.cut], dtype=torch.long, device=lm.device)).cpu()
 
 
 def _adapter(lm: PersonalizedLM, embedding: Tensor, base: str, folder: Path) -> None:
-    """One user as PEFT writes one: its config, and the tensor `prompt_embeddings` `[t, d]`."""
+    """One user as PEFT writes one: its config, and `embedding` `[t, d]` as the tensor `prompt_embeddings`."""
     config = lm.causal_lm.config.get_text_config()
     described = PromptTuningConfig(
         task_type=TaskType.CAUSAL_LM,
