@@ -96,6 +96,20 @@ def test_a_folder_of_another_sweep_is_refused(base_folder, log, tmp_path):
     assert (tmp_path / "out" / "sweep.md").read_text() == before
 
 
+def test_runs_of_other_data_are_not_taken_over(base_folder, log, tmp_path):
+    values = {"data.source": log, "model.base": base_folder()}
+    short = [*SETTINGS, "training.max_steps=1"]
+    sweep(variants(None, [*short, "alpha=0.5,1"], values), tmp_path / "out")
+    before = (tmp_path / "out" / "sweep.md").read_text()
+    rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
+    exchanged = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
+    Path(log).write_text("\n".join(map(json.dumps, exchanged)))
+    with pytest.raises(ConfigError, match=r"votes\.jsonl has changed since .*seed-0 was started: fingerprint \w+ there"):
+        sweep(variants(None, [*short, "alpha=0.5,0,1"], values), tmp_path / "out")
+    assert (tmp_path / "out" / "sweep.md").read_text() == before
+    assert not (tmp_path / "out" / "alpha=0").exists()
+
+
 def test_no_seed_is_no_sweep(tmp_path):
     with pytest.raises(ConfigError, match="expected at least 1"):
         sweep(variants(None, ["alpha=0.5,1"]), tmp_path, seeds=0)

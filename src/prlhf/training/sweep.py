@@ -22,7 +22,7 @@ from prlhf.evaluation.paired import Difference, paired_difference
 from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
-from prlhf.training.run import differences, settled, write_text
+from prlhf.training.run import CONFIG, Run, differences, settled, write_text
 from prlhf.training.train import train
 
 __all__ = ["Row", "markdown", "sweep"]
@@ -74,7 +74,7 @@ def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, ca
         cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
 
     Raises:
-        ConfigError: `seeds < 1`, or a folder that holds other options.
+        ConfigError: `seeds < 1`, or a folder that holds a run with other options or of other data.
     """
     if seeds < 1:
         raise ConfigError(f"seeds: found {seeds}, expected at least 1")
@@ -84,23 +84,30 @@ def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, ca
             folder = _folder(place, variant, k)
             log = logs.of(variant.config.data)
             config = _seeded(variant.config, k, log)
-            _check_same(folder, config)
+            _check_same(Run(folder), config, log)
             if not is_checkpoint(folder / "model"):
                 logger.info("%s, seed %d of %d", variant.name, k + 1, seeds)
-                train(config, folder, log=log, resume=(folder / "config.json").exists(), cache=cache)
+                train(config, folder, log=log, resume=(folder / CONFIG).exists(), cache=cache)
     rows = [_row(place, variant, variants[0], seeds) for variant in variants]
     _write(place, variants, rows, seeds)
     return rows
 
 
-def _check_same(folder: Path, config: RunConfig) -> None:
-    """ConfigError where a folder holds a run with other options: its figures would be shown as those of these."""
-    held = folder / "config.json"
+def _check_same(run: Run, config: RunConfig, log: Log) -> None:
+    """ConfigError where a folder holds a run with other options or of other data: its figures would be shown as those
+    of these."""
+    held = run.folder / CONFIG
     if not held.is_file():
         return
     others = differences(RunConfig.model_validate_json(held.read_text(encoding="utf8")), settled(config))
     if others:
         raise ConfigError(f"{held} differs from this sweep: {'; '.join(others)}. Choose another output folder")
+    known = run.fingerprint
+    if known not in (None, log.fingerprint):
+        raise ConfigError(
+            f"{log.source} has changed since {run.folder} was started: fingerprint {known} there and {log.fingerprint} "
+            "here. Choose another output folder, or bring the old data back"
+        )
 
 
 class _Logs:
