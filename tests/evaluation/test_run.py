@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from prlhf.config import DataConfig, Individual, ModelConfig, RunConfig, SplitConfig, TrainingConfig, Uniform
+from prlhf.config import Custom, DataConfig, Individual, ModelConfig, RunConfig, SplitConfig, TrainingConfig, Uniform
 from prlhf.data import Log, load_comparisons
 from prlhf.data.planted import World
 from prlhf.errors import CheckpointError, ConfigError, DataError
@@ -122,6 +122,14 @@ def test_against_itself_there_is_no_difference(found, run):
     overall = found.against[str(run)].difference.overall
     assert overall.accuracy.value == 0 and overall.users_equal == 8
     assert found.notes == ()
+
+
+def test_a_custom_objective_is_measured_where_its_module_is_not(found, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    own = read_config(folder).model_copy(update={"objective": Custom(function="no_such_module:loss")})
+    (folder / "config.json").write_text(own.model_dump_json())
+    again = evaluate(folder, baselines=(), bootstrap=0)
+    assert again.scores.h.tolist() == found.scores.h.tolist()
 
 
 def test_another_run_is_asked_with_the_texts_it_was_trained_with(run, monkeypatch):

@@ -104,7 +104,9 @@ def test_runs_of_other_data_are_not_taken_over(base_folder, log, tmp_path):
     rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
     exchanged = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
     Path(log).write_text("\n".join(map(json.dumps, exchanged)))
-    with pytest.raises(ConfigError, match=r"votes\.jsonl has changed since .*seed-0 was started: fingerprint \w+ there"):
+    with pytest.raises(
+        ConfigError, match=r"votes\.jsonl has changed since .*seed-0 was started: fingerprint \w+ there"
+    ):
         sweep(variants(None, [*short, "alpha=0.5,0,1"], values), tmp_path / "out")
     assert (tmp_path / "out" / "sweep.md").read_text() == before
     assert not (tmp_path / "out" / "alpha=0").exists()

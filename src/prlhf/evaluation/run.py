@@ -28,7 +28,7 @@ from prlhf.evaluation.rows import Rows, read_config, seen_by, select, told_as, t
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
 from prlhf.lm.checkpoint import unfinished
-from prlhf.objectives import make_objective
+from prlhf.objectives import margin_of
 from prlhf.types import Feedback
 
 __all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
@@ -187,9 +187,9 @@ def score_run(
     cache: Path | None = None,
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
-    """The margins of a run's model, as its objective measures them."""
+    """The margins of a run's model, as its objective measures them (`margin_of`)."""
     data = EvaluationSet.of(lm, items, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
-    return score_policy(lm, data, margin=make_objective(config.objective).margin, progress=progress)
+    return score_policy(lm, data, margin=margin_of(config.objective), progress=progress)
 
 
 def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseline]:
