@@ -69,9 +69,11 @@ def test_the_variant_of_a_planted_difference_is_seen(tmp_path):
         folder = tmp_path / v.folder / "seed-0"
         (folder / "model").mkdir(parents=True)
         own = rng.normal(1.0 if v.name == "base" else -1.0, 0.1, 40)
+        seen = np.arange(40) % 8 < 6
+        own[~seen] = 1.0  # of users whom nobody has seen both are right
         users = np.array([f"u{i % 8}" for i in range(40)], dtype=object)
         Scores(
-            user=users, group=np.full(40, None), weight=np.ones(40), seen=np.ones(40, bool), h_specific=own,
+            user=users, group=np.full(40, None), weight=np.ones(40), seen=seen, h_specific=own,
             h_generic=own, chosen_chars=np.ones(40), rejected_chars=np.ones(40),
             ids=np.arange(40).astype(str).astype(object),
         ).save(folder / "scores.parquet")  # fmt: skip
@@ -81,6 +83,10 @@ def test_the_variant_of_a_planted_difference_is_seen(tmp_path):
         patch.setattr(module, "is_checkpoint", lambda folder: True)
         base, other = sweep(found, tmp_path)
     assert (base.seen.value, other.seen.value, other.difference.accuracy.value) == (1.0, 0.0, -1.0)
+    assert other.difference.rows == "seen" and other.difference_all.accuracy.value == -0.75
+    held = json.loads((tmp_path / "sweep.json").read_text())[1]
+    assert (held["difference"]["accuracy"]["value"], held["difference_all"]["accuracy"]["value"]) == (-1.0, -0.75)
+    assert "| minus the base, paired, seen users |" in (tmp_path / "sweep.md").read_text()
     assert base.unrest == pytest.approx(0.01) and other.unrest == pytest.approx(0.4)
     assert base.early == pytest.approx(0.15)
 

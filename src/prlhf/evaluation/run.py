@@ -21,7 +21,7 @@ from prlhf.evaluation.by_user import per_user
 from prlhf.evaluation.check_run import check_baseline, check_rows, check_users
 from prlhf.evaluation.checks import check_permuted
 from prlhf.evaluation.metrics import Figures, summarise
-from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.paired import paired_difference, shown_rows
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.evaluation.result import Compared, Evaluation
 from prlhf.evaluation.rows import Rows, read_config, seen_by, select, told_as, training_of
@@ -276,7 +276,8 @@ def _compare(baseline: Baseline, own: Baseline, how: _How) -> Compared:
         baseline.name,
         scores=b,
         metrics=summarise(b, baseline.beta, how.bootstrap, how.seed),
-        difference=paired_difference(a, b, bootstrap=how.bootstrap, seed=how.seed),
+        difference=paired_difference(a, b, rows=shown_rows(a), bootstrap=how.bootstrap, seed=how.seed),
+        difference_all=paired_difference(a, b, bootstrap=how.bootstrap, seed=how.seed),
         beta=baseline.beta,
     )
 
