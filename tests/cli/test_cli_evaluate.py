@@ -23,7 +23,8 @@ WIDE = {"COLUMNS": "170"}
 
 
 def compared(name, a, b):
-    return Compared(name, b, summarise(b, 0.1, bootstrap=10), paired_difference(a, b, bootstrap=10), 0.1)
+    difference = paired_difference(a, b, rows="seen", bootstrap=10)
+    return Compared(name, b, summarise(b, 0.1, bootstrap=10), difference, beta=0.1)
 
 
 @pytest.fixture

@@ -150,10 +150,17 @@ def test_nothing_held_out(calls, monkeypatch, tmp_path):
         folder=tmp_path,
         sample=None,
         user_texts={"ann o'hara": "in a hurry"},
+        held_out=0,
     )
     monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
     out = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout
-    assert "nothing was measured" in out and "--user" not in out
+    assert "no comparison was held out, so nothing was measured" in out and "--user" not in out
+    result.held_out = 8
+    out = " ".join(RUN.invoke(app, ["train", "-o", str(tmp_path / "run")]).stdout.split())
+    assert (
+        "8 thumbs were held out, but nothing was measured: of those to be measured no user has both a thumb up" in out
+        and "no comparison" not in out
+    )
 
 
 @pytest.fixture
@@ -164,7 +171,9 @@ def finished(base_folder, tmp_path, monkeypatch):
     def ends(sample, users=("ann", "bob", "cem"), texts=None, **options):
         model = ModelConfig(base=base_folder(), **options)
         lm = PersonalizedLM.create(model, Individual(tokens=2) if users else Uniform(), users)
-        result = SimpleNamespace(lm=lm, metrics=None, folder=tmp_path, sample=sample, user_texts=texts or {})
+        result = SimpleNamespace(
+            lm=lm, metrics=None, folder=tmp_path, sample=sample, user_texts=texts or {}, held_out=0
+        )
         monkeypatch.setattr(module, "train", lambda *args, **kwargs: result)
         done = RUN.invoke(app, ["train", "-o", str(tmp_path / "run")])
         assert done.exit_code == 0, (done.output, done.exception)

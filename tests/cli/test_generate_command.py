@@ -104,13 +104,36 @@ def test_files_and_going_on(run, folder, tmp_path):
     assert records[0]["response"] == json.loads(whole.splitlines()[0])["response"]
 
 
+def test_each_user_of_the_run(run, folder, tmp_path):
+    """As the recipe of P-SOUPS has it."""
+    prompts, out = tmp_path / "koala_eval_50.json", tmp_path / "koala.jsonl"
+    prompts.write_text(json.dumps([{"prompt": "hi"}, {"prompt": "why?"}]))
+    done = run(folder, "--prompts", str(prompts), "--each-user", "--output", str(out))
+    assert done.exit_code == 0, done.output
+    records = [json.loads(line) for line in out.read_text().splitlines()]
+    assert [(r["prompt"], r["user"], r["known"]) for r in records] == [
+        ("hi", "ann", True),
+        ("hi", "bob", True),
+        ("why?", "ann", True),
+        ("why?", "bob", True),
+    ]
+
+
+def test_each_user_of_a_run_without_users(run, base_folder, tmp_path):
+    lm = PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=3), [], seed=1)
+    nobody = str(lm.save_pretrained(tmp_path / "run" / "model").parent)
+    (tmp_path / "p.txt").write_text("hi\n")
+    done = run(nobody, "--prompts", str(tmp_path / "p.txt"), "--each-user")
+    assert isinstance(done.exception, ConfigError) and "has no users" in str(done.exception)
+
+
 @pytest.mark.parametrize(
     ("words", "message"),
     [
         ([], "give a PROMPT"),
         (["hi", "--prompts", "p.txt"], "give a PROMPT"),
         (["hi", "--output", "o"], "belong to --prompts"),
-        (["--prompts", "p.txt", "--each-user"], "needs --users"),
+        (["--prompts", "p.txt", "--each-user", "--user", "x"], "--user or --each-user, not both"),
         (["--prompts", "p.txt", "--users", "u", "--user", "x"], "not both"),
         (["hi", "--compare", "a,b", "--user", "x"], "one PROMPT alone"),
         (["hi", "--user-text", "x", "--user-text", "y"], "found 2, expected one"),

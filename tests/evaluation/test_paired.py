@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from prlhf.errors import DataError
-from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.paired import paired_difference, shown_rows
 from prlhf.evaluation.scores import Scores
 
 
@@ -65,6 +65,14 @@ def test_a_model_does_not_differ_from_itself():
 def test_seen_rows_only():
     found = paired_difference(table(A), table(B), rows="seen")
     assert found.overall.accuracy.value == pytest.approx(0.5 / 4)
+    assert found.overall.rows == "seen" and str(found.overall) == str(found.overall.accuracy)
+    assert str(paired_difference(table(A), table(B)).overall).endswith(" (all)")
+
+
+def test_beside_accuracies_of_seen_users_it_is_of_them_unless_nobody_is_seen():
+    assert shown_rows(table(A)) == "seen"
+    assert shown_rows(table(A, seen=[False] * 5)) == "all"
+    assert shown_rows(table(A, seen=[False] * 3 + [True, False], weight=[1, 1, 1, 0, 1])) == "all"
 
 
 def test_pairing_narrows_the_interval():

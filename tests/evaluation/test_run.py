@@ -8,7 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from prlhf.config import DataConfig, Individual, ModelConfig, RunConfig, SplitConfig, TrainingConfig, Uniform
+from prlhf.config import Custom, DataConfig, Individual, ModelConfig, RunConfig, SplitConfig, TrainingConfig, Uniform
 from prlhf.data import Log, load_comparisons
 from prlhf.data.planted import World
 from prlhf.errors import CheckpointError, ConfigError, DataError
@@ -111,6 +111,25 @@ def test_every_baseline_is_on_the_same_rows(found):
         assert other.difference.overall.accuracy.value == pytest.approx(ours - theirs)
 
 
+def test_the_difference_is_of_the_users_of_the_columns_beside_it(run, log):
+    def measured(names):
+        strangers = [replace(c, user=names.get(c.user, c.user)) for c in log.comparisons]
+        made = evaluate(run, Log(tuple(strangers), "with strangers"), baselines=("length",), bootstrap=0)
+        return made, made.baselines["length"]
+
+    users = sorted({c.user for c in log.comparisons})
+    found, length = measured({user: f"not {user}" for user in users[:3]})
+    gap = found.metrics.overall.accuracy_seen.value - length.metrics.overall.accuracy_seen.value
+    assert length.difference.overall.accuracy.value == pytest.approx(gap)
+    assert length.as_dict()["difference"]["overall"]["rows"] == "seen"
+    assert length.difference.overall.accuracy.comparisons < len(found.scores)
+    assert length.difference_all.overall.accuracy.comparisons == len(found.scores)
+    assert "the run minus it, seen users" in found.report().html() and "(all)" not in found.report().html()
+    found, length = measured({user: f"not {user}" for user in users})
+    assert length.difference == length.difference_all and length.difference.overall.rows == "all"
+    assert "(all)" in found.report().html()
+
+
 def test_the_truth_is_one_and_the_untrained_pooled_model_indifferent(found):
     truth, pooled = found.baselines["truth"].metrics.overall, found.baselines["pooled"].metrics.overall
     assert truth.accuracy_seen.value == 1 and truth.ties_seen.value == 0
@@ -122,6 +141,14 @@ def test_against_itself_there_is_no_difference(found, run):
     overall = found.against[str(run)].difference.overall
     assert overall.accuracy.value == 0 and overall.users_equal == 8
     assert found.notes == ()
+
+
+def test_a_custom_objective_is_measured_where_its_module_is_not(found, run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    own = read_config(folder).model_copy(update={"objective": Custom(function="no_such_module:loss")})
+    (folder / "config.json").write_text(own.model_dump_json())
+    again = evaluate(folder, baselines=(), bootstrap=0)
+    assert again.scores.h.tolist() == found.scores.h.tolist()
 
 
 def test_another_run_is_asked_with_the_texts_it_was_trained_with(run, monkeypatch):
@@ -150,7 +177,8 @@ def test_json_names_are_stable(found):
     assert set(made) == {"format", "run", "data", "notes", "checks", "metrics", "profiles", "baselines", "against"}
     assert [set(check) for check in made["checks"]] == [{"name", "state", "text", "numbers"}] * 10
     assert made["data"]["source"] == "planted" and made["data"]["side"] == "test and unseen"
-    assert set(made["baselines"]["oracle"]) == {"meaning", "missing", "comparisons", "metrics", "difference"}
+    names = {"meaning", "missing", "comparisons", "metrics", "difference", "difference_all"}
+    assert set(made["baselines"]["oracle"]) == names
     assert made["baselines"]["user_text"]["metrics"] is None
     assert made["baselines"]["length"]["difference"]["overall"]["accuracy"]["low"] is not None
     assert made["metrics"]["overall"]["accuracy_seen"]["users"] == 8

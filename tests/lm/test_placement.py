@@ -1,4 +1,4 @@
-"""Device maps and quantised bases. Quantisation is run where bitsandbytes is installed (extra `quantization`)."""
+"""Device maps and quantised bases. Quantisation is run on the CPU, by bitsandbytes of the extra `dev`."""
 
 import importlib.util
 
@@ -13,6 +13,8 @@ from prlhf.lm import PersonalizedLM, choose_layout, reference_logprobs
 from prlhf.lm.loading import fingerprint, load_base
 from prlhf.training.devices import check_gpus, check_processes
 from prlhf.training.trainer import PairModel
+
+MISSING = "bitsandbytes is not installed here; it comes with the extra dev"
 
 
 @pytest.mark.parametrize(
@@ -102,7 +104,7 @@ def test_a_spread_model_is_moved_by_nobody(base_folder):
 
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
 def test_a_quantised_base(base_folder, tmp_path, bits):
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason=MISSING)
     folder = base_folder("llama", hidden_size=64, intermediate_size=128)
     lm, plain = fresh(folder, quantization=bits), fresh(folder)
     assert lm.base_fingerprint == fingerprint(load_base(lm.config)) == fingerprint(lm.causal_lm)
@@ -120,7 +122,7 @@ def test_a_quantised_base(base_folder, tmp_path, bits):
 
 
 def test_a_base_saved_in_few_bits_is_not_trained_in_full(base_folder, tmp_path):
-    pytest.importorskip("bitsandbytes")
+    pytest.importorskip("bitsandbytes", reason=MISSING)
     load_base(ModelConfig(base=base_folder(), quantization="4bit")).save_pretrained(tmp_path)
     assert load_base(ModelConfig(base=str(tmp_path), tuning=Lora())).is_quantized
     with pytest.raises(UnsupportedModelError, match="has quantised weights, which cannot be trained"):

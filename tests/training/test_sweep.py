@@ -69,9 +69,11 @@ def test_the_variant_of_a_planted_difference_is_seen(tmp_path):
         folder = tmp_path / v.folder / "seed-0"
         (folder / "model").mkdir(parents=True)
         own = rng.normal(1.0 if v.name == "base" else -1.0, 0.1, 40)
+        seen = np.arange(40) % 8 < 6
+        own[~seen] = 1.0  # of users whom nobody has seen both are right
         users = np.array([f"u{i % 8}" for i in range(40)], dtype=object)
         Scores(
-            user=users, group=np.full(40, None), weight=np.ones(40), seen=np.ones(40, bool), h_specific=own,
+            user=users, group=np.full(40, None), weight=np.ones(40), seen=seen, h_specific=own,
             h_generic=own, chosen_chars=np.ones(40), rejected_chars=np.ones(40),
             ids=np.arange(40).astype(str).astype(object),
         ).save(folder / "scores.parquet")  # fmt: skip
@@ -81,6 +83,10 @@ def test_the_variant_of_a_planted_difference_is_seen(tmp_path):
         patch.setattr(module, "is_checkpoint", lambda folder: True)
         base, other = sweep(found, tmp_path)
     assert (base.seen.value, other.seen.value, other.difference.accuracy.value) == (1.0, 0.0, -1.0)
+    assert other.difference.rows == "seen" and other.difference_all.accuracy.value == -0.75
+    held = json.loads((tmp_path / "sweep.json").read_text())[1]
+    assert (held["difference"]["accuracy"]["value"], held["difference_all"]["accuracy"]["value"]) == (-1.0, -0.75)
+    assert "| minus the base, paired, seen users |" in (tmp_path / "sweep.md").read_text()
     assert base.unrest == pytest.approx(0.01) and other.unrest == pytest.approx(0.4)
     assert base.early == pytest.approx(0.15)
 
@@ -94,6 +100,22 @@ def test_a_folder_of_another_sweep_is_refused(base_folder, log, tmp_path):
     with pytest.raises(ConfigError, match=r"differs from this sweep: training\.max_steps is 1 there and 2 here"):
         sweep(other, tmp_path / "out")
     assert (tmp_path / "out" / "sweep.md").read_text() == before
+
+
+def test_runs_of_other_data_are_not_taken_over(base_folder, log, tmp_path):
+    values = {"data.source": log, "model.base": base_folder()}
+    short = [*SETTINGS, "training.max_steps=1"]
+    sweep(variants(None, [*short, "alpha=0.5,1"], values), tmp_path / "out")
+    before = (tmp_path / "out" / "sweep.md").read_text()
+    rows = [json.loads(line) for line in Path(log).read_text().splitlines()]
+    exchanged = [{**row, "chosen": row["rejected"], "rejected": row["chosen"]} for row in rows]
+    Path(log).write_text("\n".join(map(json.dumps, exchanged)))
+    with pytest.raises(
+        ConfigError, match=r"votes\.jsonl has changed since .*seed-0 was started: fingerprint \w+ there"
+    ):
+        sweep(variants(None, [*short, "alpha=0.5,0,1"], values), tmp_path / "out")
+    assert (tmp_path / "out" / "sweep.md").read_text() == before
+    assert not (tmp_path / "out" / "alpha=0").exists()
 
 
 def test_no_seed_is_no_sweep(tmp_path):

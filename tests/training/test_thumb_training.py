@@ -252,6 +252,12 @@ def test_one_sided_users_are_told(base_folder, tmp_path, caplog):
         evaluate(run.folder, downs, baselines=(), bootstrap=0)
 
 
+def test_a_run_whose_thumbs_cannot_be_paired_knows_that_they_were_held_out(base_folder, tmp_path):
+    log = log_of(replace(t, user="ann" if t.up else "bob") for t in thumbs(32))
+    run = train(config(base_folder()), tmp_path / "run", log=log)
+    assert run.metrics is None and run.held_out == len(split(log, config("").data.split).test) > 0
+
+
 def test_pair_objectives_refuse_thumbs_alone_and_leave_them_out_beside_pairs(base_folder, tmp_path, caplog):
     with pytest.raises(DataError, match=r"made up: objective\.type = dpo learns from .*--set objective\.type=kto"):
         train(config(base_folder(), "dpo"), tmp_path / "run", log=log_of(thumbs(12)))

@@ -35,7 +35,10 @@ def generate(
     users: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")
     ] = None,
-    each_user: Annotated[bool, typer.Option("--each-user", help="Every user answers every prompt.")] = False,
+    each_user: Annotated[
+        bool,
+        typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all of the run."),
+    ] = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
@@ -62,6 +65,8 @@ def generate(
         return
     questions = _questions(prompts, users, user, user_text[0] if user_text else None, each_user)
     lm = _load(run)
+    if each_user and users is None:
+        questions = _for_everybody(lm, questions, run)
     _tell_unknown(lm, questions)
     _tell_shared(questions)
     if output is None:
@@ -86,8 +91,8 @@ def _check(
     for wrong, message in (
         ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
         (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
-        (each_user and users is None, "--each-user needs --users"),
         (user is not None and users is not None, "give --user or --users, not both"),
+        (user is not None and each_user, "give --user or --each-user, not both"),
         (compare is not None and (prompts or user is not None or reference), "--compare goes with one PROMPT alone"),
     ):
         if wrong:
@@ -143,6 +148,18 @@ def _questions(
     if users is not None:
         return assign(questions, read_users(users), every=each_user)
     return questions if user is None else assign(questions, [user], every=True)
+
+
+def _for_everybody(lm: PersonalizedLM, questions: list[Question], run: str) -> list[Question]:
+    """Each question by every user of the user table; the generic user is not one of them."""
+    from prlhf.errors import ConfigError
+    from prlhf.generation.jobs import assign
+
+    if not len(lm.users):
+        raise ConfigError(
+            f"--each-user: {run} has no users; leave it out for the generic user, or name some with --users"
+        )
+    return assign(questions, lm.users.ids(), every=True)
 
 
 def _tell_unknown(lm: PersonalizedLM, questions: list[Question]) -> None:

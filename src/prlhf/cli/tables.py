@@ -48,7 +48,7 @@ def systems_table(found: Evaluation) -> Table:
 
     table = Table(title="accuracy on the same comparisons", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("", overflow="fold", min_width=19)  # the folders of other runs can be long
-    for heading in ("seen\nusers", "mean\nover\nusers", "worst\ntenth", "this run minus it", "count"):
+    for heading in ("seen\nusers", "mean\nover\nusers", "worst\ntenth", "this run minus it,\nseen users", "count"):
         table.add_column(heading, justify="right", no_wrap=True)
     _row(table, "this run", found.metrics, None)
     for name, other in found.compared().items():
@@ -74,7 +74,7 @@ def checks_table(checks: Iterable[Check]) -> Table:
 
 def _row(table: Table, name: str, metrics: Metrics, difference: PairedDifference | None) -> None:
     f = metrics.overall
-    gain = "" if difference is None else str(difference.overall.accuracy)
+    gain = "" if difference is None else str(difference.overall)
     accuracies = (f.accuracy_seen, f.accuracy_per_user, f.accuracy_worst_tenth)
     table.add_row(name, *map(_plain, accuracies), gain, f"{metrics.comparisons:,}")
 
@@ -89,10 +89,10 @@ def sweep_table(rows: Sequence[Row]) -> Table:
 
     table = Table(title="accuracy on the test side, all seeds", title_justify="left", show_edge=False, pad_edge=False)
     table.add_column("", overflow="fold", min_width=12)
-    for heading in ("seen\nusers", "minus the base", "worst\n10th", "gen.\nrow", "early", "un-\nrest"):
+    for heading in ("seen\nusers", "minus the base,\nseen users", "worst\n10th", "gen.\nrow", "early", "un-\nrest"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows:
-        difference = "" if row.difference is None else str(row.difference.accuracy)
+        difference = "" if row.difference is None else str(row.difference)
         numbers = ("–" if math.isnan(x) else f"{x:.3f}" for x in (row.generic.value, row.early, row.unrest))
         table.add_row(row.name, _plain(row.seen), difference, _plain(row.worst_tenth), *numbers)
     return table

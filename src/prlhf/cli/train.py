@@ -132,7 +132,7 @@ def _tell(result: TrainResult) -> None:
 
     console = Console()
     if result.metrics is None:
-        console.print("no comparison was held out, so nothing was measured (see the options data.split.*)")
+        console.print(_why_unmeasured(result.held_out))
     else:
         console.print(metrics_table(result.metrics))
     _show_answers(result)
@@ -145,6 +145,16 @@ def _tell(result: TrainResult) -> None:
     typer.echo(f"  prlhf evaluate {folder}")
     typer.echo(f'  prlhf generate {folder}{as_user} "…"')
     typer.echo(f"  prlhf chat {folder}{as_user}")
+
+
+def _why_unmeasured(held_out: int) -> str:
+    """Why a run has no figures: nothing was held out, or thumbs that cannot be paired."""
+    if not held_out:
+        return "no comparison was held out, so nothing was measured (see the options data.split.*)"
+    return (
+        f"{held_out:,} thumbs were held out, but nothing was measured: of those to be measured no user has both a "
+        "thumb up and a thumb down, to be compared (hold out more with data.split.test)"
+    )
 
 
 def _show_answers(result: TrainResult) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -15,23 +15,30 @@ from prlhf.evaluation.bootstrap import Estimate, clusters, macro, resample_sums
 from prlhf.evaluation.metrics import credit
 from prlhf.evaluation.scores import Scores
 
-__all__ = ["Difference", "PairedDifference", "paired_difference"]
+__all__ = ["Difference", "PairedDifference", "paired_difference", "shown_rows"]
 
 Floats = npt.NDArray[np.float64]
+Which = Literal["all", "seen"]
 
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """Accuracy of a minus accuracy of b: over comparisons, and as a mean over named users, each counting once."""
+    """Accuracy of a minus accuracy of b: over comparisons, and as a mean over named users, each counting once; as text
+    the former. `rows` says of whom: `seen`, the users whom a has seen, or `all`."""
 
     accuracy: Estimate
     per_user: Estimate
     users_better: int
     users_equal: int
     users_worse: int
+    rows: Which = "all"
+
+    def __str__(self) -> str:
+        return str(self.accuracy) if self.rows == "seen" else f"{self.accuracy} (all)"
 
     def as_dict(self) -> dict[str, Any]:
         return {
+            "rows": self.rows,
             "accuracy": self.accuracy.as_dict(),
             "per_user": self.per_user.as_dict(),
             "users_better": self.users_better,
@@ -56,7 +63,7 @@ def paired_difference(
     scores_a: Scores,
     scores_b: Scores,
     *,
-    rows: Literal["all", "seen"] = "all",
+    rows: Which = "all",
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> PairedDifference:
@@ -75,9 +82,14 @@ def paired_difference(
     groups = sorted({g for g in scores_a.group[keep] if g is not None})
 
     def over(some: npt.NDArray[np.bool_]) -> Difference:
-        return _difference(scores_a.select(some), difference[some], bootstrap, seed)
+        return replace(_difference(scores_a.select(some), difference[some], bootstrap, seed), rows=rows)
 
     return PairedDifference(over(keep), {g: over(keep & (scores_a.group == g)) for g in groups})
+
+
+def shown_rows(scores: Scores) -> Which:
+    """What a difference is over that is shown beside accuracies of seen users: theirs; all, where none is seen."""
+    return "seen" if (scores.seen & (scores.weight > 0)).any() else "all"
 
 
 def _difference(scores: Scores, difference: Floats, resamples: int, seed: int) -> Difference:

@@ -118,7 +118,7 @@ def score_policy(
     margin: Margin = margin,
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
-    """Margins `h` of every comparison, as an objective takes them (`Objective.margin`)."""
+    """Margins `h` of every comparison, as an objective takes them (`margin_of`)."""
     return scores_of(data, policy_logprobs(lm, data, progress=progress), margin)
 
 

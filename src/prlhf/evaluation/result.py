@@ -14,7 +14,7 @@ from prlhf.evaluation.baselines import MEANINGS
 from prlhf.evaluation.bootstrap import Estimate
 from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Figures, Metrics
-from prlhf.evaluation.paired import PairedDifference
+from prlhf.evaluation.paired import Difference, PairedDifference
 from prlhf.evaluation.report import Picture, Report, Section, Table
 from prlhf.evaluation.scores import Scores, write_parquet
 
@@ -36,7 +36,8 @@ HEADLINES = {
 
 @dataclass(frozen=True)
 class Compared:
-    """A baseline or another run on the same comparisons; `difference` is the run minus it, paired by comparison.
+    """A baseline or another run on the same comparisons; `difference` is the run minus it, paired by comparison, of
+    the users whom the run has seen (of all where it has seen none); `difference_all` that of all users.
 
     `missing` says why there is nothing, where there is nothing. A baseline that applies to some of the comparisons only
     has its metrics and the difference on those.
@@ -46,17 +47,19 @@ class Compared:
     scores: Scores | None = None
     metrics: Metrics | None = None
     difference: PairedDifference | None = None
+    difference_all: PairedDifference | None = None
     beta: float = 1.0
     missing: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """JSON-able; `metrics` and `difference` are null where `missing` says why."""
+        """JSON-able; `metrics` and the differences are null where `missing` says why."""
         return {
             "meaning": MEANINGS.get(self.name),
             "missing": self.missing or None,
             "comparisons": 0 if self.scores is None else len(self.scores),
             "metrics": None if self.metrics is None else self.metrics.as_dict(),
             "difference": None if self.difference is None else self.difference.as_dict(),
+            "difference_all": None if self.difference_all is None else self.difference_all.as_dict(),
         }
 
 
@@ -158,7 +161,7 @@ class Evaluation:
         return Section("Users", items=[Picture(per_user_accuracy(self.per_user, other), alt)])
 
     def _baselines(self) -> Section:
-        columns = ("", "seen users", "mean over users", "worst tenth", "the run minus it", "comparisons")
+        columns = ("", "seen users", "mean over users", "worst tenth", "the run minus it, seen users", "comparisons")
         rows: list[Any] = [_system("this run", self.metrics, None)]
         rows += [_system(name, c.metrics, c.difference) for name, c in self.compared().items() if c.metrics]
         about = [f"{name}: {MEANINGS[name]}." for name in self.baselines if self.baselines[name].metrics]
@@ -217,7 +220,12 @@ def _rows(columns: Mapping[str, Figures]) -> list[list[str | Estimate]]:
     return rows
 
 
+def _gain(difference: Difference) -> Estimate | str:
+    """For a column of seen users."""
+    return difference.accuracy if difference.rows == "seen" else str(difference)
+
+
 def _system(name: str, metrics: Metrics, difference: PairedDifference | None) -> list[Any]:
     o = metrics.overall
-    gain = None if difference is None else difference.overall.accuracy
+    gain = None if difference is None else _gain(difference.overall)
     return [name, o.accuracy_seen, o.accuracy_per_user, o.accuracy_worst_tenth, gain, metrics.comparisons]

@@ -21,14 +21,14 @@ from prlhf.evaluation.by_user import per_user
 from prlhf.evaluation.check_run import check_baseline, check_rows, check_users
 from prlhf.evaluation.checks import check_permuted
 from prlhf.evaluation.metrics import Figures, summarise
-from prlhf.evaluation.paired import paired_difference
+from prlhf.evaluation.paired import paired_difference, shown_rows
 from prlhf.evaluation.policy import EvaluationSet, score_policy
 from prlhf.evaluation.result import Compared, Evaluation
 from prlhf.evaluation.rows import Rows, read_config, seen_by, select, told_as, training_of
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import PersonalizedLM, default_cache, is_checkpoint
 from prlhf.lm.checkpoint import unfinished
-from prlhf.objectives import make_objective
+from prlhf.objectives import margin_of
 from prlhf.types import Feedback
 
 __all__ = ["POOLED_FOLDER", "evaluate", "planted_world", "score_run"]
@@ -187,9 +187,9 @@ def score_run(
     cache: Path | None = None,
     progress: Progress = lambda batches, _: batches,
 ) -> Scores:
-    """The margins of a run's model, as its objective measures them."""
+    """The margins of a run's model, as its objective measures them (`margin_of`)."""
     data = EvaluationSet.of(lm, items, cache=cache, layout=config.training.layout, seed=seed, progress=progress)
-    return score_policy(lm, data, margin=make_objective(config.objective).margin, progress=progress)
+    return score_policy(lm, data, margin=margin_of(config.objective), progress=progress)
 
 
 def _model_free(rows: Rows, scores: Scores, names: Sequence[str]) -> list[Baseline]:
@@ -276,7 +276,8 @@ def _compare(baseline: Baseline, own: Baseline, how: _How) -> Compared:
         baseline.name,
         scores=b,
         metrics=summarise(b, baseline.beta, how.bootstrap, how.seed),
-        difference=paired_difference(a, b, bootstrap=how.bootstrap, seed=how.seed),
+        difference=paired_difference(a, b, rows=shown_rows(a), bootstrap=how.bootstrap, seed=how.seed),
+        difference_all=paired_difference(a, b, bootstrap=how.bootstrap, seed=how.seed),
         beta=baseline.beta,
     )
 

@@ -5,7 +5,7 @@ from prlhf.objectives.dpo import dpo_loss
 from prlhf.objectives.hinge import hinge_loss
 from prlhf.objectives.ipo import ipo_loss
 from prlhf.objectives.kto import kto_loss
-from prlhf.objectives.make import OBJECTIVES, make_objective
+from prlhf.objectives.make import MARGINS, OBJECTIVES, make_objective, margin_of
 from prlhf.objectives.mix import mix
 from prlhf.objectives.objective import Objective, ThumbObjective, on_margin
 from prlhf.objectives.pair import PairLogps, margin, mean_margin
@@ -15,6 +15,7 @@ from prlhf.objectives.simpo import mean_difference, simpo_loss
 from prlhf.objectives.ties import decided_loss, tie_loss
 
 __all__ = [
+    "MARGINS",
     "OBJECTIVES",
     "Objective",
     "PairLogps",
@@ -27,6 +28,7 @@ __all__ = [
     "kto_loss",
     "make_objective",
     "margin",
+    "margin_of",
     "mean_difference",
     "mean_margin",
     "mix",

@@ -1,4 +1,4 @@
-"""What an objective is to the rest: the loss of each comparison or thumb, and the margin that ranks responses."""
+"""What an objective is to the rest: the loss of each comparison or thumb."""
 
 from __future__ import annotations
 
@@ -23,10 +23,9 @@ OfPair = Callable[[PairLogps, PairLogps], Tensor]
 
 @dataclass(frozen=True)
 class Objective:
-    """Call it for losses; evaluation calls `margin`, whose sign says which response the model prefers."""
+    """Call it for losses."""
 
     preference: OfPair
-    margin: OfPair = margin
     tie: OfPair | None = None
     """Loss of a tie; None where ties cannot be learned from."""
     sft_weight: float = 0.0
@@ -55,7 +54,6 @@ class ThumbObjective:
 
     judged: Callable[[Tensor, Tensor, Tensor], Tensor]
     """(r, z0, up) -> loss, as `kto_loss`."""
-    margin: OfPair = margin
     sft_weight: float = 0.0
 
     def __call__(
@@ -71,9 +69,9 @@ def on_margin(
     margin: OfPair = margin,
     tie: Callable[[Tensor], Tensor] | None = None,
 ) -> Objective:
-    """An objective whose loss is a function of its margin."""
+    """An objective whose loss is a function of a margin, whose sign says which response the model prefers."""
 
     def of(function: Callable[[Tensor], Tensor]) -> OfPair:
         return lambda policy, reference: function(margin(policy, reference))
 
-    return Objective(of(loss), margin, None if tie is None else of(tie))
+    return Objective(of(loss), None if tie is None else of(tie))

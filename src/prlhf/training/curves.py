@@ -14,7 +14,7 @@ from prlhf.evaluation.bootstrap import clusters, lowest
 from prlhf.evaluation.metrics import WORST, summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
 from prlhf.lm import PersonalizedLM
-from prlhf.objectives import make_objective
+from prlhf.objectives import margin_of
 from prlhf.training.progress import bar
 
 __all__ = ["FALLEN", "LearningCurves"]
@@ -71,7 +71,7 @@ class LearningCurves:
         two), `accuracy_group_<group>` of each group, `chosen_fall` and `chosen_fall_worst_tenth`."""
         objective = self.config.objective
         logps = policy_logprobs(self.lm, self.data)
-        scores = scores_of(self.data, logps, make_objective(objective).margin)
+        scores = scores_of(self.data, logps, margin_of(objective))
         metrics = summarise(scores, beta=objective.beta, bootstrap=0)
         groups = {name: figures.values().get("accuracy_seen") for name, figures in metrics.groups.items()}
         curves = {name: value for name, value in metrics.values().items() if name in CURVES}

@@ -20,7 +20,7 @@ from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, score_policy
 from prlhf.evaluation.thumbs import MEANING, one_sided
 from prlhf.lm import PersonalizedLM
-from prlhf.objectives import make_objective
+from prlhf.objectives import margin_of
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
 from prlhf.types import Feedback
@@ -67,7 +67,7 @@ def _tell_unmeasured(items: Sequence[Feedback]) -> None:
 
 def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
     """Margins of `data` as the run's objective sees them."""
-    return score_policy(lm, data, margin=make_objective(config.objective).margin, **kwargs)
+    return score_policy(lm, data, margin=margin_of(config.objective), **kwargs)
 
 
 def _plot(run: Run, users: PerUser | None) -> None:

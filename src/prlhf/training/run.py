@@ -26,7 +26,7 @@ from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.loading import BUNDLED
 from prlhf.training.callbacks import last_checkpoint
 
-__all__ = ["Run", "differences", "settled", "write_text"]
+__all__ = ["CONFIG", "Run", "differences", "settled", "write_text"]
 
 logger = logging.getLogger(__name__)
 CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
@@ -140,22 +140,27 @@ class Run:
         last = last_checkpoint(self.checkpoints)
         return 0 if last is None else int(last.name.rsplit("-", 1)[1])
 
+    @property
+    def fingerprint(self) -> str | None:
+        """Of the data that the run was started with; None where no split is made yet."""
+        about = self.folder / DATA
+        return str(json.loads(about.read_text(encoding="utf8"))["fingerprint"]) if about.exists() else None
+
     def fix_split(self, log: Log, make: Callable[[], Split]) -> Split:
         """The split: made and saved with the data's fingerprint on the first call, read on later ones.
 
         Raises:
             DataError: the data are not those that the run was started with.
         """
-        about, saved = self.folder / DATA, self.folder / SPLIT
-        if about.exists():
-            known = json.loads(about.read_text(encoding="utf8"))["fingerprint"]
+        known, saved = self.fingerprint, self.folder / SPLIT
+        if known is not None:
             if known != log.fingerprint:
                 raise DataError(f"{log.source} has changed since {self.folder} was started (another fingerprint)")
             return Split.load(saved, log)
         sides = make()
         sides.save(saved, log)
         held = {"source": log.source, "fingerprint": log.fingerprint, "attribution": log.attribution}
-        self.write_json(about.name, {**held, "notes": log.notes.text(), "overlap": sides.overlap(log)})
+        self.write_json(DATA, {**held, "notes": log.notes.text(), "overlap": sides.overlap(log)})
         return sides
 
     def write_json(self, name: str, value: Any) -> None:

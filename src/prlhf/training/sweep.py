@@ -18,11 +18,11 @@ from prlhf.data import Log, load_comparisons
 from prlhf.errors import ConfigError
 from prlhf.evaluation.bootstrap import Estimate
 from prlhf.evaluation.metrics import summarise
-from prlhf.evaluation.paired import Difference, paired_difference
+from prlhf.evaluation.paired import Difference, paired_difference, shown_rows
 from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
-from prlhf.training.run import differences, settled, write_text
+from prlhf.training.run import CONFIG, Run, differences, settled, write_text
 from prlhf.training.train import train
 
 __all__ = ["Row", "markdown", "sweep"]
@@ -46,19 +46,24 @@ class Row:
     early: float
     unrest: float
     difference: Difference | None
-    """From the base, on the same comparisons; None for the base itself."""
+    """From the base, on the same comparisons of seen users (of all where none is seen); None for the base itself."""
+    difference_all: Difference | None
+    """The same over all comparisons."""
 
     def as_dict(self) -> dict[str, Any]:
         """As JSON keeps it."""
         estimates = {name: getattr(self, name).as_dict() for name in ("seen", "worst_tenth", "generic")}
-        difference = None if self.difference is None else self.difference.as_dict()
+        differences = {
+            name: None if found is None else found.as_dict()
+            for name, found in (("difference", self.difference), ("difference_all", self.difference_all))
+        }
         figures = {"early": self.early, "unrest": self.unrest}
         plain = {
             "name": self.name,
             "seeds": self.seeds,
             **{n: None if math.isnan(x) else x for n, x in figures.items()},
         }
-        return {**plain, **estimates, "difference": difference}
+        return {**plain, **estimates, **differences}
 
 
 def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, cache: Path | None = None) -> list[Row]:
@@ -74,7 +79,7 @@ def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, ca
         cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
 
     Raises:
-        ConfigError: `seeds < 1`, or a folder that holds other options.
+        ConfigError: `seeds < 1`, or a folder that holds a run with other options or of other data.
     """
     if seeds < 1:
         raise ConfigError(f"seeds: found {seeds}, expected at least 1")
@@ -84,23 +89,30 @@ def sweep(variants: Sequence[Variant], output: str | Path, *, seeds: int = 1, ca
             folder = _folder(place, variant, k)
             log = logs.of(variant.config.data)
             config = _seeded(variant.config, k, log)
-            _check_same(folder, config)
+            _check_same(Run(folder), config, log)
             if not is_checkpoint(folder / "model"):
                 logger.info("%s, seed %d of %d", variant.name, k + 1, seeds)
-                train(config, folder, log=log, resume=(folder / "config.json").exists(), cache=cache)
+                train(config, folder, log=log, resume=(folder / CONFIG).exists(), cache=cache)
     rows = [_row(place, variant, variants[0], seeds) for variant in variants]
     _write(place, variants, rows, seeds)
     return rows
 
 
-def _check_same(folder: Path, config: RunConfig) -> None:
-    """ConfigError where a folder holds a run with other options: its figures would be shown as those of these."""
-    held = folder / "config.json"
+def _check_same(run: Run, config: RunConfig, log: Log) -> None:
+    """ConfigError where a folder holds a run with other options or of other data: its figures would be shown as those
+    of these."""
+    held = run.folder / CONFIG
     if not held.is_file():
         return
     others = differences(RunConfig.model_validate_json(held.read_text(encoding="utf8")), settled(config))
     if others:
         raise ConfigError(f"{held} differs from this sweep: {'; '.join(others)}. Choose another output folder")
+    known = run.fingerprint
+    if known not in (None, log.fingerprint):
+        raise ConfigError(
+            f"{log.source} has changed since {run.folder} was started: fingerprint {known} there and {log.fingerprint} "
+            "here. Choose another output folder, or bring the old data back"
+        )
 
 
 class _Logs:
@@ -132,6 +144,7 @@ def _folder(place: Path, variant: Variant, k: int) -> Path:
 
 def _row(place: Path, variant: Variant, base: Variant, seeds: int) -> Row:
     own = _scores(place, variant, seeds)
+    other = None if variant is base else _scores(place, base, seeds)
     metrics = summarise(own, variant.config.objective.beta).overall
     curves = [_read(_folder(place, variant, k)) for k in range(seeds)]
     later = [np.abs(np.diff(c["generic"].y[len(c["generic"].y) // 2 :])) for c in curves if "generic" in c]
@@ -143,7 +156,8 @@ def _row(place: Path, variant: Variant, base: Variant, seeds: int) -> Row:
         generic=metrics.accuracy_generic,
         early=_mean([np.array(c["seen"].y) for c in curves if "seen" in c]),
         unrest=_mean(later),
-        difference=None if variant is base else paired_difference(own, _scores(place, base, seeds)).overall,
+        difference=None if other is None else paired_difference(own, other, rows=shown_rows(own)).overall,
+        difference_all=None if other is None else paired_difference(own, other).overall,
     )
 
 
@@ -188,11 +202,11 @@ def _band(curves: Sequence[Curve]) -> Curve:
 def markdown(rows: Sequence[Row]) -> str:
     """The table for a page."""
     lines = [
-        "| variant | seen users | minus the base, paired | worst tenth | generic row | early | unrest |",
+        "| variant | seen users | minus the base, paired, seen users | worst tenth | generic row | early | unrest |",
         "|---|---|---|---|---|---|---|",
     ]
     for row in rows:
-        difference = "" if row.difference is None else str(row.difference.accuracy)
+        difference = "" if row.difference is None else str(row.difference)
         figures = (row.worst_tenth.value, row.generic.value, row.early, row.unrest)
         plain = " | ".join("–" if math.isnan(x) else f"{x:.3f}" for x in figures)
         lines.append(f"| {row.name} | {row.seen} | {difference} | {plain} |")

@@ -50,6 +50,8 @@ logger = logging.getLogger(__name__)
 class TrainResult:
     """A finished run: the model, its metrics on the test side, its folder, and a held-out prompt to try it on.
 
+    `metrics` is None where nothing could be measured: `held_out`, the number of comparisons and thumbs on the test side
+    and of held-out users, is then 0, or they are thumbs of users who have thumbs of one kind only.
     `user_texts` has the last text of each of the first two users, where they have one: to try the model as somebody who
     was trained with a text needs it.
     """
@@ -59,6 +61,7 @@ class TrainResult:
     folder: Path
     sample: Prompt | None = None
     user_texts: Mapping[str, str] = field(default_factory=dict)
+    held_out: int = 0
 
 
 def train(
@@ -111,7 +114,7 @@ def train(
     sample = log.items[held_out[0]].prompt if held_out else None
     first = set(lm.users.ids(range(1, min(len(lm.users), 2) + 1)))
     texts = {c.user: c.user_text for c in training if c.user is not None and c.user in first and c.user_text}
-    return TrainResult(lm, metrics, run.folder, sample, texts)
+    return TrainResult(lm, metrics, run.folder, sample, texts, len(sides.test) + len(sides.unseen))
 
 
 def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
