@@ -143,6 +143,19 @@ def test_against_itself_there_is_no_difference(found, run):
     assert found.notes == ()
 
 
+def test_another_run_is_measured_on_the_users_that_this_one_has_seen(run, tmp_path):
+    """It knows half of them; its figures of seen users are of all, the others being strangers to it."""
+    other = shutil.copytree(run, tmp_path / "other")
+    lm = PersonalizedLM.from_pretrained(other / "model")
+    few = PersonalizedLM.create(lm.config, lm.user_model.config, lm.users.ids()[:4])
+    shutil.rmtree(other / "model")
+    few.save_pretrained(other / "model")
+    found = evaluate(run, baselines=(), bootstrap=0, against=[other])
+    [compared] = found.against.values()
+    assert compared.metrics.overall.accuracy_seen.comparisons == found.metrics.overall.accuracy_seen.comparisons > 0
+    assert compared.difference.overall.accuracy.users == 8
+
+
 def test_a_custom_objective_is_measured_where_its_module_is_not(found, run, tmp_path):
     folder = shutil.copytree(run, tmp_path / "run")
     own = read_config(folder).model_copy(update={"objective": Custom(function="no_such_module:loss")})

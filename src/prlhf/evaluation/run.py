@@ -98,7 +98,7 @@ def evaluate(
     notes = [*rows.notes, seen_by(rows.training, rows.items, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
-    others = {str(other): _against(Path(other), rows, how, notes) for other in against}
+    others = {str(other): _against(Path(other), rows, scores, how, notes) for other in against}
     measured = _measured(folder, rows, own, how)
     return replace(
         measured,
@@ -250,9 +250,11 @@ def _pooled(
     return Baseline("pooled", everybody, config.objective.beta)
 
 
-def _against(folder: Path, rows: Rows, how: _How, notes: list[str]) -> Baseline:
+def _against(folder: Path, rows: Rows, scores: Scores, how: _How, notes: list[str]) -> Baseline:
+    """Another run, whose figures of seen users are of those that this one has seen."""
     config = read_config(folder)
-    return Baseline("another run", _scored(folder, config, rows, how, str(folder), notes), config.objective.beta)
+    found = replace(_scored(folder, config, rows, how, str(folder), notes), seen=scores.seen)
+    return Baseline("another run", found, config.objective.beta)
 
 
 def _scored(folder: Path, config: RunConfig, rows: Rows, how: _How, who: str, notes: list[str]) -> Scores:
