@@ -33,6 +33,27 @@ def test_too_few_comparisons_are_no_finding():
     assert not found.finding and "Too few" in found.text
 
 
+FEW = [(2, 2), (10, 2), (10, 5), (20, 5), (40, 6)]
+"""Comparisons, users."""
+
+
+@pytest.mark.parametrize(("count", "users"), FEW)
+def test_a_baseline_that_reads_the_votes_is_no_finding_on_few_comparisons(count, users):
+    """The interval often reaches 0, since little was measured, and then it is said."""
+    few = 0
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        taste, texts = rng.normal(0.7, 1, count), rng.normal(0.5, 1, count)
+        told, flipped = scores(texts + taste, users=users), scores(texts - taste, users=users)
+        found = check_context(told, flipped, bootstrap=100, seed=seed)
+        assert not found.finding, (seed, found.text)
+        few += "Too few comparisons to tell" in found.text
+        own, other = scores(texts + taste, texts - taste, users), scores(texts, texts, users)
+        assert not check_permuted(summarise(own, 0.1, 100, seed)).finding, seed
+        assert check_context(other, other, bootstrap=100, seed=seed).finding == (count >= 20), seed
+    assert few > 0
+
+
 def test_nobody_to_exchange_with():
     found = check_permuted(summarise(scores(np.ones(5), users=1), 0.1, 10))
     assert found.state == "not applicable"
