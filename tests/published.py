@@ -75,6 +75,12 @@ def person(name, completed=1, **answers):
         "employment_status": "Working full-time",
         "marital_status": "Never been married",
         "english_proficiency": "Native speaker",
+        "religion": {"self_described": "none", "categorised": "Non-religious", "simplified": "No Affiliation"},
+        "ethnicity": {"self_described": "white", "categorised": "White", "simplified": "White"},
+        "location": {"birth_country": "Ireland", "birth_countryISO": "IRL", "birth_region": "Europe",
+                     "birth_subregion": "Northern Europe", "reside_country": "United Kingdom",
+                     "reside_region": "Europe", "reside_subregion": "Northern Europe", "reside_countryISO": "GBR",
+                     "same_birth_reside_country": "No", "special_region": "UK"},
         "included_in_balanced_subset": True,
         **answers,
     }  # fmt: skip

@@ -46,7 +46,7 @@ def test_a_finding_is_a_warning_and_with_strict_a_failure(tmp_path):
     assert done.exit_code == 0 and "1 with a finding: marks of serialisation" in " ".join(done.stdout.split())
     made = json.loads(out.read_text())
     found = made["checks"][0]
-    assert found["state"] == "finding" and found["numbers"]["most_telling"] == "list or record literal"
+    assert found["state"] == "finding" and found["numbers"]["most_telling"] == "list, record or bytes literal"
     assert [c["state"] for c in made["checks"][1:]].count("finding") == 0 and made["fingerprint"]
     assert check(source, "--strict").exit_code == 1
 

@@ -17,33 +17,30 @@ __all__ = ["CONTEXT", "check_context", "check_permuted"]
 
 CONTEXT = "votes in context flipped"
 _TELLING = 0.1  # an interval over 0 that goes beyond this says that too little was measured, not that nothing is there
+_FEWEST = 20  # comparisons; among fewer all may agree by chance, with an interval of no width
 
 
 def check_permuted(metrics: Metrics) -> Check:
-    """Whether the own row does better than somebody else's, beyond its interval over users."""
+    """Whether the own row does better than somebody else's, beyond its interval over users. Where the interval holds
+    both that it does not and a large difference, there is no finding."""
     name = "users permuted"
     own, other, drop = (
         getattr(metrics.overall, part) for part in ("accuracy_seen", "accuracy_permuted", "permutation_drop")
     )
     if not drop.exists:
         return Check.missing(name, "no two users of these comparisons have rows that could be exchanged")
-    level = _not_above_zero(drop)
-    found = level and not drop.high > _TELLING
+    found, verdict = _judge(drop, "The user table is not used, or these users do not differ: nothing here is personal.")
     text = (
         f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
-        f"{other.value:.1%}: a difference of {_points(drop)}."
+        f"{other.value:.1%}: a difference of {_points(drop)}.{verdict}"
     )
-    if found:
-        text += " The user table is not used, or these users do not differ: nothing here is personal."
-    elif level:
-        text += " Too few comparisons to tell: the interval holds both no effect and a large one."
     numbers = {"own": own.as_dict(), "permuted": other.as_dict(), "drop": drop.as_dict()}
     return Check.of(name, found, text, numbers)
 
 
 def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed: int = 0) -> Check:
     """Whether the in-context baseline reads the votes that it is shown: it must do worse with chosen and rejected of
-    every vote exchanged.
+    every vote exchanged. Where the interval holds both that it does not and a large difference, there is no finding.
 
     Args:
         told: its margins, relative to without votes.
@@ -58,20 +55,28 @@ def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed:
     told, flipped = told.select(shown), flipped.select(shown)
     drop = paired_difference(told, flipped, bootstrap=bootstrap, seed=seed).overall.accuracy
     changed = float(np.mean(np.sign(told.h) != np.sign(flipped.h)))
-    found = _not_above_zero(drop)
+    found, verdict = _judge(drop, "No sign that it reads who chose what: it is no measure of personalisation here.")
     text = (
         f"Flipping the votes in the prompt of the in-context baseline costs it {_points(drop)} of accuracy on "
-        f"{len(told):,} comparisons, and {changed:.1%} of its answers change."
+        f"{len(told):,} comparisons, and {changed:.1%} of its answers change.{verdict}"
     )
-    if found:
-        text += " No sign that it reads who chose what: it is no measure of personalisation here."
     numbers: dict[str, Any] = {"comparisons": len(told), "drop": drop.as_dict(), "answers_changed": changed}
     return Check.of(CONTEXT, found, text, numbers)
 
 
-def _not_above_zero(e: Estimate) -> bool:
-    """Whether the interval reaches 0; without an interval, whether the value does."""
-    return (e.value if math.isnan(e.low) else e.low) <= 0
+def _judge(drop: Estimate, finding: str) -> tuple[bool, str]:
+    """Whether what should cost accuracy does not, with the sentence on it: `finding`, that too little was measured to
+    tell, or none.
+
+    The interval reaches 0 and no further than `_TELLING`; without an interval, the value does not exceed 0.
+    """
+    if (drop.value if math.isnan(drop.low) else drop.low) > 0:
+        return False, ""
+    if drop.comparisons < _FEWEST:
+        return False, f" Too few comparisons to tell: it takes {_FEWEST}."
+    if drop.high > _TELLING:
+        return False, " Too few comparisons to tell: the interval holds both no effect and a large one."
+    return True, f" {finding}"
 
 
 def _points(e: Estimate) -> str:

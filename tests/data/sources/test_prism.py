@@ -57,6 +57,14 @@ def test_user_text(tmp_path):
     assert none is None
 
 
+def test_what_the_survey_has_besides_is_not_told(tmp_path):
+    """Religion, ethnicity and location are objects in the published rows, and no part of the user text."""
+    ann = person("ann")
+    told = load_comparisons("prism", path=write(tmp_path, [ann], [talk("c1", "ann")])).comparisons[0].user_text
+    for field in ("religion", "ethnicity", "location"):
+        assert isinstance(ann[field], dict) and not any(answer in told for answer in ann[field].values()), field
+
+
 def published_draw(of, seed):
     """The draw in the words of the paper's notebook: users, then the conversations of each seen one."""
     np_random = np.random.RandomState(seed)

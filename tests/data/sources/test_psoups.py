@@ -34,6 +34,19 @@ def test_duplicates_and_equal_answers_are_counted(tmp_path):
     assert "P2A: 9 comparisons of 14 rows (1 different ones of equal answers)" in log.notes.text()
 
 
+def test_a_question_occurs_twice_however_its_preference_was_added(tmp_path):
+    """One request is without the preference and another has more white space: the same question, judged once."""
+    many = rows("P1B", [f"What is {i}?" for i in range(150)])
+    first = many[0]
+    bare = {**first, "user_input": "What is 0?"}
+    wide = {**first, "user_input": f"What is 0?\n\n{WISHES['P1B']} "}
+    log = load_comparisons("psoups", path=release(tmp_path, P1B=[*many, bare, wide]))
+    own = [c for c in log.comparisons if c.user == "P1B"]
+    assert len(own) == 150 and own[0].id == "P1B/1"
+    assert "P1B: 150 comparisons of 152 rows (0 different ones of equal answers)" in log.notes.text()
+    assert "without the preference" not in log.notes.text()
+
+
 def test_own_sides_keep_a_request_together_and_the_papers_do_not(tmp_path):
     path = release(tmp_path)
     own = load_comparisons("psoups", path=path)

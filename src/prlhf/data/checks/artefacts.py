@@ -1,13 +1,15 @@
 """Do marks of serialisation tell chosen from rejected, or up from down? A classifier on nothing else, out of sample.
 
 A mark is what a pipeline leaves on a text and nobody writes as an answer: the quotes and brackets of a stringified list
-(as in LoRe's published code, where only rejected responses were one), tokens of a chat template, stray white space, cut
-ends. Length and formatting are none of them: they can be preferences, and `surface` measures how far votes follow them.
+(as in LoRe's published code, where only rejected responses were one), tokens of a chat template, stray white space,
+escapes, cut ends. Length and formatting are none of them: they can be preferences, and `surface` measures how far votes
+follow them. What code, tables and lists are written with is no mark in them.
 
-An end that is cut is ambiguous, since whoever likes long answers chooses those that ran into a limit. But choosing
-between two responses that are made alike moves a mark that a share q of them have by 2q(1 - q) at most, from the one
-side to the other. Only cut ends that differ by more than that count here. A thumb is given to one response: who likes
-all long ones likes all that ran into a limit, and there is no such bound. Cut ends count nothing in thumbs.
+A mark that long texts have more often is ambiguous: whoever likes long answers chooses those that ran into a limit, or
+in which an entity was left somewhere. But choosing between two responses that are made alike moves a mark that a share
+q of them have by 2q(1 - q) at most, from the one side to the other. Only such marks that differ by more than that count
+here. A thumb is given to one response: who likes all long ones likes all that ran into a limit, and there is no such
+bound. These marks count nothing in thumbs.
 """
 
 from __future__ import annotations
@@ -35,14 +37,30 @@ _TEXTS = 20  # different responses that a mark has to be on
 _PAIRS = 20
 _QUOTES = {'"': '"', "'": "'", "“": "”", "‘": "’", "«": "»", "`": "`"}
 _BRACKETS = {"(": ")", "[": "]", "{": "}"}
-_LITERAL = re.compile(r"\A\s*(?:\[\s*['\"]|\{\s*['\"]\w+['\"]\s*:)")
+_CLOSING = {end: start for start, end in _BRACKETS.items()}
+_LITERAL = re.compile(r"\A\s*(?:\[\s*['\"]|\{\s*['\"]\w+['\"]\s*:|b(?P<quote>['\"]).*(?P=quote)\s*\Z)", re.DOTALL)
+_WHO = "human|user|assistant|system|bot|response|answer|output|completion"
 _TOKEN = re.compile(
-    r"<[|｜][^|｜<>\s]{1,40}[|｜]>|</?s>|\[/?INST\]|<</?SYS>>|<(?:bos|eos|pad|unk|(?:start|end)_of_turn)>"
-    r"|\[(?:PAD|CLS|SEP|UNK|MASK|BOS|EOS)\]"
+    r"<[|｜][^|｜<>\s]{1,40}[|｜]>|</?s>|<</?SYS>>|<(?:bos|eos|pad|unk|[se]op|eo[td]|(?:start|end)_of_turn)>"
+    rf"|</?(?:{_WHO}|model|think)>|\[/?(?:inst|user|human|assistant|system)\]"
+    r"|\[(?:[gs]?mask|pad|cls|sep|unk|bos|eos)\]",
+    re.IGNORECASE,
 )
-_SPEAKER = re.compile(
-    r"\A\W*(?:human|user|assistant|system|bot|response|answer|output|completion)\W{0,3}:", re.IGNORECASE
+_SPEAKER = re.compile(rf"\A\W*(?:{_WHO})\W{{0,3}}:", re.IGNORECASE)
+_NEXT_SPEAKER = re.compile(rf"\n[^\w\n]*(?:{_WHO})\W{{0,3}}:\W*\Z", re.IGNORECASE)
+_INVISIBLE = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\u00ad\u200b\u2060\ufeff]")  # no joiners: emoji have them
+_FORMULA = r"abla|atural|e(?:q|g|w|arrow|xists)|mid|o(?:t|indent|number)|parallel|su[bp]|[lg]eq|[eiu](?![a-z])"
+_ESCAPE = re.compile(
+    rf"(?<!\\)\\(?:n(?!{_FORMULA})|[tr](?![a-z])|[\"'](?![A-Za-z])|u[0-9a-fA-F]{{4}}|x[0-9a-fA-F]{{2}})"
+    r"|&(?:amp|lt|gt|quot|apos|nbsp|[nm]dash|hellip|[lr][sd]quo|#\d{2,6}|#x[0-9a-fA-F]{2,5});"
 )
+_CODE = re.compile(r"```.*?```|`[^`\n]+`", re.DOTALL)
+_LAID_OUT = re.compile(r"^(?:(?: {4}|\t).*|.*\|.*|[ \t]*(?:[-*•+]|#+|>+|\d+[.)])[ \t]+)", re.MULTILINE)
+_SPACES = re.compile(r"(?<=\S)(?: {2,}(?=\S)|(?!  \n)[ \t\r]+\n)")  # two at the end of a line are a break in markdown
+_STRAIGHT = str.maketrans({**dict.fromkeys("“”„«»", '"'), **dict.fromkeys("‘’‚", "'")})
+_APOSTROPHE = re.compile(r"(?<=\w)'(?=\w)|(?<=s)'(?=\s)|'(?=\d|(?:tis|twas|cause|cos|em|til|bout|n)\b)", re.IGNORECASE)
+_SMILEY = re.compile(r"(?:[:;=8x][-'^o]?[)\]}]|\){2,})\Z", re.IGNORECASE)
+_ITEM = re.compile(r"(?:\A|\s)\w{1,2}[)\]]\Z")  # the b) of a choice
 _CUT = re.compile(r"(?:\.{3,}|…|[\[(<](?:truncated|cut|snip|more|\.\.\.|…)[\])>])\s*\Z", re.IGNORECASE)
 _FORMATTED = re.compile(r"\s*(?:[-*•#|>`]|\d+[.)]|\s{4})")
 
@@ -56,6 +74,41 @@ def _enclosed(text: str, kinds: dict[str, str]) -> bool:
     return text[0] not in inside and text[-1] not in inside
 
 
+def _alone(text: str, partners: dict[str, str]) -> bool:
+    """Whether the first character is a straight quote or one of `partners`, and has no partner in the text."""
+    first = text[0]
+    if first in "\"'":
+        return text.count(first) % 2 == 1
+    if first not in partners:
+        return False
+    depths = np.cumsum([(character == first) - (character == partners[first]) for character in text])
+    return bool(depths.min() > 0)
+
+
+def _unbalanced(text: str) -> bool:
+    """Whether a quote or bracket at one end has no partner; apostrophes, inches and smileys need none, nor does one
+    that a cut took it from."""
+    text = _APOSTROPHE.sub("", re.sub(r"\\.", "", text.strip()).translate(_STRAIGHT))
+    if len(text) < 3:
+        return False
+    opens = not text[1].isspace() and _alone(text, _BRACKETS)
+    if opens and not _unfinished(text) and not _CUT.search(text):
+        return True
+    before = text[-2]
+    no_quote = before.isspace() or (before.isdigit() if text[-1] == '"' else before.isalnum() and text[-1] == "'")
+    return not no_quote and not _SMILEY.search(text) and not _ITEM.search(text) and _alone(text[::-1], _CLOSING)
+
+
+def _prose(text: str) -> str:
+    """A text without its code."""
+    return _CODE.sub("`", text) if "`" in text else text
+
+
+def _spaced(text: str) -> bool:
+    """Whether there is doubled white space in a line or white space at the end of one, tables and lists apart."""
+    return bool(_SPACES.search(_LAID_OUT.sub("", _prose(text.strip()))))
+
+
 def _unfinished(text: str) -> bool:
     """Whether a text that ends its sentences breaks off in the last one; lists, headings and code need no full stop."""
     text = text.rstrip()
@@ -66,19 +119,30 @@ def _unfinished(text: str) -> bool:
 
 
 MARKS = {
-    "list or record literal": lambda text: bool(_LITERAL.match(text)),
-    "template token": lambda text: bool(_TOKEN.search(text)),
+    "list, record or bytes literal": lambda text: bool(_LITERAL.match(text)),
+    "template token": lambda text: bool(_TOKEN.search(_prose(text))),
+    "invisible character": lambda text: bool(_INVISIBLE.search(text)),
+    "escape or entity": lambda text: bool(_ESCAPE.search(_prose(text))),
     "name of a speaker at the start": lambda text: bool(_SPEAKER.match(text)),
+    "name of a speaker at the end": lambda text: bool(_NEXT_SPEAKER.search(text)),
     "quotes around the whole": lambda text: _enclosed(text, _QUOTES),
     "brackets around the whole": lambda text: _enclosed(text, _BRACKETS),
+    "quote or bracket at one end": _unbalanced,
     "white space at the start": lambda text: text[:1].isspace(),
     "white space at the end": lambda text: text[-1:].isspace(),
+    "white space inside": _spaced,
     "mark of truncation": lambda text: bool(_CUT.search(text)),
     "unfinished end": _unfinished,
 }
 """Every mark, from the most to the least certain."""
 
-_ENDS = ("mark of truncation", "unfinished end")
+_OF_LONG_TEXTS = (
+    "invisible character",
+    "escape or entity",
+    "white space inside",
+    "mark of truncation",
+    "unfinished end",
+)
 
 
 def marks(text: str) -> tuple[bool, ...]:
@@ -160,7 +224,7 @@ def _check(sides: _Sides) -> Check:
     if sides.different < _PAIRS or len(set(sides.folds.tolist())) < 5:
         few = "pairs with a winner" if sides.what == "votes" else sides.what
         return Check.missing(NAME, f"{sides.different:,} {few} are too few to learn from; it takes {_PAIRS}")
-    found = {text: marks(text) for two in sides.texts for text in two}
+    found = {text: marks(text) for text in dict.fromkeys(text for two in sides.texts for text in two)}
     first, second = (np.array([found[two[side]] for two in sides.texts], dtype=np.float64) for side in (0, 1))
     common = np.array(list(found.values())).sum(0) >= _TEXTS
     counted = common & _beyond_choice(first, second, sides.shared)
@@ -174,7 +238,7 @@ def _check(sides: _Sides) -> Check:
         for name, a, b, used in zip(MARKS, first.mean(0), second.mean(0), counted, strict=True)
     }
     numbers: dict[str, Any] = {"accuracy": accuracy, "low": low, "votes": len(sides), "pairs": sides.different}
-    numbers["ends"] = bool((common & ~counted).any())
+    numbers["of_long_texts"] = bool((common & ~counted).any())
     leak = low > 0.5 + _MARGIN
     if leak:
         named, example = _most_telling(sides, first - second, counted)
@@ -185,7 +249,7 @@ def _check(sides: _Sides) -> Check:
 def _sentence(sides: _Sides, numbers: dict[str, Any], shares: dict[str, dict[str, Any]]) -> str:
     yes, no = sides.names
     if not any(share["counted"] for share in shares.values()):
-        rest = ", but for ends that are cut no more than taste explains" if numbers["ends"] else ""
+        rest = ", but for those of long texts, no more than taste explains" if numbers["of_long_texts"] else ""
         none = f"none tells {yes} from {no} in {len(sides):,} {sides.what}"
         return f"No mark is on {_TEXTS} different responses{rest}: {none}."
     told = f"tell {yes} from {no} in {numbers['accuracy']:.1%} of {len(sides):,} {sides.what}"
@@ -211,9 +275,9 @@ def _error(margins: np.ndarray, shared: np.ndarray) -> float:
 
 
 def _beyond_choice(first: np.ndarray, second: np.ndarray, shared: np.ndarray) -> np.ndarray:
-    """`[f]`: True for certain marks, and for ends that no choice between like responses could part so far; pairs of
-    thumbs, `shared` `[b, 2]`, are no choices."""
-    certain = np.array([name not in _ENDS for name in MARKS])
+    """`[f]`: True for certain marks, and for those of long texts that no choice between like responses could part so
+    far; pairs of thumbs, `shared` `[b, 2]`, are no choices."""
+    certain = np.array([name not in _OF_LONG_TEXTS for name in MARKS])
     if shared.shape[1] > 1:
         return certain
     difference = first - second

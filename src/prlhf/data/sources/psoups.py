@@ -49,7 +49,7 @@ class _Vote:
 
 
 def psoups(path: str, sides: Sides = "own", max_characters: int | None = None) -> Log:
-    """Votes of the six profiles, each once, without those on two equal answers.
+    """Votes of the six profiles, each question and pair of answers once, without those on two equal answers.
 
     Args:
         path: the folder of the release, its `rm_training`, or a hub id with these files.
@@ -96,21 +96,27 @@ def _profile(profile: str, file: str, votes: Sequence[_Vote]) -> tuple[list[Comp
             f"{file}: field 'user_input': found no ending that its {len(votes):,} requests share, expected the "
             "profile's preference in words at the end of each, as published"
         )
-    distinct = {(vote.request, vote.chosen, vote.rejected): vote for vote in reversed(votes)}
+    distinct: dict[tuple[str, str, str], _Vote] = {}
+    for vote in votes:
+        distinct.setdefault((_question(vote.request, preference), vote.chosen, vote.rejected), vote)
     found, without = [], 0
-    for vote in sorted(distinct.values(), key=lambda vote: vote.number):
-        if vote.chosen == vote.rejected:
+    for (question, chosen, rejected), vote in distinct.items():
+        if chosen == rejected:
             continue
         without += preference not in vote.request
-        question = vote.request.replace(preference, "").strip()
         if not question:
             raise DataError(f"{file}, row {vote.number}: field 'user_input': found nothing before the preference")
         prompt = (Message("user", question),)
-        found.append(Comparison(prompt, vote.chosen, vote.rejected, user=profile, id=f"{profile}/{vote.number}"))
+        found.append(Comparison(prompt, chosen, rejected, user=profile, id=f"{profile}/{vote.number}"))
     equal = len(distinct) - len(found)
     told = f"{profile}: {len(found):,} comparisons of {len(votes):,} rows ({equal:,} different ones of equal answers)"
     missing = f"; {without:,} requests are without the preference" if without else ""
     return found, f"{told}; taken from the requests: {preference!r}{missing}."
+
+
+def _question(request: str, preference: str) -> str:
+    """What a request asks, without the preference in words and white space around it."""
+    return request.replace(preference, "").strip()
 
 
 def shared_ending(requests: Sequence[str]) -> str | None:
