@@ -4,6 +4,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from prlhf.config.explain import explain
+from prlhf.config.options import Options
 from prlhf.errors import ConfigError
 
 __all__ = ["Config"]
@@ -17,9 +19,6 @@ def _explaining(metaclass: Any) -> Any:
             try:
                 return super().__call__(*args, **options)
             except ValidationError as e:
-                from prlhf.config.explain import explain  # which needs Config
-                from prlhf.config.options import Options
-
                 known = Options(cls)
                 raise ConfigError("\n".join(explain(known, error) for error in e.errors())) from e
 

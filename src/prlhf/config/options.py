@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from prlhf.config.base import Config
+from pydantic import BaseModel
 
 __all__ = ["Option", "Options"]
 
@@ -28,7 +28,7 @@ class Option:
 class Options:
     """What can be set in a configuration `kind`."""
 
-    def __init__(self, kind: type[Config]):
+    def __init__(self, kind: type[BaseModel]):
         self._top = kind.model_json_schema()
         self._definitions: dict[str, Any] = self._top.get("$defs", {})
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
 from prlhf.errors import ConfigError, UnknownUserError
-from prlhf.lm import checkpoint
+from prlhf.lm.checkpoint import load, save
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
 from prlhf.lm.loading import context_length, fingerprint, load_base, load_tokenizer
@@ -104,11 +104,11 @@ class PersonalizedLM(nn.Module):
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> PersonalizedLM:
         """Load what `save_pretrained` wrote: a model folder, a run folder (its `model/`), or a hub id of one."""
-        return cls(*checkpoint.load(folder)).eval()
+        return cls(*load(folder)).eval()
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
         """Write the checkpoint aside, then rename it to `folder`; `card` is added to the model card."""
-        return checkpoint.save(self, Path(folder), card)
+        return save(self, Path(folder), card)
 
     def push_to_hub(
         self,
