@@ -180,6 +180,14 @@ def test_another_run_is_asked_with_the_texts_it_was_trained_with(run, monkeypatc
     assert any("was trained with user text" in note for note in found.notes)
 
 
+def test_texts_that_are_not_there_are_told(run, tmp_path):
+    folder = shutil.copytree(run, tmp_path / "run")
+    marker = folder / "model" / "prlhf.json"
+    marker.write_text(json.dumps({**json.loads(marker.read_text()), "with_user_text": True}))
+    found = evaluate(folder, baselines=(), bootstrap=0)
+    assert any("was trained with user texts, and there are none here" in note for note in found.notes)
+
+
 def test_against_is_a_list(run):
     with pytest.raises(ConfigError, match="expected a list of run folders"):
         evaluate(run, against=str(run))

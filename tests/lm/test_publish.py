@@ -14,6 +14,7 @@ from prlhf.errors import CheckpointError, ConfigError
 from prlhf.lm import PersonalizedLM
 from prlhf.lm.merging import merged
 from prlhf.lm.publish import hashed_id, write_public
+from prlhf.lm.publish_card import THUMBS
 from prlhf.users import UserIndex
 
 USERS = ["planted-user-ann", "planted-user-bob", "planted-user-zoë"]
@@ -113,7 +114,8 @@ def test_nothing_of_the_users_gets_out(base_folder, tmp_path, run, users, tuning
 def test_the_card(base_folder, tmp_path, run):
     text = (write_public(trained(), tmp_path / "out", run=run) / "README.md").read_text()
     for words in (
-        "the votes of 3 users",
+        "the feedback of 3 users",
+        "| texts about users | none |",
         "`0123456789abcdef`",
         "`individual`, 2 user tokens at `start`",
         "| users in this repository | 0 and the generic one |",
@@ -131,6 +133,16 @@ def test_the_card(base_folder, tmp_path, run):
         assert words in text
     text = (write_public(trained(), tmp_path / "ids", users="ids") / "README.md").read_text()
     assert "**under the user's id**" in text and not any(user in text for user in USERS)
+
+
+def test_the_card_of_a_run_on_thumbs_with_texts(tmp_path, run):
+    path = run / "evaluation.json"
+    path.write_text(json.dumps({**json.loads(path.read_text()), "of": THUMBS}))
+    lm = trained()
+    lm.with_user_text = True
+    text = (write_public(lm, tmp_path / "out", run=run) / "README.md").read_text()
+    assert "On held-out thumbs (40 pairs of thumbs, 3 users)" in text and "mostly to different prompts" in text
+    assert "a prompt wants the text of its user" in text
 
 
 @torch.no_grad()

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from made_up import comparisons
 
+from prlhf.cli.sweep import _tell
 from prlhf.config.variants import variants
 from prlhf.errors import ConfigError
 from prlhf.evaluation.scores import Scores
@@ -121,3 +122,13 @@ def test_runs_of_other_data_are_not_taken_over(base_folder, log, tmp_path):
 def test_no_seed_is_no_sweep(tmp_path):
     with pytest.raises(ConfigError, match="expected at least 1"):
         sweep(variants(None, ["alpha=0.5,1"]), tmp_path, seeds=0)
+
+
+def test_only_files_that_were_written_are_named(tmp_path, capsys):
+    (tmp_path / "sweep.md").write_text("")
+    _tell([], tmp_path)
+    assert capsys.readouterr().out.endswith("sweep.md; no curves, since nothing was measured while training\n")
+    for name in ("sweep.json", "sweep.png", "sweep_generic.png"):
+        (tmp_path / name).write_text("")
+    _tell([], tmp_path)
+    assert capsys.readouterr().out.endswith("sweep.md, sweep.json, sweep.png, sweep_generic.png\n")

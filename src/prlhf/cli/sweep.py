@@ -67,4 +67,6 @@ def _tell(rows: list[Row], output: Path) -> None:
     from prlhf.cli.tables import sweep_table
 
     Console().print(sweep_table(rows))
-    typer.echo(f"\n{shlex.quote(str(output))}: sweep.md, sweep.json, sweep.png, sweep_generic.png")
+    written = [n for n in ("sweep.md", "sweep.json", "sweep.png", "sweep_generic.png") if (output / n).is_file()]
+    curves = "" if "sweep.png" in written else "; no curves, since nothing was measured while training"
+    typer.echo(f"\n{shlex.quote(str(output))}: {', '.join(written)}{curves}")

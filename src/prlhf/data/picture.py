@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 __all__ = ["check_picture", "draw"]
 
+_THUMBS = "measured on comparisons, not on thumbs"
 _BLUE, _ORANGE, _GREY, _GREEN, _RED = "#3b6ea8", "#d9822b", "#9aa3ad", "#3f8f4f", "#b5403c"
 
 
@@ -80,7 +81,9 @@ def _taste(panel: Any, found: Inspection) -> None:
     shares = found.surface.longer_by_user
     panel.set_title("How often each user prefers the longer response")
     if not shares:
-        _nothing(panel, "no user with 10 votes")
+        _nothing(
+            panel, "measured on comparisons, not on thumbs" if found.kinds == "thumbs" else "no user with 10 votes"
+        )
         return
     panel.hist(shares, bins=np.linspace(0, 1, 21).tolist(), color=_BLUE, alpha=0.8)
     panel.axvline(0.5, color=_GREY, ls=":", lw=1)
@@ -106,7 +109,7 @@ def _accuracies(panel: Any, found: Inspection) -> None:
     ]
     bars = [(name, value, colour) for name, value, colour in named if value is not None]
     if not bars:
-        _nothing(panel, "too few votes")
+        _nothing(panel, _THUMBS if found.kinds == "thumbs" else "too few votes")
         return
     names, values, colours = zip(*bars, strict=True)
     panel.barh(range(len(bars)), values, color=colours, height=0.65)

@@ -50,6 +50,9 @@ class _How:
     progress: Progress
 
 
+_UNTOLD = "The run was trained with user texts, and there are none here: asked without."
+
+
 def evaluate(
     run: str | Path,
     data: DataConfig | str | Path | Log | None = None,
@@ -93,9 +96,10 @@ def evaluate(
     own = Baseline("run", scores, config.objective.beta)
     found = [*_model_free(rows, scores, baselines), *_prompted(lm, rows, scores, baselines, how)]
     checks = _check_model(lm, rows, found, how)
+    untold = lm.with_user_text and not any(c.user_text for c in rows.items)
     del lm
     gc.collect()  # one model in memory at a time
-    notes = [*rows.notes, seen_by(rows.training, rows.items, "the run")]
+    notes = [*rows.notes, _UNTOLD if untold else "", seen_by(rows.training, rows.items, "the run")]
     if "pooled" in baselines:
         found.insert(0, _pooled(folder, pooled, rows, scores, how, notes))
     others = {str(other): _against(Path(other), rows, scores, how, notes) for other in against}

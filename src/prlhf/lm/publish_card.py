@@ -13,7 +13,7 @@ from prlhf.lm.checkpoint import Parts
 from prlhf.lm.folders import read_object
 from prlhf.lm.loading import BUNDLED
 
-__all__ = ["INTENDED_USE", "UNPUBLISHED", "publication_card", "read_facts"]
+__all__ = ["INTENDED_USE", "THUMBS", "UNPUBLISHED", "publication_card", "read_facts"]
 
 INTENDED_USE = (
     "Research on personalised alignment, and answers in the manner that a user has preferred. Not for conclusions "
@@ -22,6 +22,8 @@ INTENDED_USE = (
 UNPUBLISHED = "./unpublished"
 """Stands for a base or adapter that lies in a folder; a path, so that nobody looks for it on the hub."""
 
+THUMBS = "pairs of thumbs"
+"""What a figure is over where there are no comparisons (`of` in evaluation.json)."""
 METRICS = {
     "accuracy_seen": "accuracy, users with their own row",
     "accuracy_per_user": "the same, each user counting once",
@@ -60,7 +62,7 @@ def read_facts(run: Path) -> dict[str, Any]:
     overall = measured.get("overall") or {}
     estimates = {name: overall[name] for name in METRICS if _is_estimate(overall.get(name))}
     counts = {name: int(measured[name]) for name in ("comparisons", "users") if isinstance(measured.get(name), int)}
-    return {"fingerprint": found, "metrics": estimates, **counts}
+    return {"fingerprint": found, "metrics": estimates, "of": measured.get("of"), **counts}
 
 
 def _is_estimate(found: Any) -> bool:
@@ -87,9 +89,10 @@ library_name: prlhf
 
 | | |
 |---|---|
-| trained with | the votes of {trained_users:,} users |
+| trained with | the feedback of {trained_users:,} users |
 | fingerprint of the data | {f"`{facts['fingerprint']}`" if facts else "not given"} |
 | user model | `{model.user_model.config.type}`, {model.user_model.tokens} user tokens at `{config.user_tokens_at}` |
+| texts about users | {"trained with them: a prompt wants the text of its user" if model.with_user_text else "none"} |
 | users in this repository | {len(model.users):,} and the generic one |
 
 ```python
@@ -110,16 +113,23 @@ lm.generate(["..."])  # as the generic user
 
 {PERSONAL[users]}
 
-The weights that all users share were trained on the same votes. They hold no table of people, but a language model can
-repeat texts of its training.
+The weights that all users share were trained on the same feedback. They hold no table of people, but a language model
+can repeat texts of its training, and a tokenizer that was made from them has their frequent words.
 """
 
 
 def _metrics(facts: dict[str, Any]) -> str:
     if not facts.get("metrics"):
         return "None given."
-    number = [f"{facts[name]:,} {name}" for name in ("comparisons", "users") if name in facts]
-    head = [f"On held-out votes ({', '.join(number)}), with 95 % intervals over users:", "", "| | | |", "|---|---|---|"]
+    thumbs = facts.get("of") == THUMBS
+    names = {"comparisons": THUMBS if thumbs else "comparisons", "users": "users"}
+    number = ", ".join(f"{facts[name]:,} {word}" for name, word in names.items() if name in facts)
+    what = "thumbs" if thumbs else "votes"
+    head = [f"On held-out {what} ({number}), with 95 % intervals over users:", "", "| | | |", "|---|---|---|"]
+    if thumbs:
+        head.insert(
+            1, "A pair has a response that a user liked and one that they disliked, mostly to different prompts."
+        )
     rows = [f"| {METRICS[name]} | {e['value']:.3f} | {_interval(e)} |" for name, e in facts["metrics"].items()]
     return "\n".join([*head, *rows])
 

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from pathlib import Path
 
-import numpy as np
-
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, subsample
-from prlhf.evaluation.bootstrap import clusters, lowest
-from prlhf.evaluation.metrics import WORST, summarise
+from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
 from prlhf.lm import PersonalizedLM
 from prlhf.objectives import margin_of
+from prlhf.training.fallen import falls, warn_fallen
 from prlhf.training.progress import bar
 
-__all__ = ["FALLEN", "LearningCurves"]
+__all__ = ["LearningCurves"]
 
-logger = logging.getLogger(__name__)
 CURVES = (
     "accuracy_seen",
     "accuracy_per_user",
@@ -30,11 +26,6 @@ CURVES = (
     "log_loss_seen",
 )
 """What is logged while training; the whole table is written at the end."""
-
-FALLEN = 0.5
-"""By which share of the reference's log-probability that of chosen responses may fall, for everybody together and for
-the tenth of users who lost most. Of our runs those whose answers lost words were above it, the planted recipe and the
-demo below (docs/results.md)."""
 
 
 class LearningCurves:
@@ -78,30 +69,6 @@ class LearningCurves:
         error = metrics.overall.accuracy_per_user.standard_error
         curves |= {} if math.isnan(error) else {"accuracy_per_user_se": error}
         curves |= {f"accuracy_group_{name}": value for name, value in groups.items() if value is not None}
-        return curves | self._falls(logps)
-
-    def _falls(self, logps: np.ndarray) -> dict[str, float]:
-        """How far the log-probability of chosen responses lies below the reference's, as a share of the latter: of
-        all comparisons, and as the mean of the tenth of users with the largest falls."""
-        reference, own = self.data.reference[:, 0], logps[:, 0, 0]
-        codes, _ = clusters([c.user for c in self.data.comparisons])
-        lost, whole = np.bincount(codes, reference - own), np.bincount(codes, np.abs(reference))
-        fall = float(lost.sum() / max(whole.sum(), 1e-9))
-        worst = float(-lowest(-lost / np.maximum(whole, 1e-9), WORST))
-        self._warn(fall, "chosen responses")
-        self._warn(worst, "chosen responses of the tenth of users who lost most")
-        return {"chosen_fall": fall, "chosen_fall_worst_tenth": worst}
-
-    def _warn(self, fall: float, whose: str) -> None:
-        """Warn of a fall that is too large; once for a run."""
-        if fall > FALLEN and not self.warned:
-            self.warned = True
-            logger.warning(
-                "%s: their log-probability has fallen by %.2f times what it was before training: the model tells "
-                "preferences apart by making all responses unlikely, and its answers may lose words, then sense. Read "
-                "some; if they suffer, raise objective.beta (now %g) or objective.sft_weight (now %g)",
-                whose,
-                fall,
-                self.config.objective.beta,
-                self.config.objective.sft_weight,
-            )
+        found = falls(self.data, logps)
+        self.warned = self.warned or warn_fallen(found, objective)
+        return curves | found

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,15 +16,17 @@ from prlhf.data.log import parted
 from prlhf.evaluation import plots
 from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise
-from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, score_policy
+from prlhf.evaluation.policy import EvaluationSet, policy_logprobs, scores_of
 from prlhf.evaluation.thumbs import MEANING, one_sided
 from prlhf.lm import PersonalizedLM
+from prlhf.lm.publish_card import THUMBS
 from prlhf.objectives import margin_of
+from prlhf.training.fallen import falls, warn_fallen
 from prlhf.training.progress import bar
 from prlhf.training.run import Run
 from prlhf.types import Feedback
 
-__all__ = ["finish", "score"]
+__all__ = ["finish"]
 
 logger = logging.getLogger(__name__)
 
@@ -44,15 +45,23 @@ def finish(
     data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
     _tell_unmeasured(rows)
     if len(data):
-        scores = score(lm, data, config, progress=bar)
+        logps = policy_logprobs(lm, data, progress=bar)
+        if not config.training.eval_steps:  # nobody has looked yet
+            warn_fallen(falls(data, logps), config.objective)
+        scores = scores_of(data, logps, margin_of(config.objective))
         metrics, users = summarise(scores, beta=config.objective.beta), per_user(scores, config.objective.beta)
         scores.save(run.folder / "scores.parquet")
         users.save(run.folder / "per_user.parquet")
-        run.write_json("evaluation.json", metrics.as_dict())
+        run.write_json("evaluation.json", {**metrics.as_dict(), "of": _kind(rows)})
         card = _card(lm, data)
     _plot(run, users)
     lm.save_pretrained(run.model, card)
     return metrics
+
+
+def _kind(items: Sequence[Feedback]) -> str:
+    """What a comparison of the figures is."""
+    return "comparisons" if parted(items)[0] else THUMBS
 
 
 def _tell_unmeasured(items: Sequence[Feedback]) -> None:
@@ -63,11 +72,6 @@ def _tell_unmeasured(items: Sequence[Feedback]) -> None:
     elif thumbs:
         left_out = one_sided(thumbs)
         logger.log(logging.WARNING if left_out else logging.INFO, "%s %s", MEANING, left_out)
-
-
-def score(lm: PersonalizedLM, data: EvaluationSet, config: RunConfig, **kwargs: Any) -> Any:
-    """Margins of `data` as the run's objective sees them."""
-    return score_policy(lm, data, margin=margin_of(config.objective), **kwargs)
 
 
 def _plot(run: Run, users: PerUser | None) -> None:

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 import numpy as np
 import pytest
 
+from prlhf.config import DataConfig
 from prlhf.data import load_comparisons, split
 from prlhf.data.rankings import ranking_of
 from prlhf.errors import ConfigError, DataError
@@ -178,3 +179,14 @@ def test_a_missing_file_is_named(tmp_path):
 def test_wrong_options(options, message):
     with pytest.raises(ConfigError, match=message):
         load_comparisons("prism", path="x", **options)
+
+
+def test_data_that_the_hub_does_not_give(monkeypatch):
+    def refused(*_):
+        raise DataError("no data set could be read.")
+
+    monkeypatch.setattr("prlhf.data.sources.published.open_hub", refused)
+    with pytest.raises(
+        DataError, match=r"no data set could be read\. .*--set data\.options\.path=FOLDER, with .*jsonl in it"
+    ):
+        load_comparisons(DataConfig(source="prism"))

@@ -114,7 +114,12 @@ def open_file(source: str, path: str, name: str, columns: Collection[str], folde
     place = local(source, path)
     if place is None:
         hub_name = f"{folder}/{name}" if folder else name
-        return replace(open_hub(path, {"data_files": hub_name, "split": "train"}, columns), name=f"{path} ({hub_name})")
+        try:
+            found = open_hub(path, {"data_files": hub_name, "split": "train"}, columns)
+        except DataError as e:
+            here = f"Where the data are on this machine: --set data.options.path=FOLDER, with {name} in it"
+            raise DataError(f"source {source!r}: {e} {here} (docs/data.md says what else it needs).") from e
+        return replace(found, name=f"{path} ({hub_name})")
     for file in (place / name, place / folder / name):
         if file.is_file():
             return open_table(file, columns)
