@@ -186,7 +186,5 @@ def test_data_that_the_hub_does_not_give(monkeypatch):
         raise DataError("no data set could be read.")
 
     monkeypatch.setattr("prlhf.data.sources.published.open_hub", refused)
-    with pytest.raises(
-        DataError, match=r"no data set could be read\. .*--set data\.options\.path=FOLDER, with .*jsonl in it"
-    ):
+    with pytest.raises(DataError, match=r"no data set could be read\. .*path=FOLDER, with .*jsonl in it"):
         load_comparisons(DataConfig(source="prism"))
