@@ -67,7 +67,7 @@ def checks_table(checks: Iterable[Check]) -> Table:
     table.add_column("result", no_wrap=True)
     table.add_column("in words", overflow="fold")
     for check in checks:
-        style = "yellow" if check.finding else "dim" if check.state == "not applicable" else ""
+        style = "yellow" if check.finding else "" if check.state == "nothing found" else "dim"
         table.add_row(*(Text(cell, style) for cell in (check.name, check.state, check.text)))
     return table
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from prlhf.data.checks import Check
+from prlhf.data.checks import Check, State
 from prlhf.evaluation.bootstrap import Estimate
 from prlhf.evaluation.metrics import Metrics
 from prlhf.evaluation.paired import paired_difference
@@ -29,13 +29,13 @@ def check_permuted(metrics: Metrics) -> Check:
     )
     if not drop.exists:
         return Check.missing(name, "no two users of these comparisons have rows that could be exchanged")
-    found, verdict = _judge(drop, "The user table is not used, or these users do not differ: nothing here is personal.")
+    state, verdict = _judge(drop, "The user table is not used, or these users do not differ: nothing here is personal.")
     text = (
         f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
         f"{other.value:.1%}: a difference of {_points(drop)}.{verdict}"
     )
     numbers = {"own": own.as_dict(), "permuted": other.as_dict(), "drop": drop.as_dict()}
-    return Check.of(name, found, text, numbers)
+    return Check(name, state, text, numbers)
 
 
 def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed: int = 0) -> Check:
@@ -55,28 +55,28 @@ def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed:
     told, flipped = told.select(shown), flipped.select(shown)
     drop = paired_difference(told, flipped, bootstrap=bootstrap, seed=seed).overall.accuracy
     changed = float(np.mean(np.sign(told.h) != np.sign(flipped.h)))
-    found, verdict = _judge(drop, "No sign that it reads who chose what: it is no measure of personalisation here.")
+    state, verdict = _judge(drop, "No sign that it reads who chose what: it is no measure of personalisation here.")
     text = (
         f"Flipping the votes in the prompt of the in-context baseline costs it {_points(drop)} of accuracy on "
         f"{len(told):,} comparisons, and {changed:.1%} of its answers change.{verdict}"
     )
     numbers: dict[str, Any] = {"comparisons": len(told), "drop": drop.as_dict(), "answers_changed": changed}
-    return Check.of(CONTEXT, found, text, numbers)
+    return Check(CONTEXT, state, text, numbers)
 
 
-def _judge(drop: Estimate, finding: str) -> tuple[bool, str]:
+def _judge(drop: Estimate, finding: str) -> tuple[State, str]:
     """Whether what should cost accuracy does not, with the sentence on it: `finding`, that too little was measured to
     tell, or none.
 
     The interval reaches 0 and no further than `_TELLING`; without an interval, the value does not exceed 0.
     """
     if (drop.value if math.isnan(drop.low) else drop.low) > 0:
-        return False, ""
+        return "nothing found", ""
     if drop.comparisons < _FEWEST:
-        return False, f" Too few comparisons to tell: it takes {_FEWEST}."
+        return "too little to tell", f" Too few comparisons to tell: it takes {_FEWEST}."
     if drop.high > _TELLING:
-        return False, " Too few comparisons to tell: the interval holds both no effect and a large one."
-    return True, f" {finding}"
+        return "too little to tell", " Too few comparisons to tell: the interval holds both no effect and a large one."
+    return "finding", f" {finding}"
 
 
 def _points(e: Estimate) -> str:

@@ -1,4 +1,5 @@
-"""What a check says: a finding, nothing found, or not applicable, each in one sentence with its numbers."""
+"""What a check says: a finding, nothing found, too little to tell, or not applicable, each in one sentence with its
+numbers."""
 
 from __future__ import annotations
 
@@ -6,7 +7,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-__all__ = ["Check", "findings"]
+__all__ = ["Check", "State", "findings"]
+
+State = Literal["finding", "nothing found", "too little to tell", "not applicable"]
+_MADE = ("finding", "nothing found")
 
 
 @dataclass(frozen=True)
@@ -14,7 +18,7 @@ class Check:
     """One question, answered. `numbers` is JSON-able; a finding is a warning, never an error."""
 
     name: str
-    state: Literal["finding", "nothing found", "not applicable"]
+    state: State
     text: str
     numbers: dict[str, Any] = field(default_factory=dict)
 
@@ -32,7 +36,7 @@ class Check:
         """The same question, asked of something else too: the sentences of those that could be made, after one another,
         and the numbers of each of the others under its name."""
         every = [self, *others.values()]
-        made = [check for check in every if check.state != "not applicable"]
+        made = [check for check in every if check.state in _MADE]
         numbers = {**self.numbers, **{name: check.numbers for name, check in others.items() if check.numbers}}
         if not made:
             return Check.missing(self.name, "; ".join(check.text for check in every))
@@ -51,7 +55,7 @@ class Check:
 
 def findings(checks: Iterable[Check]) -> str:
     """One sentence: how many checks were made, and which have a finding."""
-    made = [check for check in checks if check.state != "not applicable"]
+    made = [check for check in checks if check.state in _MADE]
     named = [check.name for check in made if check.finding]
     if not named:
         return f"{len(made)} checks, nothing found."
