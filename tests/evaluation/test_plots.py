@@ -146,3 +146,12 @@ def test_save_by_ending(tmp_path):
 def test_nothing_to_draw_is_an_error(empty):
     with pytest.raises(DataError, match="expected at least one"):
         empty()
+
+
+def test_long_names_stay_inside_the_picture_and_seven_curves_have_seven_colours():
+    names = [f"user_model.type=cluster, user_model.clusters={k}" for k in range(7)]
+    figure = plots.learning_curves({name: plots.Curve([0, 1], [0.5, 0.6]) for name in names})
+    figure.canvas.draw()
+    [legend] = figure.legends
+    assert legend.get_window_extent().x1 <= figure.bbox.x1
+    assert len({line.get_color() for line in figure.axes[0].get_lines()}) == 7

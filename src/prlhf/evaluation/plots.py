@@ -40,9 +40,11 @@ __all__ = [
     "win_rate_bars",
 ]
 
-# Okabe and Ito's palette, in an order whose neighbours also differ in lightness.
-COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-MARKERS = ("o", "s", "^", "D", "v", "P")
+# Okabe and Ito's palette without its yellow, in an order whose neighbours also differ in lightness; one marker more
+# than colours, so that a colour that comes again has another.
+COLOURS = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#56B4E9", "#D55E00", "#000000")
+MARKERS = ("o", "s", "^", "D", "v", "P", "X", "<")
+_LETTERS, _HANDLE = 13, 7  # in an inch of a legend; and what stands before a label, in letters
 GREY, PALE = "#8a8a8a", "#d4d4d4"
 _STYLE: Any = {
     "font.size": 10,
@@ -82,7 +84,10 @@ def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
 
 
 def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
-    figure.legend(handles, labels, loc="outside lower left", ncols=min(len(labels), 4), handletextpad=0.5)
+    fitting = int(figure.get_figwidth() * _LETTERS) // (max(map(len, labels)) + _HANDLE)
+    columns = max(1, min(len(labels), 4, fitting))
+    figure.set_figheight(figure.get_figheight() + 0.21 * max(math.ceil(len(labels) / columns) - 2, 0))
+    figure.legend(handles, labels, loc="outside lower left", ncols=columns, handletextpad=0.5)
 
 
 def to_png(figure: Figure, dpi: int = 160) -> bytes:
