@@ -136,6 +136,7 @@ def test_a_script_takes_the_options_that_a_page_gives_it(line, monkeypatch):
         raise Parsed
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", only_parse)
+    monkeypatch.syspath_prepend(str((ROOT / path).parent))  # as `python FILE` does
     script = runpy.run_path(str(ROOT / path))
     if "argparse" in script:
         with pytest.raises(Parsed):

@@ -4,7 +4,7 @@ from dataclasses import replace
 import pytest
 
 from prlhf.config import SplitConfig
-from prlhf.data import Log, Split
+from prlhf.data import Log, Split, split
 from prlhf.data.checks import check_log, check_overlap, check_split
 from prlhf.types import Comparison, Thumb
 
@@ -165,17 +165,19 @@ def test_fires_on_a_random_split_of_thumbs(seed, votes):
 
 @pytest.mark.parametrize("seed", SEEDS)
 def test_fires_on_thumbs_on_the_responses_of_a_comparison(seed):
-    """Both responses of each vote judged alone, too: a split by pair takes them for other content, one by response
-    does not."""
+    """Both responses of each vote judged alone, too, all of it in training; our own splits keep them together."""
     log = log_of(seed)
     alone = tuple(
         Thumb(c.prompt, t, t == c.chosen, c.user, id=f"{c.id}{t}") for c in log.comparisons for t in c.responses
     )
     log = replace(log, thumbs=alone)
-    found = check_log(log, SplitConfig(by="pair", seed=seed))[1]
+    sides = split(replace(log, thumbs=()), SplitConfig(by="pair", seed=seed))
+    thumbs = range(len(log.comparisons), len(log.items))
+    found = check_split(log, replace(sides, train=(*sides.train, *thumbs)))[0]
     assert found.finding and "data.split.by=response" in found.text, found.text
-    assert found.numbers["other_form"] > 50 and found.numbers["own_pair"] > 20
-    assert check_log(log, SplitConfig(by="response", seed=seed))[1].state == "nothing found"
+    assert found.numbers["other_form"] == len(sides.test) and found.numbers["own_pair"] > 20
+    for by in ("pair", "response"):
+        assert check_log(log, SplitConfig(by=by, seed=seed))[1].state == "nothing found"
 
 
 @pytest.mark.parametrize("seed", SEEDS)
