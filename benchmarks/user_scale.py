@@ -38,6 +38,7 @@ from prlhf import PersonalizedLM
 from prlhf.config import Cluster, Individual, LowRank, ModelConfig, RunConfig
 from prlhf.data.planted import World
 from prlhf.objectives import make_objective
+from prlhf.training.branches import Branches
 from prlhf.training.train import prepare
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.users import load_users
@@ -130,7 +131,7 @@ def trainer_of(point: Point, lm: PersonalizedLM, pipe: Connection) -> tuple[Pref
         lr_scheduler_type="constant", remove_unused_columns=False, dataloader_pin_memory=False,
     )  # fmt: skip
     trainer = PreferenceTrainer(
-        lm, arguments, replace(data, **tiled), objective=make_objective(RunConfig().objective), alpha=0.5,
+        lm, arguments, replace(data, **tiled), objective=make_objective(RunConfig().objective), branches=Branches(0.5),
         layout=data.layout, user_learning_rate=1e-2, user_l2=0.1, max_grad_norm=1.0, callbacks=[Turns(pipe)],
     )  # fmt: skip
     return trainer, rows
