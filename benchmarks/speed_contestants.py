@@ -88,7 +88,14 @@ def arguments(work: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def trl_trainer(work: dict[str, Any], log: list[Comparison], folder: str, clock: Clock, result: dict[str, Any]) -> Any:
+def plain_model(work: dict[str, Any]) -> Any:
+    """The base model, for TRL."""
+    return AutoModelForCausalLM.from_pretrained(work["model"], dtype="auto")
+
+
+def trl_trainer(
+    work: dict[str, Any], base: Any, log: list[Comparison], folder: str, clock: Clock, result: dict[str, Any]
+) -> Any:
     """TRL's DPOTrainer, as it comes or at its best, and the seconds of its reference pass."""
     import datasets
     import trl
@@ -109,11 +116,10 @@ def trl_trainer(work: dict[str, Any], log: list[Comparison], folder: str, clock:
         options |= {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
         options |= {"remove_unused_columns": False}  # or the lengths are removed
     tokenizer = AutoTokenizer.from_pretrained(work["model"])
-    model = AutoModelForCausalLM.from_pretrained(work["model"], dtype="auto")
     rows = [row(c) for c in log]
     lora = LoraConfig(r=8, lora_alpha=16, target_modules=TARGETS, task_type="CAUSAL_LM")
     return Timed(
-        model=model, args=trl.DPOConfig(folder, **arguments(work), **options), peft_config=lora,
+        model=base, args=trl.DPOConfig(folder, **arguments(work), **options), peft_config=lora,
         train_dataset=datasets.Dataset.from_list(rows), processing_class=tokenizer, callbacks=[clock],
     )  # fmt: skip
 
@@ -191,7 +197,8 @@ def matmul_rate(lm: PersonalizedLM, tokens: int, bf16: bool) -> float:
 
 def loss_gap(work: dict[str, Any], lm: PersonalizedLM, trainer: PreferenceTrainer, log: list[Comparison]) -> float:
     """How far our loss of a batch is from TRL's, as a share of it, with the same LoRA away from its start."""
-    theirs = trl_trainer(work | {"name": TRL}, log[:4], "unused", Clock(), {"reference_seconds": 0.0})
+    with tempfile.TemporaryDirectory() as folder:
+        theirs = trl_trainer(work | {"name": TRL}, plain_model(work), log[:4], folder, Clock(), {})
     trained = {n: p for n, p in theirs.model.named_parameters() if p.requires_grad}
     ours = dict(lm.model.named_parameters())
     kept = {n: ours[n].detach().clone() for n in trained}
@@ -214,18 +221,17 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
     torch.manual_seed(work["seed"])
     log = comparisons(work["comparisons"], WORKLOADS[work["workload"]], work["size"], work["seed"])
     clock, result = Clock(), {"reference_seconds": 0.0, "loss_gap": 0.0, "of_matmul": 0.0}
-    ours = work["name"] not in THEIRS
-    lm = None
-    if ours:
+    lm = base = None
+    if work["name"] in THEIRS:
+        base = plain_model(work)
+    else:
         lm, config = model(work, log)
     with tempfile.TemporaryDirectory() as folder:
-        if not ours:
-            AutoModelForCausalLM.from_pretrained(work["model"], dtype="auto")  # what we hold too when the clock starts
         with peak(result):
             trainer = (
                 our_trainer(work, lm, config, log, folder, clock, result)
                 if lm is not None
-                else trl_trainer(work, log, folder, clock, result)
+                else trl_trainer(work, base, log, folder, clock, result)
             )
             first = next(iter(trainer.get_train_dataloader()))
             trainer.model.train()
@@ -233,7 +239,7 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
             trainer.model.zero_grad()
             trainer.train()
         result["step_seconds"] = clock.end - clock.begin
-        result["seconds"] = result["step_seconds"] + result["reference_seconds"] * (work["name"] != TRL)
+        result["seconds"] = result["step_seconds"] + result["reference_seconds"]
         result["comparisons"] = len(log)
         if lm is not None:
             flops = useful_flops(lm, trainer)

@@ -48,7 +48,7 @@ class TrainingConfig(Config):
     """Comparisons this much older than the newest one weigh half."""
     branches: Literal["both", "sampled"] = "both"
     """`sampled`: each comparison is looked at as its user's (probability alpha) or as the generic user's, not as both:
-    the same loss on average, at half the cost of a step and with more noise."""
+    the same loss on average, for about half the token-passes of a step and with more noise."""
     layout: Literal["auto", "packed", "plain"] = "auto"
     """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
     gradient_checkpointing: bool = False

@@ -16,7 +16,7 @@ __all__ = ["Branches"]
 
 @dataclass(frozen=True)
 class Branches:
-    """The alpha mix `alpha l(user) + (1 - alpha) l(generic)` of P-RLHF, or an estimate of it at half the cost.
+    """The alpha mix `alpha l(user) + (1 - alpha) l(generic)` of P-RLHF, or an estimate from half the token-passes.
 
     `sampled` looks at one branch of each comparison: the user's with probability alpha, else the generic one. The mean
     of its loss, and of its gradient, over the draws is that of the mix. What is drawn depends on seed, step and
