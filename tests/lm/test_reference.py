@@ -9,8 +9,8 @@ import torch
 from safetensors.numpy import load_file
 
 import prlhf.lm.logprobs as logprobs
+import prlhf.lm.projection as projection
 import prlhf.lm.reference as reference
-import prlhf.lm.scoring as scoring
 from prlhf.config import Full, Individual, Lora, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, default_cache, pair_logprobs, pair_scores, reference_logprobs
@@ -120,9 +120,9 @@ def test_long_comparisons_come_in_smaller_batches(base_folder, monkeypatch, coun
     rows = np.tile([0, 1], (len(encoded), 1))
     whole = reference_logprobs(lm, encoded, layout=layout), pair_scores(lm, encoded, rows, layout=layout)
     assert counted == [len(encoded)]
-    for module in (reference, scoring):
-        monkeypatch.setattr(module, "AT_ONCE", 100)  # tokens of a batch
-    monkeypatch.setattr(logprobs, "PROJECTED", 7)
+    monkeypatch.setitem(logprobs.AT_ONCE, "cpu", 100)
+    for limit in ("LOGITS", "FEWEST"):
+        monkeypatch.setattr(projection, limit, 7)
     parts = reference_logprobs(lm, encoded, layout=layout), pair_scores(lm, encoded, rows, layout=layout)
     assert sum(counted[1:]) == len(encoded) and len(counted) > 3
     for found, expected in zip(parts, whole, strict=True):

@@ -7,24 +7,27 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from prlhf.lm.layout import Layout, Rows, packed_rows, plain_rows, shares_prompt
+from prlhf.lm.projection import projected_logprobs, token_logprobs
 from prlhf.lm.template import Encoded
 from prlhf.objectives import PairLogps
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["AT_ONCE", "PROJECTED", "Layout", "choose_layout", "pair_logprobs"]
+__all__ = ["AT_ONCE", "Layout", "choose_layout", "pair_logprobs", "tokens_at_once"]
 
-AT_ONCE = 65_536
-"""Tokens of a batch where no gradient is taken, padding included."""
-PROJECTED = 8192
-"""How many of them are projected to the vocabulary at a time."""
+AT_ONCE = {"cpu": 2048, "cuda": 65_536}
+"""Tokens of a batch where no gradient is taken, padding included: what fills a GPU, and what a CPU's caches hold."""
 logger = logging.getLogger(__name__)
 _TOLD: set[tuple[str, str]] = set()
+
+
+def tokens_at_once(device: torch.device) -> int:
+    """How many tokens a batch has at most where no gradient is taken."""
+    return AT_ONCE.get(device.type, AT_ONCE["cuda"])
 
 
 def pair_logprobs(
@@ -60,24 +63,14 @@ def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     if lm.splits_head:
         hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
         states = hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)]
-        at_once = len(states) if torch.is_grad_enabled() else PROJECTED
-        parts = zip(states.split(at_once), rows.target.split(at_once), strict=True)
-        token_logps = torch.cat([_token_logps(lm.head(part), target) for part, target in parts])
+        token_logps = projected_logprobs(lm.head, states, rows.target)
     else:
         whole = lm.model(**inputs, use_cache=False).logits
-        token_logps = _token_logps(whole[rows.row.to(whole.device), rows.source.to(whole.device)], rows.target)
+        token_logps = token_logprobs(whole[rows.row.to(whole.device), rows.source.to(whole.device)], rows.target)
     token_logps = token_logps.to(lm.device)
     return torch.zeros(rows.slots, dtype=token_logps.dtype, device=token_logps.device).index_add(
         0, rows.slot, token_logps
     )
-
-
-def _token_logps(logits: Tensor, target: Tensor) -> Tensor:
-    """Log-probability of each target, `[m]`."""
-    if logits.dtype in (torch.float16, torch.bfloat16):
-        logits = logits.float()
-    # with a device map the last layers, and so the logits, may be on another device than the ids
-    return -F.cross_entropy(logits, target.to(logits.device), reduction="none")
 
 
 @torch.no_grad()

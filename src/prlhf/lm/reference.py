@@ -25,7 +25,7 @@ from torch import nn
 from prlhf.errors import CheckpointError
 from prlhf.lm.layout import extent, slices
 from prlhf.lm.loading import load_base, same_base
-from prlhf.lm.logprobs import AT_ONCE, Layout, pair_logprobs
+from prlhf.lm.logprobs import Layout, pair_logprobs, tokens_at_once
 from prlhf.lm.placement import is_placed
 from prlhf.lm.template import Encoded
 
@@ -112,7 +112,7 @@ def reference_logprobs(
     values = store.values if store is not None else {}
     missing = {k: c for k, c in zip(keys, plain, strict=True) if k not in values}
     todo = sorted(missing.items(), key=lambda item: (item[1].length, item[0]))
-    batches = slices([extent(c, 1, 0, layout) for _, c in todo], batch_size, AT_ONCE)
+    batches = slices([extent(c, 1, 0, layout) for _, c in todo], batch_size, tokens_at_once(lm.device))
     with as_reference(lm):
         for i in progress(range(len(batches)), "reference"):
             part = todo[batches[i]]

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from prlhf.lm.layout import extent, slices
-from prlhf.lm.logprobs import AT_ONCE, Layout, pair_logprobs
+from prlhf.lm.logprobs import Layout, pair_logprobs, tokens_at_once
 from prlhf.lm.template import Encoded
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def pair_scores(
     training = lm.training
     lm.eval()
     sizes = [extent(comparisons[i], branches.shape[1], lm.user_model.tokens, layout) for i in order]
-    batches = slices(sizes, batch_size, AT_ONCE)
+    batches = slices(sizes, batch_size, tokens_at_once(lm.device))
     for i in progress(range(len(batches)), "scoring"):
         part = order[batches[i]]
         logps = pair_logprobs(lm, [comparisons[i] for i in part], branches[part].tolist(), layout)

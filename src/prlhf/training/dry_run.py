@@ -13,6 +13,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
@@ -20,7 +22,7 @@ from prlhf.data.log import parted
 from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout
 from prlhf.lm.loading import context_length, load_tokenizer
-from prlhf.lm.logprobs import AT_ONCE, Layout
+from prlhf.lm.logprobs import Layout, tokens_at_once
 from prlhf.lm.placement import check_quantization
 from prlhf.lm.reference import REFERENCE_BATCH
 from prlhf.lm.scoring import SCORING_BATCH
@@ -205,7 +207,10 @@ def _memory(
     # an evaluation looks with the user's row, the generic one and another user's, and in the weights' own type
     scoring = [Pass.of(c, branches=3, user_tokens=config.user_model.tokens, layout=layout) for c in encoded]
     size = config.training.batch_size
-    forward = [_bounded(_largest(scoring), SCORING_BATCH), _bounded(_largest(reference), REFERENCE_BATCH)]
+    gpu = torch.cuda.is_available() and config.training.device == "auto"
+    tokens = tokens_at_once(torch.device("cuda" if gpu else "cpu"))
+    bounded = ((scoring, SCORING_BATCH), (reference, REFERENCE_BATCH))
+    forward = [_bounded(_largest(passes), most, tokens) for passes, most in bounded]
     return estimate_memory(
         found.model,
         found.user_model,
@@ -220,9 +225,9 @@ def _largest(passes: Sequence[Pass]) -> Pass:
     return max(passes, key=lambda one: one.tokens)
 
 
-def _bounded(one: Pass, most: int) -> Pass:
-    """A batch without gradient of at most `most` items as large as this one."""
-    return one.times(max(min(most, AT_ONCE // one.tokens), 1))
+def _bounded(one: Pass, most: int, tokens: int) -> Pass:
+    """A batch without gradient of at most `most` items as large as this one, and of at most so many tokens."""
+    return one.times(max(min(most, tokens // one.tokens), 1))
 
 
 def _small(

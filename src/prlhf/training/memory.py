@@ -10,7 +10,7 @@ import torch
 
 from prlhf.lm import Encoded
 from prlhf.lm.layout import Layout, extent
-from prlhf.lm.logprobs import PROJECTED
+from prlhf.lm.projection import at_once, keeps_logits
 from prlhf.users import UserModel, training_bytes
 
 __all__ = ["Memory", "Pass", "estimate_memory"]
@@ -21,7 +21,7 @@ _SAVED = 17
 """Numbers that a layer keeps for its backward pass, per token and unit of width: 34 bytes in 16 bit (Korthikanti et
 al., arXiv 2205.05198, section 4.1) without the attention scores, which fused attention does not keep."""
 _LOGITS = 3
-"""Copies of the logits in fp32: themselves, their softmax, their gradient."""
+"""Copies of the logits in fp32 that autograd makes: themselves, their softmax, their gradient."""
 _FLOAT = torch.float32.itemsize
 
 
@@ -95,21 +95,26 @@ def estimate_memory(
         checkpointing: whether activations are computed again in the backward pass.
     """
     trained = [p for p in model.parameters() if p.requires_grad]
-    logits = _FLOAT * model.config.get_text_config().vocab_size
-    projected = step.predicted if splits_head else step.tokens
     return Memory(
         weights=sum(p.numel() * p.element_size() for p in model.parameters()),
         training=sum((1 + _ADAM) * p.numel() * p.element_size() for p in trained),
         users=training_bytes(user_model),
         copies=_copies(model, checkpointing) if step.bf16 else 0,
-        step=_kept(model, step, checkpointing) + _LOGITS * projected * logits,
-        forward=max((_layer(model, p) + (_LOGITS - 1) * _at_once(p, splits_head) * logits for p in forward), default=0),
+        step=_kept(model, step, checkpointing) + _projection(model, step, splits_head, gradient=True),
+        forward=max(
+            (_layer(model, p) + _projection(model, p, splits_head, gradient=False) for p in forward), default=0
+        ),
     )
 
 
-def _at_once(forward: Pass, splits_head: bool) -> int:
-    """Positions whose logits there are at a time where no gradient is taken."""
-    return min(forward.predicted, PROJECTED) if splits_head else forward.tokens
+def _projection(model: Any, one: Pass, splits_head: bool, gradient: bool = False) -> int:
+    """Bytes of the logits that there are at a time, and of what a frozen projection keeps instead of them."""
+    config, head = model.config.get_text_config(), model.get_output_embeddings()
+    kept = gradient and (head is None or keeps_logits(head))
+    positions = one.predicted if splits_head else one.tokens
+    there = positions if kept or not splits_head else min(positions, at_once(config.vocab_size))
+    logits = (_LOGITS if kept else _LOGITS - 1) * there * _FLOAT * config.vocab_size
+    return logits + (0 if kept or not gradient else positions * config.hidden_size * _element(model, one))
 
 
 def _kept(model: Any, step: Pass, checkpointing: bool) -> int:
