@@ -44,10 +44,12 @@ check-imports: $(READY)
 check-docs: $(READY)
 	$(VENV)/bin/python -m prlhf.cli.docs --check
 	$(VENV)/bin/python tests/families.py --check
+	$(VENV)/bin/python benchmarks/table.py --check
 
 docs: $(READY)
 	$(VENV)/bin/python -m prlhf.cli.docs
 	$(VENV)/bin/python tests/families.py
+	$(VENV)/bin/python benchmarks/table.py
 
 setup: $(READY)
 

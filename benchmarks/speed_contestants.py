@@ -1,4 +1,4 @@
-"""The contestants of train_speed.py: one epoch of one of them, in this process; figures as JSON on the last line."""
+"""The contestants of train_speed.py: one of them makes its steps in this process; figures as JSON on the last line."""
 
 from __future__ import annotations
 
@@ -85,6 +85,7 @@ def arguments(work: dict[str, Any]) -> dict[str, Any]:
         "per_device_train_batch_size": work["batch"], "num_train_epochs": 1, "learning_rate": RATE, "warmup_steps": 0,
         "lr_scheduler_type": "constant", "report_to": [], "save_strategy": "no", "disable_tqdm": True,
         "logging_strategy": "no", "use_cpu": not CUDA, "bf16": work["bf16"], "seed": work["seed"],
+        "max_steps": work["steps"] or -1,
     }  # fmt: skip
 
 
@@ -165,11 +166,19 @@ def our_trainer(
     )  # fmt: skip
 
 
+def seen(trainer: PreferenceTrainer) -> list[Any]:
+    """The comparisons of the steps that were made, in the order of the first epoch."""
+    order = list(trainer.get_train_dataloader().sampler)
+    return [
+        trainer.train_dataset.encoded[i] for i in order[: trainer.state.global_step * trainer.args.train_batch_size]
+    ]
+
+
 def useful_flops(lm: PersonalizedLM, trainer: PreferenceTrainer) -> float:
-    """Arithmetic of an epoch, forward and backward to the activations: a product with m weights is 2 m a token."""
+    """Arithmetic of the steps, forward and backward to the activations: a product with m weights is 2 m a token."""
     t, k = lm.user_model.tokens, 2 if lm.user_model.tokens else 1
     tokens = answers = 0
-    for c in trainer.train_dataset.encoded:
+    for c in seen(trainer):
         shared = c.cut if c.cut * 2 > len(c.prompt) else 0
         tokens += shared + k * (t + len(c.prompt) - shared + len(c.chosen) + len(c.rejected))
         answers += k * (len(c.chosen) + len(c.rejected))
@@ -217,7 +226,7 @@ def loss_gap(work: dict[str, Any], lm: PersonalizedLM, trainer: PreferenceTraine
 
 
 def run(work: dict[str, Any]) -> dict[str, Any]:
-    """One epoch."""
+    """One epoch, or its first steps."""
     torch.manual_seed(work["seed"])
     log = comparisons(work["comparisons"], WORKLOADS[work["workload"]], work["size"], work["seed"])
     clock, result = Clock(), {"reference_seconds": 0.0, "loss_gap": 0.0, "of_matmul": 0.0}
@@ -239,8 +248,9 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
             trainer.model.zero_grad()
             trainer.train()
         result["step_seconds"] = clock.end - clock.begin
+        result["comparisons"] = min(trainer.state.global_step * work["batch"], len(log))
+        result["reference_seconds"] *= result["comparisons"] / len(log)  # which looks at all of them
         result["seconds"] = result["step_seconds"] + result["reference_seconds"]
-        result["comparisons"] = len(log)
         if lm is not None:
             flops = useful_flops(lm, trainer)
             rate = matmul_rate(lm, 100 * work["batch"], work["bf16"])
