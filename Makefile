@@ -24,10 +24,10 @@ demo: $(READY)
 	$(VENV)/bin/prlhf demo
 
 test: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS)
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) --durations=12
 
 slow: $(READY)
-	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) -m slow
+	OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 $(VENV)/bin/python -m pytest -n $(WORKERS) -m slow --durations=12
 
 check: check-style check-types check-imports check-docs
 

@@ -13,21 +13,19 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 from itertools import product
 from pathlib import Path
 
-import torch
+from figures import machine, write
+from runs import Runs, add_run_options, runs_of
 
 from prlhf import PersonalizedLM
 from prlhf.config import RunConfig, load_config
 from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
-from prlhf.lm import is_checkpoint
 from prlhf.training.pooled import pooled_config
-from prlhf.training.train import train
 
 GRID = list(product((0.1, 0.3), (2.5e-4, 5e-4)))  # beta, learning rate; the recipes stand at one of the points
 METHODS = ("P-DPO", "pooled")
@@ -40,11 +38,9 @@ LENGTH_STUDIES = {
 }
 
 
-def run(config: RunConfig, method: str, folder: Path) -> Path:
+def run(config: RunConfig, method: str, runs: Runs, name: str) -> Path:
     """Train one run unless its folder is complete."""
-    if not is_checkpoint(folder / "model"):
-        train(pooled_config(config) if method == "pooled" else config, folder, resume=(folder / "config.json").exists())
-    return folder
+    return runs.trained(pooled_config(config) if method == "pooled" else config, f"{name}-{method}")
 
 
 def validation_accuracy(folder: Path) -> float:
@@ -53,17 +49,17 @@ def validation_accuracy(folder: Path) -> float:
     return [line["eval_accuracy_seen"] for line in lines if "eval_accuracy_seen" in line][-1]
 
 
-def tuned(config: RunConfig, method: str, output: Path, comparisons: int) -> RunConfig:
+def tuned(config: RunConfig, method: str, runs: Runs, comparisons: int) -> RunConfig:
     """The grid point that is best on the validation side after two epochs over `comparisons` comparisons."""
     found = {}
-    for beta, rate in GRID:
+    for beta, rate in GRID[: 1 if runs.quick else None]:
         small = at(config, beta, rate).model_copy(
             update={"data": config.data.model_copy(update={"max_comparisons": comparisons})}
         )
         training = small.training.model_copy(
             update={"epochs": 2, "test_comparisons": 1, "eval_steps": 0.5, "save_steps": 0}
         )
-        folder = run(small.model_copy(update={"training": training}), method, output / f"grid-{method}-{beta}-{rate}")
+        folder = run(small.model_copy(update={"training": training}), method, runs, f"grid-{beta}-{rate}")
         found[beta, rate] = validation_accuracy(folder)
         print(f"grid {method:7s} beta {beta} lr {rate}: validation accuracy {found[beta, rate]:.3f}", flush=True)
     return at(config, *max(found, key=lambda point: found[point]))
@@ -99,7 +95,7 @@ def compare(personal: Path, pooled: Path, best: dict[str, RunConfig]) -> dict:
     return row
 
 
-def lengths(folder: Path, prompts: int = 12) -> dict:
+def lengths(folder: Path, prompts: int, tokens: int) -> dict:
     """Words of sampled answers for every worker, and the share of empty ones, by group."""
     lm = PersonalizedLM.from_pretrained(folder)
     scores = Scores.load(folder / "scores.parquet")
@@ -110,7 +106,12 @@ def lengths(folder: Path, prompts: int = 12) -> dict:
     asked = sorted({str(c.prompt) for c in load_comparisons(config.data).comparisons})[:prompts]
     pairs = [(user, prompt) for user in sorted(group) for prompt in asked]
     answers = lm.generate(
-        [p for _, p in pairs], users=[u for u, _ in pairs], temperature=1.0, max_new_tokens=160, batch_size=32, seed=0
+        [p for _, p in pairs],
+        users=[u for u, _ in pairs],
+        temperature=1.0,
+        max_new_tokens=tokens,
+        batch_size=32,
+        seed=0,
     )
     result = {}
     for name in sorted(set(group.values())):
@@ -133,30 +134,30 @@ def lasting(config: RunConfig, epochs: int, sft_weight: float) -> RunConfig:
     return config.model_copy(update={"training": training, "objective": objective})
 
 
-def length_study(config: RunConfig, output: Path, grid: int) -> list[dict]:
+def length_study(config: RunConfig, runs: Runs, grid: int) -> list[dict]:
     """Top 10, top 40, and target lengths; tuned on top 10."""
-    best = {m: tuned(config, m, output, grid) for m in METHODS}
+    best = {m: tuned(config, m, runs, grid) for m in METHODS}
     table = []
-    for name, (options, epochs, weight) in LENGTH_STUDIES.items():
+    for name, (options, epochs, weight) in list(LENGTH_STUDIES.items())[: 1 if runs.quick else None]:
         place = name.replace(", ", "-").replace(" ", "_")
         configs = {m: lasting(option(best[m], **options), epochs, weight) for m in METHODS}
-        folders = {m: run(configs[m], m, output / f"{place}-{m}") for m in METHODS}
+        folders = {m: run(configs[m], m, runs, place) for m in METHODS}
         row = {"study": name, **compare(folders["P-DPO"], folders["pooled"], best)}
-        table.append({**row, **lengths(folders["P-DPO"])})
+        table.append({**row, **lengths(folders["P-DPO"], *((1, 8) if runs.quick else (12, 160)))})
         print(json.dumps(table[-1], indent=1), flush=True)
     return table
 
 
-def vote_study(config: RunConfig, output: Path, grid: int, seeds: int) -> list[dict]:
+def vote_study(config: RunConfig, runs: Runs, grid: int, seeds: int) -> list[dict]:
     """True votes: tuned with seed 0 on the validation side, then several seeds of split, sample and start."""
-    best = {m: tuned(config, m, output, grid) for m in METHODS}
+    best = {m: tuned(config, m, runs, grid) for m in METHODS}
     table = []
     for seed in range(seeds):
         folders = {}
         for m in METHODS:
             split = best[m].data.split.model_copy(update={"seed": seed})
             data = best[m].data.model_copy(update={"split": split})
-            folders[m] = run(best[m].model_copy(update={"seed": seed, "data": data}), m, output / f"votes-{seed}-{m}")
+            folders[m] = run(best[m].model_copy(update={"seed": seed, "data": data}), m, runs, f"votes-{seed}")
         row = compare(folders["P-DPO"], folders["pooled"], best)
         table.append({"study": f"true votes, top 40, seed {seed}", **row})
         print(json.dumps(table[-1], indent=1), flush=True)
@@ -166,19 +167,21 @@ def vote_study(config: RunConfig, output: Path, grid: int, seeds: int) -> list[d
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("study", choices=["length", "votes"])
-    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--grid", type=int, default=1500, help="training comparisons of each grid run")
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], dest="overrides", metavar="KEY=VALUE")
+    add_run_options(parser)
     args = parser.parse_args()
+    args.seeds = 1 if args.quick else args.seeds
     recipe = {"length": "recipes/convarg_length.toml", "votes": "recipes/convarg.toml"}[args.study]
     config = load_config(RunConfig, recipe, args.overrides)
-    print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
-    if args.study == "length":
-        table = length_study(config, args.output, args.grid)
-    else:
-        table = vote_study(config, args.output, args.grid, args.seeds)
-    (args.output / "results.json").write_text(json.dumps(table, indent=1), encoding="utf8")
+    print(machine(), flush=True)
+    with runs_of(args) as runs:
+        if args.study == "length":
+            table = length_study(config, runs, args.grid)
+        else:
+            table = vote_study(config, runs, args.grid, args.seeds)
+    write(args.json, "convarg", machine(), vars(args), table)
 
 
 if __name__ == "__main__":

@@ -38,16 +38,18 @@ def write(
     options: Mapping[str, Any],
     rows: Sequence[Mapping[str, Any]],
     remarks: Sequence[str] = (),
+    details: Any = None,
 ) -> None:
     """Write the figures as JSON, where a path is given.
 
     A row is a line of a table: column -> number, text, or `[middle, low, high]`. The rows of a `table` (a column that
-    is not shown) stand together.
+    is not shown) stand together. `details` are for other readers than the page.
     """
     if path is None:
         return
     told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
     told = {name: value for name, value in told.items() if name != "json"}
     found = {"benchmark": benchmark, "machine": machine, "options": told, "remarks": list(remarks), "rows": list(rows)}
+    found |= {} if details is None else {"details": details}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf8")

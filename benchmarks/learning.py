@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 from pathlib import Path
 
-import torch
+from figures import machine, write
+from runs import Runs, add_run_options, runs_of
 
 from prlhf import PersonalizedLM
 from prlhf.config import RunConfig, load_config
@@ -23,8 +23,6 @@ from prlhf.evaluation.judge import judge_policies, policy_of, reference_of
 from prlhf.evaluation.metrics import Metrics, summarise
 from prlhf.evaluation.scores import Scores
 from prlhf.evaluation.winrate import WinRate
-from prlhf.lm import is_checkpoint
-from prlhf.training.train import train
 
 FAMILIES: dict[str, dict[str, list[str]]] = {
     "place": {
@@ -76,42 +74,50 @@ def wins(folder: Path, world: World, questions: int) -> tuple[WinRate, float]:
     return judged.verdicts["personal", "sft"].rate, judged.answers["personal"].not_answers
 
 
-def measure(overrides: list[str], folder: Path) -> tuple[Metrics, float]:
+def measure(folder: Path) -> tuple[Metrics, float]:
     """Metrics and training comparisons per second of one variant."""
-    if not is_checkpoint(folder / "model"):
-        train(load_config(RunConfig, "recipes/planted.toml", overrides), folder)
     speeds = [json.loads(line) for line in (folder / "metrics.jsonl").read_text("utf8").splitlines()]
     speed = next(line["train_samples_per_second"] for line in speeds if "train_samples_per_second" in line)
     return summarise(Scores.load(folder / "scores.parquet"), beta=0.1), speed
 
 
+def compare(family: str, runs: Runs, args: argparse.Namespace) -> list[dict]:
+    """The variants of a family: lines of the table."""
+    budget = [f"training.max_steps={args.comparisons // 16}", "training.eval_steps=0", "training.save_steps=0"]
+    budget += ["objective.beta=0.5", "objective.sft_weight=0", f"seed={args.seed}"]
+    world = World(told=family == "told")
+    lines: list[dict] = []
+    for name, overrides in list(FAMILIES[family].items())[: 2 if runs.quick else None]:
+        place = f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
+        folder = runs.trained(load_config(RunConfig, "recipes/planted.toml", [*budget, *overrides]), place)
+        metrics, speed = measure(folder)
+        rate, nothing = wins(folder, world, args.questions)
+        o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
+        lines.append({
+            "table": family, "": name, "seen": str(o.accuracy_seen), "minority": minority.value,
+            "generic": o.accuracy_generic.value, "permuted": o.accuracy_permuted.value,
+            "wins against SFT": rate.per_user.value, "no answer": nothing, "comparisons/s": speed,
+            "÷ first": speed / (lines[0]["comparisons/s"] if lines else speed),
+        })  # fmt: skip
+        print(lines[-1], flush=True)
+    return lines
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--comparisons", type=int, default=2400, help="training comparisons of each variant")
     parser.add_argument("--only", default="place,told,start,model,beta")
     parser.add_argument("--questions", type=int, default=3, help="held-out questions that every user asks")
     parser.add_argument("--seed", type=int, default=0)
+    add_run_options(parser)
     args = parser.parse_args()
-    print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}")
+    if args.quick:
+        args.only, args.questions = "place", 1
+    print(machine(), flush=True)
     print(f"{args.comparisons} comparisons each, batch 16, beta 0.5 unless said, seed {args.seed}")
-    for family in args.only.split(","):
-        first = None
-        for name, overrides in FAMILIES[family].items():
-            budget = [f"training.max_steps={args.comparisons // 16}", "training.eval_steps=0", "training.save_steps=0"]
-            place = args.output / f"{family}-{name.split(' (')[0].replace(', ', '-').replace(' ', '_')}-{args.seed}"
-            objective = ["objective.beta=0.5", "objective.sft_weight=0"]
-            metrics, speed = measure([*budget, *objective, f"seed={args.seed}", *overrides], place)
-            rate, nothing = wins(place, World(told=family == "told"), args.questions)
-            first = first or speed
-            o, minority = metrics.overall, metrics.groups["minority"].accuracy_seen
-            print(
-                f"{family:6s} {name:48s} seen {o.accuracy_seen}  minority {minority.value:.3f}"
-                f"  generic {o.accuracy_generic.value:.3f}  permuted {o.accuracy_permuted.value:.3f}"
-                f"  wins vs SFT {rate.per_user.value:.3f} (no answer {nothing:.0%})"
-                f"  {speed:.1f}/s ({speed / first:.2f}x)",
-                flush=True,
-            )
+    with runs_of(args) as runs:
+        lines = [line for family in args.only.split(",") for line in compare(family, runs, args)]
+    write(args.json, "learning", machine(), vars(args), lines)
 
 
 if __name__ == "__main__":

@@ -11,33 +11,30 @@ from __future__ import annotations
 
 import argparse
 import json
-import platform
 import statistics
 from pathlib import Path
+from typing import Any
 
-import torch
+from figures import machine, write
+from runs import Runs, add_run_options, runs_of
 
 from prlhf.config import RunConfig, load_config
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
-from prlhf.lm import is_checkpoint
-from prlhf.training.train import train
 
 RECIPE = "src/prlhf/demo/demo.toml"
 WAYS = {"both": ("both", 1), "one drawn": ("sampled", 1), "one drawn, twice the epochs": ("sampled", 2)}
 
 
-def run(way: str, seed: int, args: argparse.Namespace) -> Path:
+def run(way: str, seed: int, args: argparse.Namespace, runs: Runs) -> Path:
     """Train one run unless its folder is complete."""
     branches, times = WAYS[way]
-    folder = args.output / f"{way.replace(' ', '-').replace(',', '')}-{seed}"
+    name = f"{way.replace(' ', '-').replace(',', '')}-{seed}"
     overrides = [
         f"seed={seed}", f"training.branches={branches}", f"training.epochs={args.epochs * times}",
         f"data.max_comparisons={args.comparisons}", "training.eval_steps=0", f"model.user_tokens_at={args.place}",
     ]  # fmt: skip
-    if not is_checkpoint(folder / "model"):
-        train(load_config(RunConfig, RECIPE, overrides), folder, resume=(folder / "config.json").exists())
-    return folder
+    return runs.trained(load_config(RunConfig, RECIPE, overrides), name)
 
 
 def seconds(folder: Path) -> float:
@@ -48,26 +45,27 @@ def seconds(folder: Path) -> float:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--comparisons", type=int, default=1600)
     parser.add_argument("--place", default="start")
+    add_run_options(parser)
     args = parser.parse_args()
-    print(f"machine: {platform.machine()}, {torch.get_num_threads()} threads, torch {torch.__version__}", flush=True)
-    folders = {way: [run(way, seed, args) for seed in range(args.seeds)] for way in WAYS}
-    scores = {way: [Scores.load(f / "scores.parquet") for f in found] for way, found in folders.items()}
-    for way, found in folders.items():
-        middle = statistics.median(seconds(f) for f in found)
-        accuracies = [float((s.h_specific[s.seen] > 0).mean()) for s in scores[way]]
-        print(f"{way:30s} seen {statistics.mean(accuracies):.3f}  ({min(accuracies):.3f} to {max(accuracies):.3f})  "
-              f"{middle:.0f} s", end="")  # fmt: skip
-        if way != "both":
-            differences = [
-                paired_difference(a, b).overall.accuracy for a, b in zip(scores[way], scores["both"], strict=True)
-            ]
-            print("  - both: " + "; ".join(str(d) for d in differences), end="")
-        print(flush=True)
+    args.seeds = 1 if args.quick else args.seeds
+    print(machine(), flush=True)
+    with runs_of(args) as runs:
+        folders = {way: [run(way, seed, args, runs) for seed in range(args.seeds)] for way in WAYS}
+        scores = {way: [Scores.load(f / "scores.parquet") for f in found] for way, found in folders.items()}
+        times = {way: statistics.median(map(seconds, found)) for way, found in folders.items()}
+    lines = []
+    for way, found in scores.items():
+        accuracies = [float((s.h_specific[s.seen] > 0).mean()) for s in found]
+        line: dict[str, Any] = {"": way, "seen": [statistics.mean(accuracies), min(accuracies), max(accuracies)]}
+        differences = [paired_difference(a, b).overall.accuracy for a, b in zip(found, scores["both"], strict=True)]
+        line["minus both, by seed"] = "; ".join(map(str, differences)) if way != "both" else None
+        lines.append({**line, "seconds": times[way], "÷ both": times[way] / times["both"]})
+        print(lines[-1], flush=True)
+    write(args.json, "sampled_branches", machine(), vars(args), lines)
 
 
 if __name__ == "__main__":

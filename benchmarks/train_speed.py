@@ -27,6 +27,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Collection, Sequence
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
@@ -85,7 +86,7 @@ def show(lines: Sequence[dict[str, Any]]) -> None:
 def compare(args: argparse.Namespace, folder: Path, size: str, workload: str) -> tuple[list[dict[str, Any]], str]:
     """All contestants on one model and workload, in turns: the table and what is to be said of it."""
     left_out = tuple(filter(None, args.without.split(",")))
-    names = [n for n in speed_contestants.names(args.users) if not any(part in n for part in left_out)]
+    names = [n for n in speed_contestants.names(args.users) if not any(fnmatchcase(n, part) for part in left_out)]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for turn in range(args.rounds):
         for name in names:
@@ -122,7 +123,7 @@ def main() -> None:
     parser.add_argument("--models", default="small", help="small, large (or gpu), with commas between")
     parser.add_argument("--workloads", default="short", help=f"{', '.join(WORKLOADS)}, with commas between")
     parser.add_argument("--users", default="individual", help="user models at every place, or `all`")
-    parser.add_argument("--without", default="", help="contestants that are left out: parts of names, commas between")
+    parser.add_argument("--without", default="", help="contestants that are left out, as `TRL,*uniform*`")
     parser.add_argument("--comparisons", type=int, default=512, help="of an epoch")
     parser.add_argument("--steps", type=int, default=0, help="of it that are made; 0: all")
     parser.add_argument("--batch", type=int, default=8)

@@ -12,11 +12,8 @@ own bookkeeping. Needs Linux. `individual` is left out at ten million users.
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import multiprocessing
-import os
-import platform
 import resource
 import shutil
 import statistics
@@ -31,6 +28,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import torch
+from figures import add_options, machine, write
+from table import number
 from transformers import TrainerCallback, TrainingArguments
 from transformers.utils import logging as transformers_logging
 
@@ -251,16 +250,17 @@ def measure(points: list[Point]) -> list[dict[str, Any]]:
     return found
 
 
-def row(p: dict[str, Any]) -> str:
+def line(p: dict[str, Any]) -> dict[str, Any]:
     """A line of the table."""
-    low, middle, high = np.quantile(p["steps_s"], [0.25, 0.5, 0.75])
-    return (
-        f"{p['model']:10s} {p['users']:>10,}  step {1e3 * middle:6.1f} ms ({1e3 * low:.1f} to {1e3 * high:.1f})  "
-        f"peak {p['peak_bytes'] / GB:5.2f} GB  table {p['table_bytes'] / MB:7.1f}  state {p['state_bytes'] / MB:5.1f}  "
-        f"ids {p['ids_bytes'] / MB:5.1f} MB  model {p['model_bytes'] / MB:7.1f} MB in {p['save_s']:5.2f} s  training "
-        f"checkpoint {p['training_checkpoint_bytes'] / MB:7.1f} MB in {p['training_checkpoint_s']:5.2f} s  "
-        f"open {p['open_s']:.3f} s  first lookup {p['first_lookup_s']:.3f} s, next {1e3 * p['lookup_s']:.1f} ms"
-    )
+    low, middle, high = (1e3 * s for s in np.quantile(p["steps_s"], [0.25, 0.5, 0.75]))
+    return {
+        "user model": p["model"], "users": p["users"], "step, ms": [middle, low, high],
+        "peak of the process, GB": p["peak_bytes"] / GB, "table, MB": p["table_bytes"] / MB,
+        "state, MB": p["state_bytes"] / MB, "ids, MB": p["ids_bytes"] / MB, "model, MB": p["model_bytes"] / MB,
+        "to save it, s": p["save_s"], "training checkpoint, MB": p["training_checkpoint_bytes"] / MB,
+        "to save that, s": p["training_checkpoint_s"], "to open the model, s": p["open_s"],
+        "first lookup, s": p["first_lookup_s"], "next lookup, ms": 1e3 * p["lookup_s"],
+    }  # fmt: skip
 
 
 def verdicts(points: list[dict[str, Any]]) -> list[str]:
@@ -290,19 +290,18 @@ def verdicts(points: list[dict[str, Any]]) -> list[str]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--quick", action="store_true", help="small and short: whether it works, not how fast")
     parser.add_argument("--models", default=",".join(MODELS))
     parser.add_argument("--sizes", default="1e2,1e4,1e6,1e7", help="numbers of users")
     parser.add_argument("--tokens", type=int, default=4, help="T_u")
     parser.add_argument("--k", type=int, default=16, help="K, clusters or factors")
     parser.add_argument("--batch", type=int, default=8)
     parser.add_argument("--steps", type=int, default=43, help="of which three warm up")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+    add_options(parser)
     args = parser.parse_args()
     sizes = [100, 10_000] if args.quick else [int(float(size)) for size in args.sizes.split(",")]
     steps, batch = (5, 2) if args.quick else (args.steps, args.batch)
-    machine = f"{platform.machine()}, {os.cpu_count()} cores, one thread, torch {torch.__version__}"
-    print(f"machine: {machine}; T_u = {args.tokens}, K = {args.k}, batch {batch}", flush=True)
+    about = machine(1)
+    print(f"machine: {about}; T_u = {args.tokens}, K = {args.k}, batch {batch}", flush=True)
     found = []
     with tempfile.TemporaryDirectory() as folder:
         for model in args.models.split(","):
@@ -313,12 +312,11 @@ def main() -> None:
             ]
             measured = measure(points)
             found += measured
-            print("\n".join(row(p) for p in measured), flush=True)
+            print("\n".join(", ".join(f"{k} {number(v)}" for k, v in line(p).items()) for p in measured), flush=True)
     print(f"width {found[0]['width']}")
     summary = verdicts(found)
     print("\n".join(summary))
-    if args.json is not None:
-        args.json.write_text(json.dumps({"machine": machine, "points": found, "summary": summary}, indent=1), "utf8")
+    write(args.json, "user_scale", about, vars(args), [line(p) for p in found], summary, found)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ def test_user_scale_counts_what_is_promised(tmp_path):
     done = subprocess.run(command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "T_u = 4, K = 16" in done.stdout and "only the rows of the batches changed: True" in done.stdout
-    points = json.loads((tmp_path / "found").read_text(encoding="utf8"))["points"]
+    points = json.loads((tmp_path / "found").read_text(encoding="utf8"))["details"]
     assert [(p["model"], p["users"]) for p in points] == [
         (model, users) for model in ("individual", "cluster", "low_rank") for users in (100, 10_000)
     ]

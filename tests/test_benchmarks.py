@@ -1,0 +1,67 @@
+"""The benchmarks that train run in their quick mode, and write what docs/benchmarks.md is made of."""
+
+import json
+import runpy
+import sys
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
+
+
+@pytest.fixture
+def quick(monkeypatch, tmp_path):
+    """Runs a benchmark's quick mode in this process, and reads its figures."""
+
+    def run(name, *arguments):
+        found = tmp_path / "found.json"
+        monkeypatch.syspath_prepend(str(BENCHMARKS))
+        monkeypatch.chdir(BENCHMARKS.parent)
+        monkeypatch.setenv("PRLHF_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setattr(sys, "argv", [name, *arguments, "--quick", "--json", str(found)])
+        runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
+        return json.loads(found.read_text(encoding="utf8"))
+
+    return run
+
+
+LINES = {  # arguments: what tells the lines of the table apart
+    "thumbs": ["dpo", "kto"],
+    "user_text": ["text and state", "text alone", "state alone"] * 2,
+    "sampled_branches": ["both", "one drawn", "one drawn, twice the epochs"],
+    "learning": ["start", "before_response"],
+    "convarg length": ["length, top 10"],
+    "convarg votes": ["true votes, top 40, seed 0"],
+}
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.parametrize("command", LINES)
+def test_quick_mode(quick, command):
+    name, *arguments = command.split()
+    found = quick(name, *arguments)
+    assert found["benchmark"] == name and "torch" in found["machine"] and found["options"]["quick"] is True
+    lines = [next(line[key] for key in ("", "study", "objective") if key in line) for line in found["rows"]]
+    assert lines == LINES[command]
+    assert all(0 <= line["seen"][0] <= 1 for line in found["rows"] if isinstance(line.get("seen"), list))
+
+
+def test_the_page_is_made_of_the_results(tmp_path, monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    import figures
+    import table
+
+    rows = [
+        {"table": "one", "": "ours", "speed": 12345.6, "ratio": [1.234, 1.1, 1.5], "count": 10**6, "held": True},
+        {"table": "one", "": "theirs", "speed": 0.01234, "ratio": None, "count": 3, "held": False},
+        {"table": "two", "only": "x"},
+    ]
+    path = tmp_path / "thumbs.json"
+    figures.write(path, "thumbs", "a machine", {"quick": False, "json": path, "seeds": 3}, rows, ["A remark."])
+    made = table.section(path)
+    assert "Options: seeds=3. Machine: a machine." in made and made.endswith("A remark.")
+    assert "**one**\n\n|  | speed | ratio | count | held |\n| --- | --- | --- | --- | --- |\n" in made
+    assert "| ours | 12,346 | 1.23 [1.1, 1.5] | 1,000,000 | yes |\n| theirs | 0.0123 |  | 3 | no |" in made
+    assert made.index("**one**") < made.index("**two**\n\n| only |")
