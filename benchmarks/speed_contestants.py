@@ -91,7 +91,8 @@ def arguments(work: dict[str, Any]) -> dict[str, Any]:
 
 def plain_model(work: dict[str, Any]) -> Any:
     """The base model, for TRL."""
-    return AutoModelForCausalLM.from_pretrained(work["model"], dtype="auto")
+    attention = {} if work["attention"] == "auto" else {"attn_implementation": work["attention"]}
+    return AutoModelForCausalLM.from_pretrained(work["model"], dtype="auto", **attention)
 
 
 def trl_trainer(
@@ -138,7 +139,7 @@ def model(work: dict[str, Any], log: list[Comparison]) -> tuple[PersonalizedLM, 
     user_model = {"type": kind, "tokens": 0 if work["name"] == UNIFORM else 10}
     base = ModelConfig(
         base=work["model"], tuning=Lora(target_modules=TARGETS), user_tokens_at=place if place in PLACES else "start",
-        max_prompt_tokens=4096, max_response_tokens=4096,
+        max_prompt_tokens=4096, max_response_tokens=4096, attention=work["attention"],
     )  # fmt: skip
     config = RunConfig.model_validate({"model": base, "user_model": user_model, "training": {"bf16": work["bf16"]}})
     users = list(dict.fromkeys(c.user for c in log))
@@ -229,7 +230,7 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
     """One epoch, or its first steps."""
     torch.manual_seed(work["seed"])
     log = comparisons(work["comparisons"], WORKLOADS[work["workload"]], work["size"], work["seed"])
-    clock, result = Clock(), {"reference_seconds": 0.0, "loss_gap": 0.0, "of_matmul": 0.0}
+    clock, result = Clock(), {"reference_seconds": 0.0, "loss_gap": 0.0, "of_matmul": 0.0, "flops": 0.0}
     lm = base = None
     if work["name"] in THEIRS:
         base = plain_model(work)
@@ -254,7 +255,8 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
         if lm is not None:
             flops = useful_flops(lm, trainer)
             rate = matmul_rate(lm, 100 * work["batch"], work["bf16"])
-            result["of_matmul"] = flops / result["step_seconds"] / rate
+            result["flops"] = flops / result["step_seconds"]
+            result["of_matmul"] = result["flops"] / rate
         if work["name"] == UNIFORM and not work["bf16"]:
             result["loss_gap"] = loss_gap(work, lm, trainer, log)
     return result

@@ -17,6 +17,7 @@ SIZES = {  # layers, width, width of the feed-forward part, heads, vocabulary
     "small": (6, 256, 688, 4, 8192),
     "large": (11, 640, 1728, 10, 8192),
     "gpu": (28, 2048, 6144, 16, 65536),
+    "gpu_toy": (2, 64, 172, 4, 512),
 }
 SPECIAL = ("<pad>", "<bos>", "<eos>", "<unk>", "<system>", "<user>", "<assistant>")
 TEMPLATE = (
@@ -44,7 +45,7 @@ WORKLOADS = {
 
 
 def make_model(folder: Path, size: str, dtype: torch.dtype = torch.float32) -> Path:
-    """A Llama (on the GPU's scale a Qwen3) with random weights and a tokenizer of one token a word; kept once made."""
+    """A Llama (for a GPU a Qwen3) with random weights and a tokenizer of one token a word; kept once made."""
     if (folder / "config.json").is_file():
         return folder
     layers, width, inner, heads, vocabulary = SIZES[size]
@@ -54,9 +55,10 @@ def make_model(folder: Path, size: str, dtype: torch.dtype = torch.float32) -> P
         "tie_word_embeddings": True, "pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2,
     }  # fmt: skip
     torch.manual_seed(0)
-    with torch.device("cuda" if size == "gpu" and torch.cuda.is_available() else "cpu"):
-        if size == "gpu":
-            shape |= {"num_key_value_heads": 8, "head_dim": 128}
+    qwen = size.startswith("gpu")
+    with torch.device("cuda" if qwen and torch.cuda.is_available() else "cpu"):
+        if qwen:
+            shape |= {"num_key_value_heads": heads // 2, "head_dim": width // heads}
             model = Qwen3ForCausalLM(Qwen3Config(**shape))
         else:
             model = LlamaForCausalLM(LlamaConfig(**shape))

@@ -2,6 +2,7 @@
 
     python benchmarks/train_speed.py --models small,large --workloads short,summarisation,chat --json speed.json
     python benchmarks/train_speed.py --models small --workloads chat --comparisons 256 --steps 16
+    python benchmarks/train_speed.py --models gpu --workloads summarisation,chat,long --bf16 --peak 989    # on an H200
     python benchmarks/train_speed.py --quick
 
 Every contestant trains the same model (random weights, LoRA r=8 on q, k, v) on the same texts, in batches of the same
@@ -45,7 +46,7 @@ TARGETS: dict[tuple[str, str], tuple[float | None, float | None]] = {  # P-DPO b
 def measure(name: str, folder: Path, args: argparse.Namespace, size: str, workload: str, turn: int) -> dict[str, Any]:
     """One contestant's epoch in a process of its own."""
     work = {"name": name, "model": str(folder), "size": size, "workload": workload, "seed": turn}
-    work |= {name: getattr(args, name) for name in ("comparisons", "batch", "steps", "bf16", "compile")}
+    work |= {name: getattr(args, name) for name in ("comparisons", "batch", "steps", "bf16", "compile", "attention")}
     if args.quick:  # a process each would take longer than all the work
         return speed_contestants.run(work)
     environment = os.environ | {"CLOCK": args.clock, "OMP_NUM_THREADS": str(args.threads), "HF_HUB_OFFLINE": "1"}
@@ -56,7 +57,7 @@ def measure(name: str, folder: Path, args: argparse.Namespace, size: str, worklo
     return json.loads(done.stdout.splitlines()[-1])
 
 
-def summary(found: list[dict[str, Any]], against: dict[str, list[dict[str, Any]]]) -> dict[str, Any]:
+def summary(found: list[dict[str, Any]], against: dict[str, list[dict[str, Any]]], peak: float = 0) -> dict[str, Any]:
     """A line of the table: medians over the rounds, and ratios to the contestants of TRL, round by round."""
 
     def middle(of: Callable[[dict[str, Any]], float]) -> float:
@@ -68,6 +69,8 @@ def summary(found: list[dict[str, Any]], against: dict[str, list[dict[str, Any]]
         "peak, MB": middle(lambda f: f["peak_mb"]),
         "of the matmul rate": middle(lambda f: f["of_matmul"]) or None,
     }
+    if peak:
+        line["MFU"] = middle(lambda f: f["flops"]) / peak / 1e12 or None
     for other, theirs in against.items():
         ratios = [t["seconds"] / f["seconds"] for f, t in zip(found, theirs, strict=True)]
         line[f"÷ {other}"] = [statistics.median(ratios), min(ratios), max(ratios)]
@@ -94,7 +97,7 @@ def compare(args: argparse.Namespace, folder: Path, size: str, workload: str) ->
     theirs = {name: found[name] for name in speed_contestants.THEIRS if name in found}
     w = WORKLOADS[workload]
     title = f"{size}, {workload} ({w.prompt}/{w.response} tokens)"
-    lines = {name: {"table": title, "": name, **summary(results, theirs)} for name, results in found.items()}
+    lines = {name: {"table": title, "": name, **summary(results, theirs, args.peak)} for name, results in found.items()}
     print(f"\n{title}, {args.comparisons} comparisons, batch {args.batch}, {args.rounds} rounds")
     show(list(lines.values()))
     told = verdict(size, workload, lines, theirs)
@@ -120,7 +123,7 @@ def verdict(size: str, workload: str, lines: dict[str, dict[str, Any]], theirs: 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--models", default="small", help="small, large (or gpu), with commas between")
+    parser.add_argument("--models", default="small", help="small, large, gpu, gpu_toy, with commas between")
     parser.add_argument("--workloads", default="short", help=f"{', '.join(WORKLOADS)}, with commas between")
     parser.add_argument("--users", default="individual", help="user models at every place, or `all`")
     parser.add_argument("--without", default="", help="contestants that are left out, as `TRL,*uniform*`")
@@ -132,6 +135,8 @@ def main() -> None:
     clock = "cpu: seconds that the CPU worked, for a machine with other work"
     parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help=clock)
     parser.add_argument("--bf16", action="store_true", help="autocast, for all contestants")
+    parser.add_argument("--attention", default="auto", help="implementation, as in model.attention; for all")
+    parser.add_argument("--peak", type=float, default=0, help="TFLOP/s that the GPU is sold with, for a column MFU")
     parser.add_argument("--compile", default="off", help="backend of torch.compile, for ours and theirs")
     add_options(parser)
     args = parser.parse_args()

@@ -23,8 +23,9 @@ def test_contestants_of_the_quick_mode(monkeypatch, tmp_path):
         "comparisons": 4,
         "batch": 2,
         "steps": 1,
+        "attention": "auto",
     }
-    work |= {"bf16": False, "compile": "off"}
+    work |= {"bf16": False, "compile": "off", "attention": "auto"}
     names = (*speed_contestants.THEIRS, speed_contestants.UNIFORM, "P-DPO individual, before_response")
     found = {name: speed_contestants.run(work | {"name": name}) for name in names}
     assert found[speed_contestants.UNIFORM]["loss_gap"] < 1e-5

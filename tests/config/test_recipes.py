@@ -53,7 +53,8 @@ def test_the_papers_recipes_are_all_there():
     assert forty.model_copy(update={"data": tldr.data}) == tldr
 
 
-def test_the_benchmark_tunes_around_the_recipes():
+def test_the_benchmark_tunes_around_the_recipes(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
     grid = runpy.run_path(str(ROOT / "benchmarks" / "convarg.py"))["GRID"]
     for recipe in ("convarg", "convarg_length"):
         config = load_config(RunConfig, ROOT / "recipes" / f"{recipe}.toml")

@@ -69,6 +69,21 @@ def test_a_machine_that_cannot_is_told_in_one_line(base_folder, monkeypatch):
 
 
 @torch.no_grad()
+def test_attention_is_chosen_and_what_is_missing_is_named(base_folder):
+    found = {}
+    for attention, layout in (("sdpa", "packed"), ("eager", "plain")):
+        lm = fresh(base_folder(), attention=attention)
+        encoded = encode(lm)
+        assert choose_layout(lm, encoded) == layout
+        found[attention] = reference_logprobs(lm, encoded, layout=layout)
+    assert found["sdpa"] == pytest.approx(found["eager"], abs=1e-4)
+    if importlib.util.find_spec("flash_attn") is None:
+        with pytest.raises(
+            ConfigError, match=r"model\.attention=flash_attention_2: the base cannot be loaded so on this"
+        ):
+            load_base(ModelConfig(base=base_folder(), attention="flash_attention_2"))
+
+
 def test_a_device_map_changes_no_answer(base_folder, tmp_path):
     lm, plain = fresh(base_folder(), device_map="auto").eval(), fresh(base_folder()).eval()
     ids = torch.tensor([lm.encode_prompt("why?", 1)])

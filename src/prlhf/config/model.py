@@ -54,6 +54,8 @@ class ModelConfig(Config):
     device_map: str | dict[str, int | str] | None = None
     """Over several GPUs, as in transformers: `auto`, `balanced`, `balanced_low_0`, `sequential`; or a table from
     modules to devices."""
+    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """The implementation in transformers; `auto`: the fastest that every model has (`sdpa`)."""
     user_tokens_at: Placement = "start"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)

@@ -29,7 +29,7 @@ def first_line(error: Exception) -> str:
 
 
 def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
-    """The causal LM at `source` in the type, bits and place that `config` names.
+    """The causal LM at `source` in the type, bits and place, and with the attention, that `config` names.
 
     Args:
         stored: its configuration of transformers, for the type that its weights are stored in.
@@ -41,6 +41,8 @@ def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
     asked: dict[str, Any] = {}
     if config.device_map is not None:
         asked["device_map"] = config.device_map
+    if config.attention != "auto":
+        asked["attn_implementation"] = config.attention
     if config.quantization != "none":
         asked["quantization_config"] = _bits(config.quantization, stored.dtype if dtype == "auto" else dtype)
     try:
@@ -84,4 +86,5 @@ def _named(config: ModelConfig) -> str:
     """The options that ask for something of this machine, as they were given."""
     device_map = None if config.device_map is None else f"model.device_map={config.device_map}"
     bits = None if config.quantization == "none" else f"model.quantization={config.quantization}"
-    return ", ".join(filter(None, [device_map, bits]))
+    attention = None if config.attention == "auto" else f"model.attention={config.attention}"
+    return ", ".join(filter(None, [device_map, bits, attention]))
