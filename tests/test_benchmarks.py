@@ -1,4 +1,4 @@
-"""The benchmarks that train run in their quick mode, and write what docs/benchmarks.md is made of."""
+"""The benchmarks run in their quick mode, and write what docs/benchmarks.md is made of."""
 
 import json
 import runpy
@@ -46,6 +46,13 @@ def test_quick_mode(quick, command):
     lines = [next(line[key] for key in ("", "study", "objective") if key in line) for line in found["rows"]]
     assert lines == LINES[command]
     assert all(0 <= line["seen"][0] <= 1 for line in found["rows"] if isinstance(line.get("seen"), list))
+
+
+def test_profile_has_shares_of_the_whole(quick):
+    [line] = quick("train_profile")["rows"]
+    shares = [int(value.removesuffix("%")) for value in line.values() if str(value).endswith("%")]
+    assert len(shares) == 7 and 95 <= sum(shares) <= 110
+    assert line["seconds"] > line["products of useful token-passes alone, seconds"] > 0
 
 
 def test_the_page_is_made_of_the_results(tmp_path, monkeypatch):
