@@ -19,6 +19,7 @@ def quick(monkeypatch, tmp_path):
         monkeypatch.syspath_prepend(str(BENCHMARKS))
         monkeypatch.chdir(BENCHMARKS.parent)
         monkeypatch.setenv("PRLHF_CACHE", str(tmp_path / "cache"))
+        monkeypatch.setenv("CLOCK", "cpu")  # which train_profile sets
         monkeypatch.setattr(sys, "argv", [name, *arguments, "--quick", "--json", str(found)])
         runpy.run_path(str(BENCHMARKS / f"{name}.py"), run_name="__main__")
         return json.loads(found.read_text(encoding="utf8"))
