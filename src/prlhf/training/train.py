@@ -31,7 +31,7 @@ from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_c
 from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import PairDataset, PreferenceDataset, ThumbDataset
-from prlhf.training.devices import check_gpus, check_processes
+from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.mismatched import mismatched
 from prlhf.training.progress import StepProgress, bar
@@ -86,7 +86,7 @@ def train(
     config = settled(config)
     check_trackers(config.training.report_to, "training.report_to")
     make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
-    process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
+    process = PartialState(cpu=on_cpu(config.training.device), timeout=timedelta(days=7))
     check_processes(config, process.num_processes)
     check_batch(config, process.num_processes)
     run = Run(Path(output))
@@ -122,8 +122,9 @@ def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
     users = [c.user for c in training]
     lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
     lm.users = lm.users.counted(users)
+    lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
     lm.with_user_text = any(c.user is not None and c.user_text for c in training)
-    gpu = torch.cuda.is_available() and config.training.device == "auto"
+    gpu = not on_cpu(config.training.device)
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
