@@ -1,4 +1,4 @@
-"""Data-parallel training: two processes do what one does."""
+"""Two processes do what one does: every loss of the first twenty steps, every weight, every row and its state."""
 
 import json
 import os
@@ -7,79 +7,87 @@ import sys
 from pathlib import Path
 
 import pytest
-from safetensors.torch import load_file
+import torch
+from two_processes import run
 
-from prlhf.config import RunConfig
-from prlhf.data import Log
-from prlhf.training.train import train
-from prlhf.types import Comparison
+STEPS = 20
+CASES = {
+    # rows and shared parts with everything that weighs, 45 = 5 x 8 + 5 comparisons an epoch
+    "individual": {"objective": {"type": "dpo", "ties": 0.5}, "kind": "ties"},
+    # a last batch of one comparison: one of the processes has none
+    "last_of_one": {"objective": {"type": "dpo"}, "count": 41, "alpha": 0.7},
+    "low_rank": {"objective": {"type": "kto"}, "kind": "thumbs", "user_model": {"type": "low_rank", "rank": 3}},
+    "cluster": {"objective": {"type": "ipo"}, "user_model": {"type": "cluster", "clusters": 2}},
+    "sampled": {"objective": {"type": "dpo"}, "branches": "sampled"},
+    "fsdp": {"objective": {"type": "dpo"}, "fsdp": True},
+}
 
-WORDS = ["red", "green as grass", "a blue sky", "no", "yes, of course"]
-ROWS = [
-    {"prompt": f"question {i}?", "chosen": WORDS[i % 5], "rejected": WORDS[(i + 1 + i % 3) % 5] + "!" * (i % 3),
-     "user": ["ann", "bob", "cem", None][i % 4], "weight": 1.0 + i % 2, "id": f"row {i}"}
-    for i in range(40)
-]  # fmt: skip
 
-
-def config(base: str, objective: str, batch_size: int, accumulation: int = 1) -> RunConfig:
+def job(name: str, base: str, processes: int, **more) -> dict:
+    """A run with a global batch of eight: 8 at a time, or 2 at a time in each of two processes, twice."""
+    case = CASES.get(name, CASES["individual"]) | more
     training = {
-        "batch_size": batch_size, "gradient_accumulation_steps": accumulation, "learning_rate": 1e-3, "user_l2": 0.1,
-        "epochs": 2, "eval_steps": 4, "save_steps": 4, "device": "cpu",
+        "batch_size": 8 if processes == 1 else 2, "gradient_accumulation_steps": 1 if processes == 1 else 2,
+        "learning_rate": 1e-3, "user_l2": 0.1, "max_steps": STEPS, "eval_steps": 0, "save_steps": 0, "device": "cpu",
+        "branches": case.pop("branches", "both"),
+    } | case.pop("training", {})  # fmt: skip
+    user_model = {"type": "individual"} | case.pop("user_model", {}) | {"tokens": 2}
+    config = {
+        "data": {"split": {"test": 0.0}}, "model": {"base": base, "tuning": {"type": "lora", "r": 2}},
+        "training": training, "user_model": user_model, "objective": case.pop("objective"),
+        "alpha": case.pop("alpha", 0.5),
     }  # fmt: skip
-    tree = {"data": {"split": {"test": 0.2}}, "model": {"base": base}, "training": training}
-    tree["objective"] = {"type": objective}
-    return RunConfig.model_validate({**tree, "user_model": {"type": "individual", "tokens": 2}})
+    return {"name": name, "config": config} | case
 
 
-def launch(made: RunConfig, folder: Path) -> Path:
-    (folder / "config").write_text(made.model_dump_json())
-    (folder / "log").write_text(json.dumps(ROWS))
-    arguments = [folder / name for name in ("config", "log", "run", "cache")]
+def launch(jobs: list[dict], folder: Path) -> Path:
+    """Run jobs in two processes, as a user would start them."""
+    (folder / "jobs").write_text(json.dumps(jobs))
+    recipe = Path(__file__).parents[2] / "recipes" / "accelerate" / "cpu2.yaml"
     script = Path(__file__).with_name("two_processes.py")
     done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "torch.distributed.run",
-            "--standalone",
-            "--nproc-per-node=2",
-            str(script),
-            *map(str, arguments),
-        ],
+        [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(recipe), "--main_process_port", "0",
+         str(script), str(folder / "jobs")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
+        capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
-    return folder / "run"
+    return folder
 
 
-def losses(run: Path) -> list[float]:
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    return [line["loss"] for line in lines if "loss" in line]
+def found(folder: Path, name: str) -> list[dict]:
+    """What each process of a run did."""
+    return [torch.load(path) for path in sorted(folder.glob(f"{name}.?.pt"))]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("objective", ["dpo", "kto"])  # the second has a number of the whole batch in each loss
-def test_two_processes_do_what_one_does(base_folder, tmp_path, objective):
-    log = Log(tuple(Comparison(**row) for row in ROWS), "made up")
-    one = train(config(base_folder(), objective, 8), tmp_path / "one", log=log).folder
-    two = launch(config(base_folder(), objective, 2, accumulation=2), tmp_path)
-    assert losses(two) == pytest.approx(losses(one), abs=1e-5)
-    for name in ("adapter_model.safetensors", "user_model/model.safetensors"):
-        a, b = load_file(one / "model" / name), load_file(two / "model" / name)
-        assert a.keys() == b.keys()
-        for key in a:
-            assert (a[key] - b[key]).abs().max() < 2e-4, key
-    assert {p.name for p in two.iterdir()} == {p.name for p in one.iterdir()}
-    assert sorted(Path(f"{two}.metrics").read_text().split()) == ["no", "yes"]  # only the first measures
-    evaluations = [
-        e["step"]
-        for e in map(json.loads, (two / "metrics.jsonl").read_text().splitlines())
-        if "eval_accuracy_seen" in e
-    ]
-    assert evaluations == sorted(set(evaluations))
-    last = max((two / "checkpoints").iterdir(), key=lambda p: int(p.name.rsplit("-", 1)[1]))
-    assert {"COMPLETE", "rng_state_0.pth", "rng_state_1.pth"} <= {p.name for p in last.iterdir()}
+def same(two: list[dict], one: dict, within: float) -> None:
+    """The mean of the processes' losses, and what each of them holds at the end, is that of one process."""
+    mean = [sum(losses) / len(two) for losses in zip(*(each["losses"] for each in two), strict=True)]
+    assert mean == pytest.approx(one["losses"], rel=within)
+    for key in ("trained", "state"):
+        for each in two:
+            assert each[key].keys() == one[key].keys()
+            for name, value in one[key].items():
+                torch.testing.assert_close(each[key][name], value, rtol=within, atol=within, msg=lambda m, n=name: f"{n}: {m}")
+        assert all(torch.equal(two[0][key][name], two[1][key][name]) for name in one[key])
+
+
+@pytest.fixture(scope="module")
+def folders(base_folder, tmp_path_factory):
+    """All runs of two processes, in one launch, and those of one."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    base = base_folder(dtype=torch.float64)
+    launch([job(name, base, 2) for name in CASES], two)
+    for name in CASES:
+        run(job(name, base, 1) | {"fsdp": False}, one)
+    return one, two
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_two_processes_do_what_one_does(folders, name):
+    [one] = found(folders[0], name)
+    two = found(folders[1], name)
+    assert len(one["losses"]) == STEPS and len(two) == 2
+    assert all(value.dtype == torch.float64 for value in one["trained"].values())
+    same(two, one, 1e-9)
+    assert [each["metrics"] for each in two] == [False, False]  # nothing is held out

@@ -25,6 +25,7 @@ from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
 from prlhf.training.exchange import averaged
 from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
+from prlhf.training.sharding import sharded
 from prlhf.training.shares import Counted, Shares
 
 __all__ = ["PairModel", "PreferenceTrainer"]
@@ -36,15 +37,16 @@ class PairModel(nn.Module):
     Its `state_dict` holds the trained parameters only, so a training checkpoint does not repeat the base model.
 
     With several processes `DistributedDataParallel` averages the gradients of all parameters but the user table's: of
-    sparse ones NCCL knows nothing, and Gloo breaks where a process has none (see `exchange`).
+    sparse ones NCCL knows nothing, and Gloo breaks where a process has none (see `exchange`). What `shard` has spread
+    over the processes is frozen, and not its concern.
     """
 
     def __init__(self, lm: PersonalizedLM, layout: Layout):
         super().__init__()
         self.lm = lm
         self.layout = layout
-        if lm.user_model.table is not None:
-            self._ddp_params_and_buffers_to_ignore = ["lm.user_model.table.weight"]
+        table = [] if lm.user_model.table is None else ["lm.user_model.table.weight"]
+        self._ddp_params_and_buffers_to_ignore = [*table, *sharded(self)]
         for name in ("hf_device_map", "quantization_method"):  # the Trainer asks for them before it moves a model
             if hasattr(lm.causal_lm, name):
                 setattr(self, name, getattr(lm.causal_lm, name))
