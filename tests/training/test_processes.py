@@ -10,49 +10,70 @@ import pytest
 import torch
 from two_processes import run
 
+from prlhf.training.callbacks import last_checkpoint
+
 STEPS = 20
 CASES = {
-    # rows and shared parts with everything that weighs, 45 = 5 x 8 + 5 comparisons an epoch
-    "individual": {"objective": {"type": "dpo", "ties": 0.5}, "kind": "ties"},
-    # a last batch of one comparison: one of the processes has none
-    "last_of_one": {"objective": {"type": "dpo"}, "count": 41, "alpha": 0.7},
+    # 41 = 5 x 8 + 1 comparisons an epoch: one of the processes has none of the last batch
+    "individual": {"objective": {"type": "dpo", "ties": 0.5}, "kind": "ties", "count": 41, "alpha": 0.7},
+    # 45 = 5 x 8 + 5: one process has three of the last batch, the other two
     "low_rank": {"objective": {"type": "kto"}, "kind": "thumbs", "user_model": {"type": "low_rank", "rank": 3}},
-    "cluster": {"objective": {"type": "ipo"}, "user_model": {"type": "cluster", "clusters": 2}},
-    "sampled": {"objective": {"type": "dpo"}, "branches": "sampled"},
-    "fsdp": {"objective": {"type": "dpo"}, "fsdp": True},
-}
+    "cluster": {"user_model": {"type": "cluster", "clusters": 2}, "training": {"branches": "sampled"}},
+    "fsdp": {
+        "fsdp": True, "test": 0.2, "training": {"max_steps": 8, "eval_steps": 4, "gradient_checkpointing": True},
+    },
+}  # fmt: skip
+RESUMED = {"training": {"max_steps": 12, "save_steps": 7}}  # an epoch is six steps
 
 
 def job(name: str, base: str, processes: int, **more) -> dict:
     """A run with a global batch of eight: 8 at a time, or 2 at a time in each of two processes, twice."""
-    case = CASES.get(name, CASES["individual"]) | more
+    case = CASES.get(name, {}) | more
     training = {
         "batch_size": 8 if processes == 1 else 2, "gradient_accumulation_steps": 1 if processes == 1 else 2,
         "learning_rate": 1e-3, "user_l2": 0.1, "max_steps": STEPS, "eval_steps": 0, "save_steps": 0, "device": "cpu",
-        "branches": case.pop("branches", "both"),
     } | case.pop("training", {})  # fmt: skip
     user_model = {"type": "individual"} | case.pop("user_model", {}) | {"tokens": 2}
     config = {
-        "data": {"split": {"test": 0.0}}, "model": {"base": base, "tuning": {"type": "lora", "r": 2}},
-        "training": training, "user_model": user_model, "objective": case.pop("objective"),
+        "data": {"split": {"test": case.pop("test", 0.0)}},
+        "model": {"base": base, "tuning": {"type": "lora", "r": 2}},
+        "training": training, "user_model": user_model, "objective": case.pop("objective", {"type": "dpo"}),
         "alpha": case.pop("alpha", 0.5),
     }  # fmt: skip
     return {"name": name, "config": config} | case
 
 
-def launch(jobs: list[dict], folder: Path) -> Path:
-    """Run jobs in two processes, as a user would start them."""
+def launch(jobs: list[dict], folder: Path) -> subprocess.Popen:
+    """Run jobs in two processes, started as a user would start them."""
     (folder / "jobs").write_text(json.dumps(jobs))
     recipe = Path(__file__).parents[2] / "recipes" / "accelerate" / "cpu2.yaml"
     script = Path(__file__).with_name("two_processes.py")
-    done = subprocess.run(
+    return subprocess.Popen(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(recipe), "--main_process_port", "0",
          str(script), str(folder / "jobs")],
         env=os.environ | {"OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1", "CUDA_VISIBLE_DEVICES": ""},
-        capture_output=True, text=True, timeout=300,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(base_folder, tmp_path_factory):
+    """All runs, by one process and, in one launch, by two: `NAME` is of two, `NAME alone` of one."""
+    made, base = tmp_path_factory.mktemp("processes"), base_folder(dtype=torch.float64)
+    run(job("1 to 2", base, 1, stop=7, **RESUMED), made)
+    two = [job(name, base, 2) for name in CASES]
+    two += [job("1 to 2", base, 1, resume=True, **RESUMED), job("2 to 1", base, 2, stop=7, **RESUMED)]
+    launched = launch(two, made)
+    try:
+        for name in CASES:
+            run(job(name, base, 1, output=f"{name} alone") | {"name": f"{name} alone", "fsdp": False}, made)
+        run(job("whole", base, 1, **RESUMED), made)
+        _, errors = launched.communicate(timeout=300)
+    finally:
+        launched.kill()
+    assert launched.returncode == 0, errors[-3000:]
+    run(job("2 to 1", base, 2, resume=True, **RESUMED), made)
+    return made
 
 
 def found(folder: Path, name: str) -> list[dict]:
@@ -60,34 +81,48 @@ def found(folder: Path, name: str) -> list[dict]:
     return [torch.load(path) for path in sorted(folder.glob(f"{name}.?.pt"))]
 
 
-def same(two: list[dict], one: dict, within: float) -> None:
-    """The mean of the processes' losses, and what each of them holds at the end, is that of one process."""
-    mean = [sum(losses) / len(two) for losses in zip(*(each["losses"] for each in two), strict=True)]
-    assert mean == pytest.approx(one["losses"], rel=within)
+def same(some: list[dict], one: dict, within: float = 1e-9) -> None:
+    """What each of some processes holds at the end is what one process holds, and they hold the same bits."""
     for key in ("trained", "state"):
-        for each in two:
+        for each in some:
             assert each[key].keys() == one[key].keys()
             for name, value in one[key].items():
-                torch.testing.assert_close(each[key][name], value, rtol=within, atol=within, msg=lambda m, n=name: f"{n}: {m}")
-        assert all(torch.equal(two[0][key][name], two[1][key][name]) for name in one[key])
+                assert value.dtype == torch.float64 or name.endswith("step")
+                torch.testing.assert_close(each[key][name], value, rtol=within, atol=within, msg=f"{key} {name}")
+                assert torch.equal(each[key][name], some[0][key][name])
 
 
-@pytest.fixture(scope="module")
-def folders(base_folder, tmp_path_factory):
-    """All runs of two processes, in one launch, and those of one."""
-    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    base = base_folder(dtype=torch.float64)
-    launch([job(name, base, 2) for name in CASES], two)
-    for name in CASES:
-        run(job(name, base, 1) | {"fsdp": False}, one)
-    return one, two
-
-
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
-def test_two_processes_do_what_one_does(folders, name):
-    [one] = found(folders[0], name)
-    two = found(folders[1], name)
-    assert len(one["losses"]) == STEPS and len(two) == 2
-    assert all(value.dtype == torch.float64 for value in one["trained"].values())
-    same(two, one, 1e-9)
-    assert [each["metrics"] for each in two] == [False, False]  # nothing is held out
+def test_two_processes_do_what_one_does(folder, name):
+    two, [one] = found(folder, name), found(folder, f"{name} alone")
+    assert len(two) == 2 and len(one["losses"]) == CASES[name].get("training", {}).get("max_steps", STEPS)
+    mean = [sum(losses) / 2 for losses in zip(*(each["losses"] for each in two), strict=True)]
+    assert mean == pytest.approx(one["losses"], rel=1e-9)
+    same(two, one)
+    assert [each["metrics"] for each in two] == [
+        name == "fsdp",
+        False,
+    ]  # only the first measures, where there is a side
+
+
+@pytest.mark.slow
+def test_fsdp_spreads_the_layers_and_nothing_else(folder):
+    for each in found(folder, "fsdp"):
+        assert each["spread"] and all(".layers." in name and "lora_" not in name for name in each["spread"])
+        assert set(each["spread"].values()) == {0.5}
+    assert not found(folder, "individual")[0]["spread"]
+    held = json.loads((folder / "fsdp" / "evaluation.json").read_text())
+    alone = json.loads((folder / "fsdp alone" / "evaluation.json").read_text())
+    assert held["all"] == alone["all"] if "all" in held else held == alone
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("name", "processes"), [("1 to 2", 2), ("2 to 1", 1)])
+def test_a_run_goes_on_with_another_number_of_processes(folder, name, processes):
+    rest, [whole] = found(folder, name), found(folder, "whole")
+    same(rest[:processes], whole)
+    mean = [sum(losses) / processes for losses in zip(*(each["losses"] for each in rest[:processes]), strict=True)]
+    assert mean[-5:] == pytest.approx(whole["losses"][-5:], rel=1e-9)  # of steps 8 to 12
+    checkpoint = last_checkpoint(folder / name / "checkpoints")
+    assert checkpoint is not None and checkpoint.name == "checkpoint-12"

@@ -15,6 +15,7 @@ from prlhf.config import RunConfig
 from prlhf.data import Log
 from prlhf.training import train as training
 from prlhf.training.callbacks import MarkComplete
+from prlhf.training.sharding import sharded
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison, Thumb
 
@@ -78,6 +79,9 @@ def run(job: dict, folder: Path) -> None:
     state = {f"{name}.{key}": value for name, p in trained.items() for key, value in optimizer.state[p].items()}
     values = {name: p.detach() for name, p in trained.items()}
     found = {"losses": steps, "trained": values, "state": state, "metrics": result.metrics is not None}
+    found["spread"] = {
+        name: p.to_local().numel() / p.numel() for name, p in lm.named_parameters() if name in sharded(lm)
+    }
     torch.save(found, folder / f"{job['name']}.{PartialState().process_index}.pt")
 
 

@@ -121,9 +121,7 @@ class Run:
             raise CheckpointError(f"nothing to resume in {self.folder} (no {CONFIG}); start without resume")
         held = RunConfig.model_validate_json(path.read_text(encoding="utf8"))
         batch = {x: getattr(held.training, x) for x in ("batch_size", "gradient_accumulation_steps")}
-        others = differences(
-            held, config.model_copy(update={"training": config.training.model_copy(update=batch)})
-        )
+        others = differences(held, config.model_copy(update={"training": config.training.model_copy(update=batch)}))
         if others:
             raise ConfigError(
                 f"{path} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
