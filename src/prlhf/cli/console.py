@@ -13,15 +13,20 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "DATASETS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 """Read by the libraries when they are imported, which is later; what the caller has set stays."""
 
 
 def calm() -> None:
-    """Show `prlhf`'s log lines on standard error and silence the libraries; `PRLHF_DEBUG=1` lets everything through."""
+    """Show `prlhf`'s log lines on standard error and silence the libraries; `PRLHF_DEBUG=1` lets everything through.
+
+    Of several processes only the first one tells what happens.
+    """
     logger = logging.getLogger("prlhf")
     debug = bool(os.environ.get("PRLHF_DEBUG"))
-    logger.setLevel(logging.DEBUG if debug else logging.INFO)
+    first = os.environ.get("RANK", "0") == "0"
+    logger.setLevel(logging.DEBUG if debug else logging.INFO if first else logging.ERROR)
     if not debug:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)

@@ -34,10 +34,10 @@ def recut(held: TrainingConfig, given: TrainingConfig, started: int, now: int) -
     size, steps = fits[0], whole // (fits[0] * now)
     if own:
         raise ConfigError(
-            f"training.batch_size, training.gradient_accumulation_steps: {_words(given, now)} are {_each(given) * now}, "
-            f"and the run was started with a global batch of {whole} comparisons ({_words(held, started)}). Resume "
-            f"with a batch_size and gradient_accumulation_steps whose product is {whole // now}, as {size} and {steps}; "
-            "or leave them out, and they are chosen so"
+            f"training.batch_size, training.gradient_accumulation_steps: {_words(given, now)} are "
+            f"{_each(given) * now}, and the run was started with a global batch of {whole} comparisons "
+            f"({_words(held, started)}). Resume with a batch_size and gradient_accumulation_steps whose product is "
+            f"{whole // now}, as {size} and {steps}; or leave them out, and they are chosen so"
         )
     return given.model_copy(update={"batch_size": size, "gradient_accumulation_steps": steps})
 

@@ -19,4 +19,5 @@ def averaged(gradient: Tensor, accelerator: Accelerator) -> Tensor:
     rows = accelerator.gather(accelerator.pad_across_processes(own.indices()[0], dim=0, pad_index=-1))
     values = accelerator.gather(accelerator.pad_across_processes(own.values(), dim=0))
     real = rows >= 0
-    return torch.sparse_coo_tensor(rows[real][None], values[real] / accelerator.num_processes, gradient.shape)
+    mean = values[real] / accelerator.num_processes
+    return torch.sparse_coo_tensor(rows[real][None], mean, gradient.shape, check_invariants=True)

@@ -98,7 +98,7 @@ class UserAdamW(torch.optim.Optimizer):
         """
         for p in self._tables():
             own = self._aside.get(p)
-            self._aside[p] = average(own if own is not None else torch.zeros_like(p, layout=torch.sparse_coo))
+            self._aside[p] = average(_no_rows(p) if own is None else own)
 
     def _tables(self) -> list[Tensor]:
         return [p for group in self.param_groups if group["rowwise"] for p in group["params"]]
@@ -170,6 +170,12 @@ class UserAdamW(torch.optim.Optimizer):
                 rows = len(self.state[p]["count"]) if self.state.get(p) else len(p)
                 if rows != len(p):
                     raise CheckpointError(f"the optimiser state is of {rows} users, the user table has {len(p)} rows")
+
+
+def _no_rows(table: Tensor) -> Tensor:
+    """A sparse gradient `[n, s]` of a table in which no row has one."""
+    rows = torch.zeros(1, 0, dtype=torch.long, device=table.device)
+    return torch.sparse_coo_tensor(rows, table.new_zeros(0, table.shape[1]), table.shape, check_invariants=True)
 
 
 def make_optimizer(

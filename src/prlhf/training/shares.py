@@ -19,8 +19,8 @@ class Shares(Sampler[list[int]]):
     The `sampler` gives the comparisons of one global batch after the other. Each is cut into micro-batches of about
     equal size, the same number for every process, which take them in turns: so processes that work at the same time
     have comparisons of about the same length. The last batch of an epoch is as short as that of one process, and none
-    of its comparisons is repeated. Where it has fewer of them than there are processes, the others get `~i`: the
-    comparison `i` again, to keep pace with, which counts nothing (see `Counted`).
+    of its comparisons is repeated. Where there are fewer of them than micro-batches, the others get `~i`: comparison
+    `i` again, to keep pace with, which counts nothing (see `Counted`).
     """
 
     def __init__(
