@@ -25,8 +25,7 @@ def calm() -> None:
     """
     logger = logging.getLogger("prlhf")
     debug = bool(os.environ.get("PRLHF_DEBUG"))
-    first = os.environ.get("RANK", "0") == "0"
-    logger.setLevel(logging.DEBUG if debug else logging.INFO if first else logging.ERROR)
+    logger.setLevel(logging.DEBUG if debug else logging.INFO)
     if not debug:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
@@ -36,7 +35,9 @@ def calm() -> None:
         from rich.console import Console
         from rich.logging import RichHandler
 
-        logger.addHandler(RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False))
+        handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+        handler.addFilter(lambda record: record.levelno >= logging.ERROR or os.environ.get("RANK", "0") == "0")
+        logger.addHandler(handler)
 
 
 def no_loading_bars() -> None:
