@@ -138,7 +138,7 @@ def is_whole(run: Path) -> None:
         steps = [line["step"] for line in lines if key in line]
         assert steps == sorted(set(steps)), key
     versions = json.loads((run / "versions.json").read_text())
-    assert versions.keys() == {"python", *LIBRARIES}
+    assert versions.keys() == {"python", "processes", *LIBRARIES}
 
 
 def steps_saved(run: Path) -> int:

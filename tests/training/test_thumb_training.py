@@ -22,6 +22,7 @@ from prlhf.training.dry_run import dry_run
 from prlhf.training.losses import ThumbLosses
 from prlhf.training.mismatched import mismatched, unpaired
 from prlhf.training.sft_rows import load_rows
+from prlhf.training.shares import Counted
 from prlhf.training.train import train
 from prlhf.types import Comparison, Thumb
 
@@ -119,7 +120,7 @@ def test_z0_sees_no_dropout(base_folder, tmp_path):
     data = thumbs_of(lm, thumbs(6))
     made = trainer(lm, data, tmp_path, objective=KTO)
     made.model.train()
-    batch = collate([data[i] for i in range(6)])
+    batch = collate([Counted(data)[i] for i in range(6)])
     found = []
     for _ in range(2):
         made.get_batch_samples(iter([batch]), 1, torch.device("cpu"))
@@ -294,12 +295,15 @@ def test_z0_is_over_all_processes():
     none = torch.zeros(2, 2)
     logps = lambda encoded, batch: PairLogps(torch.tensor([[1.0, 3.0]] * len(batch["rows"])), none, none, none)  # noqa: E731
     batches = [
-        {"mismatched": [], "rows": torch.zeros(n), "mismatched_reference": torch.zeros(n, dtype=torch.float64)}
-        for n in (2, 1)
-    ]
+        {
+            "mismatched": [], "rows": torch.zeros(len(counts)), "counts": torch.tensor(counts),
+            "mismatched_reference": torch.zeros(len(counts), dtype=torch.float64),
+        }
+        for counts in ([True, True], [True], [False])  # the last keeps pace, and counts nothing
+    ]  # fmt: skip
     others = torch.tensor([7.0, -20.0, 5.0], dtype=torch.float64)  # sums of both branches over five more thumbs
     made = make_objective(KTO)
     assert isinstance(made, ThumbObjective)
     ThumbLosses(made).before_step(batches, logps, lambda x: x + others)
     # (3 * 1 + 7) / 8, and (3 * 3 - 20) / 8, which is below 0
-    assert [batch["z0"].tolist() for batch in batches] == [[1.25, 0.0]] * 2
+    assert [batch["z0"].tolist() for batch in batches] == [[1.25, 0.0]] * 3

@@ -13,12 +13,16 @@ QUIET = {
     "TRANSFORMERS_NO_ADVISORY_WARNINGS": "1",
     "DATASETS_VERBOSITY": "error",
     "TOKENIZERS_PARALLELISM": "false",
+    "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 """Read by the libraries when they are imported, which is later; what the caller has set stays."""
 
 
 def calm() -> None:
-    """Show `prlhf`'s log lines on standard error and silence the libraries; `PRLHF_DEBUG=1` lets everything through."""
+    """Show `prlhf`'s log lines on standard error and silence the libraries; `PRLHF_DEBUG=1` lets everything through.
+
+    Of several processes only the first one tells what happens.
+    """
     logger = logging.getLogger("prlhf")
     debug = bool(os.environ.get("PRLHF_DEBUG"))
     logger.setLevel(logging.DEBUG if debug else logging.INFO)
@@ -31,7 +35,9 @@ def calm() -> None:
         from rich.console import Console
         from rich.logging import RichHandler
 
-        logger.addHandler(RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False))
+        handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
+        handler.addFilter(lambda record: record.levelno >= logging.ERROR or os.environ.get("RANK", "0") == "0")
+        logger.addHandler(handler)
 
 
 def no_loading_bars() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Annotated, Any
 
 import typer
@@ -40,4 +41,6 @@ def sft(
 
     from prlhf.training.sft import sft as run
 
-    typer.echo(f"model: {run(config, output)}")
+    made = run(config, output)
+    if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+        typer.echo(f"model: {made}")

@@ -9,6 +9,7 @@ from transformers import TrainingArguments
 
 from prlhf.config import SftConfig
 from prlhf.config.training import TrainingConfig
+from prlhf.training.devices import on_cpu
 
 __all__ = ["training_arguments"]
 
@@ -29,7 +30,7 @@ def training_arguments(
         warmup_steps=options.warmup_steps,
         weight_decay=options.weight_decay,
         report_to=options.report_to or "none",
-        use_cpu=options.device == "cpu",
+        use_cpu=on_cpu(options.device),
         remove_unused_columns=False,
         dataloader_pin_memory=False,
         **more,

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import torch
+
 from prlhf.config import RunConfig
 from prlhf.errors import ConfigError
 from prlhf.lm import PersonalizedLM
 
-__all__ = ["check_gpus", "check_processes"]
+__all__ = ["check_gpus", "check_processes", "on_cpu"]
+
+
+def on_cpu(device: str) -> bool:
+    """Whether `training.device` means the CPU on this machine."""
+    return device == "cpu" or not torch.cuda.is_available()
 
 
 def check_processes(config: RunConfig, processes: int) -> None:

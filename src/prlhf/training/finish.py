@@ -32,11 +32,19 @@ logger = logging.getLogger(__name__)
 
 
 def finish(
-    lm: PersonalizedLM, log: Log, sides: Split, config: RunConfig, run: Run, *, cache: Path | None
+    lm: PersonalizedLM,
+    log: Log,
+    sides: Split,
+    config: RunConfig,
+    run: Run,
+    *,
+    cache: Path | None,
+    writes: bool = True,
 ) -> Metrics | None:
     """Evaluate on the test side (and on held-out users), write metrics, per-user table, plots, and at last the model.
 
-    A run whose model is there is complete; a kill before that lets `resume` do all of this again.
+    A run whose model is there is complete; a kill before that lets `resume` do all of this again. A process that only
+    helps to evaluate a model that is spread over several (`writes=False`) has no metrics.
     """
     lm.eval()
     held_out = subsample([*sides.test, *sides.unseen], config.training.test_comparisons, config.seed)
@@ -45,7 +53,10 @@ def finish(
     data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
     _tell_unmeasured(rows)
     if len(data):
-        logps = policy_logprobs(lm, data, progress=bar)
+        logps, card = policy_logprobs(lm, data, progress=bar), _card(lm, data)
+    if not writes:
+        return None
+    if len(data):
         if not config.training.eval_steps:  # nobody has looked yet
             warn_fallen(falls(data, logps), config.objective)
         scores = scores_of(data, logps, margin_of(config.objective))
@@ -53,7 +64,6 @@ def finish(
         scores.save(run.folder / "scores.parquet")
         users.save(run.folder / "per_user.parquet")
         run.write_json("evaluation.json", {**metrics.as_dict(), "of": _kind(rows)})
-        card = _card(lm, data)
     _plot(run, users)
     lm.save_pretrained(run.model, card)
     return metrics

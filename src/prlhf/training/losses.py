@@ -73,7 +73,7 @@ class ThumbLosses:
 
     def _ratios(self, batch: Batch, logps: Logps) -> Tensor:
         policy = logps(batch["mismatched"], batch).chosen.double()
-        return policy - batch["mismatched_reference"][:, None].to(policy)
+        return (policy - batch["mismatched_reference"][:, None].to(policy))[batch["counts"]]
 
     def __call__(self, policy: PairLogps, batch: Batch) -> Tensor:
         """The objective's."""

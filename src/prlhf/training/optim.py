@@ -84,11 +84,24 @@ class UserAdamW(torch.optim.Optimizer):
 
     def set_aside(self) -> None:
         """Take the sparse gradients of row-wise parameters out of `grad`; the next `step` uses them."""
-        for group in self.param_groups:
-            for p in group["params"] if group["rowwise"] else []:
-                if p.grad is not None and p.grad.is_sparse:
-                    self._aside[p] = self._aside[p] + p.grad if p in self._aside else p.grad
-                    p.grad = None
+        for p in self._tables():
+            if p.grad is not None and p.grad.is_sparse:
+                self._aside[p] = self._aside[p] + p.grad if p in self._aside else p.grad
+                p.grad = None
+
+    def exchange(self, average: Callable[[Tensor], Tensor]) -> None:
+        """Make of each gradient that was set aside the average over all processes.
+
+        Args:
+            average: called once for every row-wise parameter, in the same order in each process; where a process has
+                no gradient, with an empty one.
+        """
+        for p in self._tables():
+            own = self._aside.get(p)
+            self._aside[p] = average(_no_rows(p) if own is None else own)
+
+    def _tables(self) -> list[Tensor]:
+        return [p for group in self.param_groups if group["rowwise"] for p in group["params"]]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget all gradients, also those set aside."""
@@ -130,8 +143,8 @@ class UserAdamW(torch.optim.Optimizer):
             raise TrainingError("a row-wise group needs sparse gradients; use nn.Embedding(..., sparse=True)")
         gradient = gradient.coalesce()  # a user may be in the batch several times
         rows = gradient.indices()[0]
-        weight = torch.tensor([self._weights.get(row, self._mean_weight) for row in rows.tolist()])
-        weight = weight.to(p)[:, None]
+        weights = [self._weights.get(row, self._mean_weight) for row in rows.tolist()]
+        weight = torch.tensor(weights, dtype=p.dtype, device=p.device)[:, None]
         g = gradient.values() / torch.where(weight > 0, weight, 1)
         state = self.state[p]
         if not state:  # of the parameter's own type, to which Optimizer.load_state_dict casts
@@ -157,6 +170,12 @@ class UserAdamW(torch.optim.Optimizer):
                 rows = len(self.state[p]["count"]) if self.state.get(p) else len(p)
                 if rows != len(p):
                     raise CheckpointError(f"the optimiser state is of {rows} users, the user table has {len(p)} rows")
+
+
+def _no_rows(table: Tensor) -> Tensor:
+    """A sparse gradient `[n, s]` of a table in which no row has one."""
+    rows = torch.zeros(1, 0, dtype=torch.long, device=table.device)
+    return torch.sparse_coo_tensor(rows, table.new_zeros(0, table.shape[1]), table.shape, check_invariants=True)
 
 
 def make_optimizer(

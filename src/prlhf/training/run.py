@@ -3,7 +3,7 @@
 config.json      the resolved configuration        metrics.jsonl     what was logged, step by step
 data.json        source, fingerprint, notes        evaluation.json   metrics on the test side
 split.json       comparison ids of every side      scores.parquet, per_user.parquet
-versions.json    of the libraries                  model/            the checkpoint to use
+versions.json    of libraries, and processes       model/            the checkpoint to use
 checkpoints/     training state to resume from     plots/
 """
 
@@ -24,6 +24,7 @@ from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
 from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.loading import BUNDLED
+from prlhf.training.batches import recut
 from prlhf.training.callbacks import last_checkpoint
 
 __all__ = ["CONFIG", "Run", "differences", "settled", "write_text"]
@@ -58,8 +59,8 @@ class Run:
         self.metrics = folder / "metrics.jsonl"
         self.plots = folder / "plots"
 
-    def open(self, config: RunConfig, *, resume: bool) -> None:
-        """Make the folder, or with `resume` check that it holds this very configuration and is not complete.
+    def open(self, config: RunConfig, *, resume: bool, processes: int = 1) -> None:
+        """Make the folder, or with `resume` look whether this configuration goes on with what it holds.
 
         What a start left that failed before its first step counts as nothing: its corrected command may follow.
 
@@ -68,7 +69,7 @@ class Run:
             CheckpointError: nothing to resume.
         """
         if resume:
-            self._check(config)
+            self.resumed(config, processes)
         elif self.folder.exists() and not self._only_begun():
             raise ConfigError(f"{self.folder} {self._held()}; choose another output folder{self._go_on()}")
         else:
@@ -76,7 +77,7 @@ class Run:
             for name in (VERSIONS, SPLIT, DATA):  # of a start that failed
                 (self.folder / name).unlink(missing_ok=True)
             self.write_json(CONFIG, config.model_dump(mode="json"))
-        self._write_versions()
+        self._write_versions(processes)
 
     def _held(self) -> str:
         return "holds a finished run" if is_checkpoint(self.model) else "is not empty"
@@ -108,22 +109,38 @@ class Run:
             return "nothing was kept; run the same command again"
         return f"no checkpoint was finished, so no step is kept; begin again with: {resume_command(self.folder)}"
 
-    def _check(self, config: RunConfig) -> None:
-        held = self.folder / CONFIG
-        if not held.exists():
+    def resumed(self, config: RunConfig, processes: int) -> RunConfig:
+        """The configuration to go on with: the one held, its batches cut so that so many processes make the same step.
+
+        Raises:
+            CheckpointError: nothing to resume.
+            ConfigError: other options, another global batch, or nothing left to do.
+        """
+        path = self.folder / CONFIG
+        if not path.exists():
             raise CheckpointError(f"nothing to resume in {self.folder} (no {CONFIG}); start without resume")
-        others = differences(RunConfig.model_validate_json(held.read_text(encoding="utf8")), config)
+        held = RunConfig.model_validate_json(path.read_text(encoding="utf8"))
+        batch = {x: getattr(held.training, x) for x in ("batch_size", "gradient_accumulation_steps")}
+        others = differences(held, config.model_copy(update={"training": config.training.model_copy(update=batch)}))
         if others:
             raise ConfigError(
-                f"{held} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
+                f"{path} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
                 f"{resume_command(self.folder)}"
             )
         if is_checkpoint(self.model):
             raise ConfigError(f"{self.folder} is complete; there is nothing to resume")
+        training = recut(held.training, config.training, self._processes, processes)
+        return config.model_copy(update={"training": training})
 
-    def _write_versions(self) -> None:
+    @property
+    def _processes(self) -> int:
+        """How many processes the run was started with."""
+        path = self.folder / VERSIONS
+        return int(json.loads(path.read_text(encoding="utf8")).get("processes", 1)) if path.exists() else 1
+
+    def _write_versions(self, processes: int) -> None:
         """Keep the versions that the run was started with, and say where they are others now."""
-        now = {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}}
+        now = {"python": platform.python_version(), **{x: version(x) for x in LIBRARIES}, "processes": processes}
         path = self.folder / VERSIONS
         if not path.exists():
             self.write_json(VERSIONS, now)

@@ -33,7 +33,8 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
     """Fine-tune a model, or make a small one, and write it to the folder `output`.
 
     The folder is complete (safetensors weights, tokenizer, README) or absent: it is written aside and renamed. Nothing
-    is overwritten, since runs that started from a model are lost with it.
+    is overwritten, since runs that started from a model are lost with it. Under `accelerate launch` all processes call
+    this, with or without FSDP or DeepSpeed, and the first one writes the folder.
 
     Raises:
         CheckpointError: `output` exists.
@@ -61,7 +62,8 @@ def sft(config: SftConfig, output: str | Path, progress: bool = True) -> Path:
         result = trainer.train()
     history = [entry["loss"] for entry in trainer.state.log_history if "loss" in entry]
     numbers = {"rows": len(rows), "steps": result.global_step, "loss": history[-1] if history else result.training_loss}
-    return _save(model, tokenizer, config, numbers, output)
+    _save(trainer, tokenizer, config, numbers, output)
+    return output
 
 
 def encode(rows: Sequence[SftRow], tokenizer: Any, max_tokens: int) -> list[dict[str, list[int]]]:
@@ -133,9 +135,13 @@ def _arguments(config: SftConfig, scratch: str) -> TrainingArguments:
     )
 
 
-def _save(model: Any, tokenizer: Any, config: SftConfig, numbers: dict[str, float], output: Path) -> Path:
-    with new_folder(output) as aside:
-        model.save_pretrained(aside)
-        tokenizer.save_pretrained(aside)
-        write_card(aside, model, tokenizer, config, numbers)
-    return output
+def _save(trainer: Trainer, tokenizer: Any, config: SftConfig, numbers: dict[str, float], output: Path) -> None:
+    accelerator = trainer.accelerator
+    weights = accelerator.get_state_dict(trainer.model_wrapped)  # of all processes, where they are spread over them
+    model = accelerator.unwrap_model(trainer.model_wrapped)
+    if accelerator.is_main_process:
+        with new_folder(output) as aside:
+            model.save_pretrained(aside, state_dict=weights)
+            tokenizer.save_pretrained(aside)
+            write_card(aside, model, tokenizer, config, numbers)
+    accelerator.wait_for_everyone()

@@ -7,6 +7,7 @@ import os
 import shutil
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -31,11 +32,12 @@ from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_c
 from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import PairDataset, PreferenceDataset, ThumbDataset
-from prlhf.training.devices import check_gpus, check_processes
+from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.mismatched import mismatched
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
+from prlhf.training.sharding import check_launch, shard, sharding
 from prlhf.training.sides import check_batch, check_log, distinct, learned_notes, sides_of, trained_on
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
@@ -70,29 +72,39 @@ def train(
     """Train a personalised LM and write a complete run folder.
 
     Under `accelerate launch` or `torchrun` all processes call this; the first one writes the folder, and alone has
-    `metrics` in its result.
+    `metrics` in its result. With FSDP the model of the result is spread over the processes (`shard`).
 
     Args:
         config: everything that decides the result.
         output: the run folder; must not exist yet, unless `resume`.
         log: the data, where it is already in memory; by default `config.data` is read.
         resume: go on from the last finished checkpoint in `output`; the final weights are those of a run that was never
-            stopped.
+            stopped, also with another number of processes (`recut`).
         cache: folder of the reference cache; by default `prlhf.lm.default_cache()`.
 
     Raises:
         ConfigError, DataError, CheckpointError, TrainingError: with what to do about it.
     """
     config = settled(config)
+    check_launch(config)
     check_trackers(config.training.report_to, "training.report_to")
     make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
-    process = PartialState(cpu=config.training.device == "cpu", timeout=timedelta(days=7))
+    process = PartialState(cpu=on_cpu(config.training.device), timeout=timedelta(days=7))
     check_processes(config, process.num_processes)
-    check_batch(config, process.num_processes)
     run = Run(Path(output))
+    if resume:
+        config = run.resumed(config, process.num_processes)
+    check_batch(config, process.num_processes)
     if process.is_main_process:
-        run.open(config, resume=resume)
+        run.open(config, resume=resume, processes=process.num_processes)
     process.wait_for_everyone()
+    with sharding() as spread:
+        return _train(config, run, log, process, cache, spread=spread)
+
+
+def _train(
+    config: RunConfig, run: Run, log: Log | None, process: PartialState, cache: Path | None, *, spread: bool
+) -> TrainResult:
     log = log if log is not None else load_comparisons(config.data)
     check_log(log, config)
     with process.main_process_first():
@@ -100,18 +112,21 @@ def train(
     logger.info("%s\n%s", learned_notes(log, config), sides.text(log))
     training = trained_on(log, sides, config)
     lm = _model(training, config)
+    if spread:
+        shard(lm)
     cache = cache if cache is not None else default_cache()
-    with process.main_process_first():  # the others find the reference in the cache
+    # the others find the reference in the cache; of a model that is spread over them all compute it together
+    with nullcontext() if spread else process.main_process_first():
         dataset = prepare(lm, training, config, layout=config.training.layout, cache=cache)
         evaluation = LearningCurves.of(lm, log, sides, config, cache=cache)
     trainer = _trainer(lm, dataset, evaluation, config, run)
     _run_steps(trainer, run)
     metrics = None
-    if process.is_main_process:
-        metrics = finish(lm, log, sides, config, run, cache=cache)
+    if process.is_main_process or spread:
+        metrics = finish(lm, log, sides, config, run, cache=cache, writes=process.is_main_process)
     process.wait_for_everyone()
     held_out = [*sides.test, *sides.unseen, *sides.validation]
-    sample = log.items[held_out[0]].prompt if held_out else None
+    sample = log.items[held_out[0]].prompt if held_out and not spread else None  # one process alone cannot answer it
     first = set(lm.users.ids(range(1, min(len(lm.users), 2) + 1)))
     texts = {c.user: c.user_text for c in training if c.user is not None and c.user in first and c.user_text}
     return TrainResult(lm, metrics, run.folder, sample, texts, len(sides.test) + len(sides.unseen))
@@ -122,8 +137,9 @@ def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
     users = [c.user for c in training]
     lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
     lm.users = lm.users.counted(users)
+    lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
     lm.with_user_text = any(c.user is not None and c.user_text for c in training)
-    gpu = torch.cuda.is_available() and config.training.device == "auto"
+    gpu = not on_cpu(config.training.device)
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
 import torch
+from accelerate.data_loader import prepare_data_loader
 from accelerate.utils import gather_object
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
@@ -20,8 +22,11 @@ from prlhf.objectives import Objective, PairLogps, ThumbObjective
 from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
+from prlhf.training.exchange import averaged
 from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
+from prlhf.training.sharding import sharded
+from prlhf.training.shares import Counted, Shares
 
 __all__ = ["PairModel", "PreferenceTrainer"]
 
@@ -30,12 +35,18 @@ class PairModel(nn.Module):
     """What the trainer wraps: batch in, log-probabilities of its responses and the users' prior out.
 
     Its `state_dict` holds the trained parameters only, so a training checkpoint does not repeat the base model.
+
+    With several processes `DistributedDataParallel` averages the gradients of all parameters but the user table's: of
+    sparse ones NCCL knows nothing, and Gloo breaks where a process has none (see `exchange`). What `shard` has spread
+    over the processes is frozen, and not its concern.
     """
 
     def __init__(self, lm: PersonalizedLM, layout: Layout):
         super().__init__()
         self.lm = lm
         self.layout = layout
+        table = [] if lm.user_model.table is None else ["lm.user_model.table.weight"]
+        self._ddp_params_and_buffers_to_ignore = [*table, *sharded(self)]
         for name in ("hf_device_map", "quantization_method"):  # the Trainer asks for them before it moves a model
             if hasattr(lm.causal_lm, name):
                 setattr(self, name, getattr(lm.causal_lm, name))
@@ -114,15 +125,14 @@ class PreferenceTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Length buckets in an order that depends on seed, epoch and global batch alone: a resumed run sees the same,
-        and so does one with other micro-batches.
-
-        With several processes accelerate fills up the last batch of an epoch with comparisons from its start.
-        """
+        and so does one with other micro-batches or processes."""
         data, args = self.train_dataset, self.args
-        global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        sampler = LengthBuckets([c.length for c in data.encoded], global_batch, args.seed, self.losses.least)
-        loader = DataLoader(data, batch_size=args.train_batch_size, sampler=sampler, collate_fn=collate)
-        return self.accelerator.prepare(loader)
+        each = (args.train_batch_size, args.gradient_accumulation_steps, args.world_size)
+        sampler = LengthBuckets([c.length for c in data.encoded], math.prod(each), args.seed, self.losses.least)
+        shares = Shares(sampler, *each, args.process_index)
+        loader = DataLoader(Counted(data), batch_sampler=shares, collate_fn=collate)
+        # one process as far as accelerate is concerned: it would fill up the last batch with comparisons of the first
+        return prepare_data_loader(loader, args.device, num_processes=1, process_index=0, put_on_device=True)
 
     def get_batch_samples(
         self, epoch_iterator: Iterator[Any], num_batches: int, device: torch.device
@@ -131,12 +141,14 @@ class PreferenceTrainer(Trainer):
         they hold over all processes; the optimiser learns what each of them weighs."""
         batches = list(itertools.islice(epoch_iterator, num_batches))
         pairs = [
-            (r, w) for batch in batches for r, w in zip(batch["rows"].tolist(), batch["weight"].tolist(), strict=True)
+            (row, weight)
+            for batch in batches
+            for row, weight in zip(*(batch[x][batch["counts"]].tolist() for x in ("rows", "weight")), strict=True)
         ]
-        self.user_optimizer.weigh(gather_object(pairs))
+        pairs = gather_object(pairs)
+        self.user_optimizer.weigh(pairs)
         self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
-        count = torch.tensor(sum(len(batch["ids"]) for batch in batches), device=device)
-        return batches, self.accelerator.reduce(count, reduction="sum")
+        return batches, torch.tensor(len(pairs), device=device)
 
     def _logps(self, encoded: Sequence[Encoded], batch: dict[str, Any]) -> PairLogps:
         """The policy's log-probabilities beside those of the step itself, without its dropout."""
@@ -161,6 +173,8 @@ class PreferenceTrainer(Trainer):
             loss = super().training_step(*args, **kwargs)
         if self.accelerator.sync_gradients:
             self.user_optimizer.set_aside()
+            if self.accelerator.num_processes > 1:
+                self.user_optimizer.exchange(lambda own: averaged(own, self.accelerator))
         return loss
 
     def compute_loss(
