@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import torch
 from peft import PeftModel
+from peft.tuners.lora import LoraLayer
 from torch import Tensor, nn
+from transformers.pytorch_utils import Conv1D
 
 from prlhf.config import Full
 from prlhf.errors import UnsupportedModelError
@@ -16,7 +20,11 @@ from prlhf.lm.loading import first_line
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["merged"]
+__all__ = ["folded", "merged"]
+
+WEIGHTS_A_STEP = 5_000
+"""On a CPU folding pays where a layer has at most so many weights for each token to come: it reads and writes them a
+few times, and saves the layer two small products a token."""
 
 
 def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
@@ -48,6 +56,52 @@ def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
         lm = type(lm)(model, *parts).train(lm.training)
     _check_same(before, _probe(lm))
     return lm
+
+
+@contextmanager
+def folded(lm: PersonalizedLM, how: str, steps: int) -> Iterator[None]:
+    """Within it the LoRA is folded into a copy of the weights of each linear layer; afterwards they are those from
+    before, to the bit.
+
+    Args:
+        how: `auto`: where it pays and the weights have 32 bits, which alone lose nothing; `on`: all but quantised
+            weights; `off`.
+        steps: tokens that are to come one after the other.
+    """
+    held: list[tuple[LoraLayer, Tensor, Tensor | None]] = []
+    try:
+        for layer in _foldable(lm, how, steps):
+            base: Any = layer.get_base_layer()
+            held.append((layer, base.weight.data, None if base.bias is None else base.bias.data))
+            try:
+                layer.merge(safe_merge=True)  # into a copy
+            except ValueError:  # numbers that are not finite: left as they are
+                continue
+        yield
+    finally:
+        for layer, weight, bias in held:
+            base = layer.get_base_layer()
+            if layer.merged:
+                layer.unmerge()
+            base.weight.data = weight
+            if bias is not None:
+                base.bias.data = bias
+
+
+def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[Any]:
+    """LoRA layers on linear layers of their own: one that shares its weights, as a tied output layer, would change
+    both."""
+    if how == "off" or steps < 1 or not isinstance(lm.model, PeftModel):
+        return []
+    found = []
+    for layer in lm.model.modules():
+        base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else None
+        if type(base) not in (nn.Linear, Conv1D) or base.weight is lm.embedding.weight:
+            continue
+        small = lm.device.type != "cpu" or base.weight.numel() <= WEIGHTS_A_STEP * steps
+        if base.weight.is_floating_point() and (how == "on" or (small and base.weight.dtype == torch.float32)):
+            found.append(layer)
+    return found
 
 
 def _fold(model: Any) -> nn.Module:
