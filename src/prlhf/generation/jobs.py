@@ -133,7 +133,7 @@ def _text(where: str, name: str, value: Any) -> str | None:
 def _limit(where: str, value: Any) -> int | None:
     """A whole number, also as text (CSV) or as a float (a column of Parquet with gaps)."""
     try:
-        number = None if value is None or value == "" or value != value else float(value)
+        number = None if value in (None, "") or value != value else float(value)
     except (TypeError, ValueError):
         number = 0.5
     if number is None or (number >= 1 and number.is_integer() and not isinstance(value, bool)):
