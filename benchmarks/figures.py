@@ -1,0 +1,53 @@
+"""What every benchmark says of its machine, and the file that its figures go into (`table.py` makes docs of them)."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+__all__ = ["add_options", "machine", "write"]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """The options that every benchmark has."""
+    parser.add_argument("--quick", action="store_true", help="toy size, in seconds: whether it works, not how fast")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
+
+
+def machine(threads: int | None = None, *extra: str) -> str:
+    """The machine in words: processor, cores, instruction set, threads of a process, GPU, torch; and what else is
+    given."""
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else "no GPU"
+    cores = f"{platform.machine()}, {os.cpu_count()} cores, {torch.backends.cpu.get_cpu_capability()}"
+    threads = torch.get_num_threads() if threads is None else threads
+    used = f"{threads} thread{'s' * (threads != 1)}"
+    return ", ".join([cores, used, gpu, f"torch {torch.__version__}", *extra])
+
+
+def write(
+    path: Path | None,
+    benchmark: str,
+    machine: str,
+    options: Mapping[str, Any],
+    rows: Sequence[Mapping[str, Any]],
+    remarks: Sequence[str] = (),
+) -> None:
+    """Write the figures as JSON, where a path is given.
+
+    A row is a line of a table: column -> number, text, or `[middle, low, high]`. The rows of a `table` (a column that
+    is not shown) stand together.
+    """
+    if path is None:
+        return
+    told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
+    told = {name: value for name, value in told.items() if name != "json"}
+    found = {"benchmark": benchmark, "machine": machine, "options": told, "remarks": list(remarks), "rows": list(rows)}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
