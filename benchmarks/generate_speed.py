@@ -5,7 +5,7 @@
 
 Greedy, 32-bit weights, random user tokens, a LoRA r=8 on every linear layer; a hook on the output layer of both models
 keeps them from ending, so that all ways write the same number of tokens. The ways take turns, another one first in each
-round; a ratio is the geometric mean over rounds, with a 95 % interval (bootstrap of the rounds). From texts to texts:
+round; a ratio is the median of the rounds' ratios, with a 95 % interval (bootstrap of the rounds). From texts to texts:
 writing the prompts as tokens and the answers as texts counts.
 
 batches: 1, 8 and 32 prompts, each of another user, against transformers' `generate` of the base model alone with left
@@ -18,7 +18,6 @@ their tokens; and a shared beginning of several lengths.
 from __future__ import annotations
 
 import argparse
-import math
 import random
 import statistics
 import tempfile
@@ -39,6 +38,7 @@ from prlhf.data.planted import World
 from prlhf.lm.merging import folded
 
 Way = Callable[[], list[tuple[int, ...]]]
+CLOCKS = {"wall": time.perf_counter, "cpu": time.process_time}
 TOKENS = 4
 USERS = [f"user-{i:02d}" for i in range(32)]
 
@@ -129,7 +129,9 @@ class Subject:
         return answers
 
 
-def turns(ways: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], dict[str, list[tuple[int, ...]]]]:
+def turns(
+    ways: dict[str, Way], rounds: int, clock: Callable[[], float]
+) -> tuple[dict[str, list[float]], dict[str, list[tuple[int, ...]]]]:
     """Tokens per second of each way in each round, and what it answered; before that each has run once."""
     speeds: dict[str, list[float]] = {name: [] for name in ways}
     answers = {name: way() for name, way in ways.items()}
@@ -137,19 +139,19 @@ def turns(ways: dict[str, Way], rounds: int) -> tuple[dict[str, list[float]], di
     for turn in range(rounds):
         for k in range(len(names)):
             name = names[(turn + k) % len(names)]
-            start = time.perf_counter()
+            start = clock()
             found = ways[name]()
-            speeds[name].append(sum(map(len, found)) / (time.perf_counter() - start))
+            speeds[name].append(sum(map(len, found)) / (clock() - start))
             if found != answers[name]:
                 raise SystemExit(f"{name}: other answers in round {turn + 1}")
     return speeds, answers
 
 
 def interval(ratios: Sequence[float]) -> list[float]:
-    """Geometric mean of the ratios of rounds, and where 95 of 100 resamples of the rounds put it."""
-    logs, draw = [math.log(r) for r in ratios], random.Random(0)
-    means = sorted(statistics.fmean(draw.choices(logs, k=len(logs))) for _ in range(4000))
-    return [math.exp(m) for m in (statistics.fmean(logs), means[100], means[-101])]
+    """Median of the ratios of rounds, and where 95 of 100 resamples of the rounds put it."""
+    draw = random.Random(0)
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(4000))
+    return [statistics.median(ratios), medians[100], medians[-101]]
 
 
 def lines(title: str, speeds: dict[str, list[float]], against: Sequence[str]) -> list[dict[str, Any]]:
@@ -186,7 +188,7 @@ def batches(subject: Subject, args: argparse.Namespace) -> list[dict[str, Any]]:
         if size > 1:
             few = prompts[: max(size // 8, 2)]
             ways["one by one"] = lambda p=few: subject.ours(p, args.new, batch_size=1)
-        speeds, answers = turns(ways, args.rounds)
+        speeds, answers = turns(ways, args.rounds, CLOCKS[args.clock])
         bare = subject.ours(prompts, args.new, users=None, row=-1, batch_size=size)
         if bare != answers["plain generate"]:
             raise SystemExit("without user tokens the answers are not those of plain generate")
@@ -201,7 +203,7 @@ def ragged(subject: Subject, args: argparse.Namespace) -> list[dict[str, Any]]:
     """Answers of many lengths."""
     draw = random.Random(0)
     prompts = subject.prompts(args.requests)
-    limits = [draw.randint(args.new // 8 or 1, args.longest) for _ in prompts]
+    limits = [draw.randint(args.longest // 32 or 1, args.longest) for _ in prompts]
     order = sorted(range(len(prompts)), key=lambda i: limits[i])
 
     def static(order: Sequence[int], size: int) -> list[tuple[int, ...]]:
@@ -220,7 +222,7 @@ def ragged(subject: Subject, args: argparse.Namespace) -> list[dict[str, Any]]:
         "ours, batches of 16": lambda: subject.ours(prompts, limits, batch_size=16),
         "ours, one batch of 32": lambda: subject.ours(prompts, limits, batch_size=32),
     }
-    speeds, answers = turns(ways, max(args.rounds // 2, 1))
+    speeds, answers = turns(ways, max(args.rounds // 2, 1), CLOCKS[args.clock])
     if any(found != answers["static, as they come"] for found in answers.values()):
         raise SystemExit("ragged: the ways answer differently")
     title = f"{subject.name}, {len(prompts)} requests of {min(limits)} to {max(limits)} tokens"
@@ -253,7 +255,7 @@ def _with_and_without(
         name: lambda how=how: subject.ours(prompts, args.new, batch_size=32, share_prefix=how, **asked)
         for name, how in (("each row whole", "off"), ("shared", "auto"))
     }
-    speeds, answers = turns(ways, max(args.rounds // 2, 1))
+    speeds, answers = turns(ways, max(args.rounds // 2, 1), CLOCKS[args.clock])
     if answers["shared"] != answers["each row whole"]:
         raise SystemExit("shared beginnings change the answers")
     return lines(title, speeds, ["each row whole"])
@@ -264,10 +266,12 @@ def main(given: Sequence[str] | None = None) -> None:
     parser.add_argument("--models", default="planted,small", help="planted, or of speed_models.py, with commas between")
     parser.add_argument("--parts", default="batches,ragged,prefix")
     parser.add_argument("--rounds", type=int, default=10)
-    parser.add_argument("--new", type=int, default=32, help="tokens of an answer")
+    parser.add_argument("--new", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--sizes", default="1,8,32", help="of batches")
     parser.add_argument("--lengths", default="4,8,16,64", help="of shared beginnings, beside the long one")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    clock = "cpu: seconds that the CPU worked, for a machine with other work"
+    parser.add_argument("--clock", choices=list(CLOCKS), default="wall", help=clock)
     add_options(parser)
     args = parser.parse_args(given)
     options = dict(vars(args))
@@ -277,7 +281,7 @@ def main(given: Sequence[str] | None = None) -> None:
         args.longest, args.requests, args.shared = 8, 6, 30
     args.sizes, args.lengths = ([int(n) for n in text.split(",")] for text in (args.sizes, args.lengths))
     torch.set_num_threads(args.threads)
-    about = machine(args.threads, "fp32")
+    about = machine(args.threads, "fp32", f"{args.clock} clock")
     print(about, flush=True)
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -198,18 +198,19 @@ def weights(lm: PersonalizedLM) -> dict[str, torch.Tensor]:
 
 @pytest.mark.parametrize(
     ("architecture", "peft"),
-    [("llama", {}), ("gpt2", {}), ("llama", {"use_dora": True}), ("gpt2", {"lora_bias": True})],
+    [("llama", {}), ("gpt2", {}), ("mixtral", {}), ("llama", {"use_dora": True}), ("gpt2", {"lora_bias": True})],
 )
 def test_a_lora_is_folded_in_meanwhile_and_comes_out_to_the_bit(base_folder, architecture, peft):
-    lm = personalised(base_folder(architecture), tuning={"type": "lora", "peft": peft})
+    lm = personalised(base_folder(architecture), tuning={"type": "lora", "dropout": 0.0, "peft": peft})
     before, ids = weights(lm), torch.tensor([[5, 6, 7]])
     with torch.no_grad():
         logits = lm(ids).logits
         with folded(lm, "on", 1):
             inside = lm(ids).logits
-            merged = [m.merged for m in lm.model.modules() if isinstance(m, LoraLayer)]
+            left = [m for m in lm.model.modules() if isinstance(m, LoraLayer)]
         after = lm(ids).logits
-    assert all(merged) and not torch.equal(inside, logits)
+    assert bool(left) is bool(peft or architecture == "mixtral")  # those are no plain LoRA on a linear layer
+    assert torch.equal(inside, logits) is bool(peft)
     torch.testing.assert_close(inside, logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
     assert torch.equal(after, logits)
     assert all(torch.equal(p, before[name]) for name, p in weights(lm).items())
@@ -220,8 +221,11 @@ def test_a_lora_is_folded_in_meanwhile_and_comes_out_to_the_bit(base_folder, arc
 
 def test_when_a_lora_is_folded_in(base_folder):
     def count(lm: PersonalizedLM, how: str, steps: int) -> int:
+        layers = [m for m in lm.model.modules() if isinstance(m, LoraLayer)]
         with folded(lm, how, steps):
-            return sum(m.merged for m in lm.model.modules() if isinstance(m, LoraLayer))
+            left = [m for m in lm.model.modules() if isinstance(m, LoraLayer)]
+        assert layers == [m for m in lm.model.modules() if isinstance(m, LoraLayer)]
+        return len(layers) - len(left)
 
     lm = personalised(base_folder())
     assert [count(lm, how, 10) for how in ("auto", "on", "off")] == [14, 14, 0]
@@ -233,16 +237,13 @@ def test_when_a_lora_is_folded_in(base_folder):
 
 
 @pytest.mark.filterwarnings("ignore:Model has `tie_word_embeddings=True`")
-def test_a_lora_on_a_tied_output_layer_or_without_finite_numbers_stays(base_folder):
+def test_a_lora_on_a_tied_output_layer_stays(base_folder):
     lm = personalised(base_folder(), tuning={"type": "lora", "target_modules": ["lm_head", "q_proj"]})
-    layers = {name: m for name, m in lm.model.named_modules() if isinstance(m, LoraLayer)}
-    assert len(layers) == 3
-    with torch.no_grad():
-        broken = next(m for name, m in layers.items() if "layers.0" in name)
-        broken.lora_A["default"].weight.fill_(torch.inf)
     before = weights(lm)
     with folded(lm, "on", 1):
-        assert [name for name, m in layers.items() if m.merged] == [name for name in layers if "layers.1" in name]
+        assert [name for name, m in lm.model.named_modules() if isinstance(m, LoraLayer)] == [
+            "base_model.model.lm_head"
+        ]
     assert all(torch.equal(p, before[name]) for name, p in weights(lm).items())
 
 

@@ -173,6 +173,9 @@ def _limits(prompts: Sequence[Sequence[int]], new: Sequence[int], context: int |
 @contextmanager
 def _answering(lm: PersonalizedLM) -> Iterator[None]:
     """Evaluation mode for a while."""
+    if not any(module.training for module in lm.modules()):
+        yield
+        return
     training = lm.training
     lm.eval()
     try:

@@ -60,47 +60,56 @@ def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
 
 @contextmanager
 def folded(lm: PersonalizedLM, how: str, steps: int) -> Iterator[None]:
-    """Within it the LoRA is folded into a copy of the weights of each linear layer; afterwards they are those from
-    before, to the bit.
+    """Within it linear layers stand in for their LoRA layers, with the LoRA folded into a copy of their weights;
+    afterwards all is as before, to the bit.
 
     Args:
         how: `auto`: where it pays and the weights have 32 bits, which alone lose nothing; `on`: all but quantised
             weights; `off`.
         steps: tokens that are to come one after the other.
     """
-    held: list[tuple[LoraLayer, Tensor, Tensor | None]] = []
+    held: list[tuple[nn.Module, str, LoraLayer, Tensor]] = []
     try:
-        for layer in _foldable(lm, how, steps):
-            base: Any = layer.get_base_layer()
-            held.append((layer, base.weight.data, None if base.bias is None else base.bias.data))
-            try:
-                layer.merge(safe_merge=True)  # into a copy
-            except ValueError:  # numbers that are not finite: left as they are
-                continue
+        with torch.no_grad():
+            for parent, name, layer in _foldable(lm, how, steps):
+                base: Any = layer.get_base_layer()
+                held.append((parent, name, layer, base.weight.data))
+                base.weight.data = _weight(layer)
+                setattr(parent, name, base)
         yield
     finally:
-        for layer, weight, bias in held:
-            base = layer.get_base_layer()
-            if layer.merged:
-                layer.unmerge()
-            base.weight.data = weight
-            if bias is not None:
-                base.bias.data = bias
+        for parent, name, layer, weight in held:
+            layer.get_base_layer().weight.data = weight
+            setattr(parent, name, layer)
 
 
-def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[Any]:
-    """LoRA layers on linear layers of their own: one that shares its weights, as a tied output layer, would change
-    both."""
+def _weight(layer: Any) -> Tensor:
+    """The weights of a linear layer with its LoRA in them: in one pass, which for short answers is not nothing."""
+    weight = layer.get_base_layer().weight
+    for name in layer.active_adapters:
+        a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
+        left, right = (a.T, b.T) if layer.fan_in_fan_out else (b, a)
+        weight = torch.addmm(weight.to(a.dtype), left, right, alpha=layer.scaling[name]).to(weight.dtype)
+    return weight.detach()
+
+
+def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[tuple[nn.Module, str, Any]]:
+    """Plain LoRA layers and where they are: those on linear layers of their own, since one that shares its weights, as
+    a tied output layer, would change both."""
     if how == "off" or steps < 1 or not isinstance(lm.model, PeftModel):
         return []
+    modules = dict(lm.model.named_modules())
     found = []
-    for layer in lm.model.modules():
-        base: Any = layer.get_base_layer() if isinstance(layer, LoraLayer) else None
+    for path, layer in modules.items():
+        if not isinstance(layer, LoraLayer) or layer.merged or layer.lora_variant or any(layer.lora_bias.values()):
+            continue
+        base: Any = layer.get_base_layer()
         if type(base) not in (nn.Linear, Conv1D) or base.weight is lm.embedding.weight:
             continue
         small = lm.device.type != "cpu" or base.weight.numel() <= WEIGHTS_A_STEP * steps
         if base.weight.is_floating_point() and (how == "on" or (small and base.weight.dtype == torch.float32)):
-            found.append(layer)
+            parent, _, name = path.rpartition(".")
+            found.append((modules[parent], name, layer))
     return found
 
 
