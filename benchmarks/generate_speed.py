@@ -188,7 +188,8 @@ def batches(subject: Subject, args: argparse.Namespace) -> list[dict[str, Any]]:
         if size > 1:
             few = prompts[: max(size // 8, 2)]
             ways["one by one"] = lambda p=few: subject.ours(p, args.new, batch_size=1)
-        speeds, answers = turns(ways, args.rounds, CLOCKS[args.clock])
+        more_rounds = max(32 // size // 8, 1)  # short turns are the least even
+        speeds, answers = turns(ways, args.rounds * more_rounds, CLOCKS[args.clock])
         bare = subject.ours(prompts, args.new, users=None, row=-1, batch_size=size)
         if bare != answers["plain generate"]:
             raise SystemExit("without user tokens the answers are not those of plain generate")
@@ -265,7 +266,9 @@ def main(given: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--models", default="planted,small", help="planted, or of speed_models.py, with commas between")
     parser.add_argument("--parts", default="batches,ragged,prefix")
-    parser.add_argument("--rounds", type=int, default=10)
+    parser.add_argument(
+        "--rounds", type=int, default=10, help="half as many of ragged and prefix, four times of batches of 1"
+    )
     parser.add_argument("--new", type=int, default=64, help="tokens of an answer")
     parser.add_argument("--sizes", default="1,8,32", help="of batches")
     parser.add_argument("--lengths", default="4,8,16,64", help="of shared beginnings, beside the long one")

@@ -1,7 +1,7 @@
 """Batched generation: a prompt and a user each, any users together in one batch.
 
-User tokens are ids, so this is transformers' own `generate` with left padding and a KV cache. Prompts are batched by
-length and come back in their order.
+User tokens are ids, so this is transformers' own `generate` with padding and a KV cache. Prompts are batched by length,
+what they have in common is computed once, and answers come back in the order of their prompts.
 """
 
 from __future__ import annotations
@@ -48,9 +48,8 @@ def generate(
     **sampling: Any,
 ) -> list[Generation]:
     """`PersonalizedLM.generate` with its details."""
-    each = None if isinstance(max_new_tokens, int) else max_new_tokens
-    longest = max_new_tokens if isinstance(max_new_tokens, int) else max(max_new_tokens, default=1)
-    options = GenerationOptions.of({"max_new_tokens": longest, **sampling})
+    each: Any = max_new_tokens if hasattr(max_new_tokens, "__len__") else None
+    options = GenerationOptions.of(sampling if each is not None else {"max_new_tokens": max_new_tokens, **sampling})
     row = -1 if reference and users is None and row is None else row
     wanted = requests(lm, prompts, users, user_texts=user_texts, row=row, num_samples=num_samples, max_new_tokens=each)
     work = Work(batch_size, share_prefix, merge_lora)
