@@ -35,6 +35,7 @@ from transformers.generation.configuration_utils import ContinuousBatchingConfig
 from prlhf import PersonalizedLM
 from prlhf.config import Individual, ModelConfig
 from prlhf.data.planted import World
+from prlhf.lm.decoder import shares_beginnings
 from prlhf.lm.merging import folded
 
 Way = Callable[[], list[tuple[int, ...]]]
@@ -259,6 +260,8 @@ def _with_and_without(
     speeds, answers = turns(ways, max(args.rounds // 2, 1), CLOCKS[args.clock])
     if answers["shared"] != answers["each row whole"]:
         raise SystemExit("shared beginnings change the answers")
+    if not shares_beginnings(subject.lm):
+        raise SystemExit("nothing was shared")
     return lines(title, speeds, ["each row whole"])
 
 

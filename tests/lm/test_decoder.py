@@ -146,6 +146,11 @@ def test_a_model_whose_answers_would_change_computes_each_row_whole(lm, passed, 
     assert shapes[0][0] == 4
 
 
+def test_tokens_that_a_model_rules_out_do_not_hinder(lm):
+    lm.head.register_forward_hook(lambda module, args, out: out.index_fill(-1, torch.tensor([2]), -torch.inf))
+    assert shares_beginnings(lm)
+
+
 def test_states_that_are_no_keys_and_values_are_not_shared():
     assert keeps_rows(make_model("llama")) and window(make_model("llama")) is None
     mixed = make_model("lfm2", layer_types=["conv", "full_attention"], num_key_value_heads=2)

@@ -186,8 +186,11 @@ def _tried(lm: PersonalizedLM) -> bool:
         apart, together = (decoder.logits(Batch((0, 1, 2, 3), shared)) for shared in ((), (4, 4, 1, 1)))
     except (AttributeError, NotImplementedError, RuntimeError, TypeError, ValueError):
         return False
-    rounding = 4 * torch.finfo(lm.dtype).eps ** 0.5
-    return bool((apart - together).square().mean().sqrt() <= rounding * apart.std())
+    rounding, finite = 4 * torch.finfo(lm.dtype).eps ** 0.5, apart.isfinite()  # a model may rule tokens out
+    if not finite.any() or not torch.equal(finite, together.isfinite()):
+        return False
+    difference = (apart - together)[finite].square().mean().sqrt()
+    return bool(difference <= rounding * apart[finite].std())
 
 
 def _seed(seed: int, number: int) -> int:
