@@ -168,3 +168,24 @@ def test_users_for_prompts(tmp_path):
     assert [(q.line, q.user) for q in crossed] == [(n, u) for n in (1, 2) for u in users]
     with pytest.raises(DataError, match="3 users for 2 prompts"):
         assign(questions[:2], users)
+
+
+def test_each_question_may_have_its_own_limit(lm, tmp_path):
+    table = tmp_path / "questions.csv"
+    table.write_text("prompt,user_id,max_new_tokens\nhi,ann,3\nwhy?,bob,\nhi,bob,9\n", encoding="utf8")
+    questions = read_questions(table)
+    assert [q.max_new_tokens for q in questions] == [3, None, 9]
+    path = tmp_path / "out.jsonl"
+    answer_file(lm, questions, path, GenerationOptions(5))
+    found = rows(path)
+    assert [r.get("max_new_tokens") for r in found] == [3, None, 9]
+    assert [r["response"] for r in found] == lm.generate(
+        ["hi", "why?", "hi"], ["ann", "bob", "bob"], max_new_tokens=[3, 5, 9]
+    )
+    assert answer_file(lm, questions, path, GenerationOptions(5)).kept == 3
+    with pytest.raises(DataError, match=r"line 3: found an answer of another question \(max_new_tokens\)"):
+        answer_file(lm, [*questions[:2], Question(3, "hi", "bob")], path, GenerationOptions(5))
+    for wrong in ("0", "2.5", "many", "inf"):
+        table.write_text(f"prompt,max_new_tokens\nhi,{wrong}\n", encoding="utf8")
+        with pytest.raises(DataError, match=f"row 1, field 'max_new_tokens': found '{wrong}', expected a whole number"):
+            read_questions(table)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from prlhf.errors import ConfigError
 from prlhf.lm.generate import respond
-from prlhf.lm.requests import Generation, GenerationOptions, Request
+from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work
 from prlhf.types import Prompt
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def side_by_side(
     who: Sequence[Voice],
     options: GenerationOptions,
     *,
-    batch_size: int = 16,
+    work: Work = AS_IT_COMES,
 ) -> list[Generation]:
     """One answer a voice, each to its own prompt (often the same, `[prompt] * len(who)`).
 
@@ -88,6 +88,6 @@ def side_by_side(
     for reference in (False, True):
         chosen = [i for i, v in enumerate(who) if v.reference is reference]
         wanted = [Request(prompts[i], who[i].user, who[i].row, who[i].known, who[i].text) for i in chosen]
-        found = respond(lm, wanted, options, batch_size=batch_size, reference=reference) if wanted else []
+        found = respond(lm, wanted, options, work, reference=reference) if wanted else []
         out.update(zip(chosen, found, strict=True))
     return [out[i] for i in range(len(who))]

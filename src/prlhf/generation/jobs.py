@@ -15,7 +15,7 @@ from prlhf.data.readers import FORMATS, open_table
 from prlhf.errors import DataError
 from prlhf.lm.generate import respond
 from prlhf.lm.loading import fingerprint, hash_tensors
-from prlhf.lm.requests import GenerationOptions, Request, as_prompt
+from prlhf.lm.requests import GenerationOptions, Request, Work, as_prompt
 from prlhf.types import Prompt
 
 if TYPE_CHECKING:
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Answered", "Question", "answer_file", "answers", "assign", "read_questions", "read_users"]
 
-_FIELDS = ("prompt", "user_id", "user_text")
+_FIELDS = ("prompt", "user_id", "user_text", "max_new_tokens")
 Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 
@@ -36,12 +36,15 @@ class Question:
     prompt: Prompt
     user: str | None = None
     user_text: str | None = None
+    max_new_tokens: int | None = None
+    """The longest answer; None: that of the options."""
 
     def record(self) -> dict[str, Any]:
         """What the output says about the question."""
         prompt = self.prompt if isinstance(self.prompt, str) else [asdict(m) for m in self.prompt]
         out: dict[str, Any] = {"line": self.line, "prompt": prompt, "user": self.user}
-        return out if self.user_text is None else {**out, "user_text": self.user_text}
+        given = {"user_text": self.user_text, "max_new_tokens": self.max_new_tokens}
+        return out | {name: value for name, value in given.items() if value is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +62,8 @@ class Answered:
 def read_questions(path: str | Path) -> list[Question]:
     """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet); blank lines are passed over.
 
-    A table has the column `prompt` (text or messages; in CSV they are JSON) and may have `user_id` (or `user`) and
-    `user_text`.
+    A table has the column `prompt` (text or messages; in CSV they are JSON) and may have `user_id` (or `user`),
+    `user_text` and `max_new_tokens`.
 
     Raises:
         DataError: no such file, an unknown suffix, or a row without a prompt; names file and row.
@@ -103,7 +106,8 @@ def _question(path: Path, number: int, values: dict[str, Any] | str, cells: bool
         raise DataError(f"{where}: {e}") from e
     user = values.get("user_id", values.get("user"))
     user = str(user) if isinstance(user, int) and not isinstance(user, bool) else user
-    return Question(number, prompt, _text(where, "user_id", user), _text(where, "user_text", values.get("user_text")))
+    text = _text(where, "user_text", values.get("user_text"))
+    return Question(number, prompt, _text(where, "user_id", user), text, _limit(where, values.get("max_new_tokens")))
 
 
 def _without_prompt(values: dict[str, Any]) -> str:
@@ -124,6 +128,17 @@ def _text(where: str, name: str, value: Any) -> str | None:
     if not isinstance(value, str | None):
         raise DataError(f"{where}, field {name!r}: found {value!r:.60}, expected text")
     return value or None
+
+
+def _limit(where: str, value: Any) -> int | None:
+    """A whole number, also as text (CSV) or as a float (a column of Parquet with gaps)."""
+    try:
+        number = None if value in (None, "") or value != value else float(value)
+    except (TypeError, ValueError):
+        number = 0.5
+    if number is None or (number >= 1 and number.is_integer() and not isinstance(value, bool)):
+        return number if number is None else int(number)
+    raise DataError(f"{where}, field 'max_new_tokens': found {value!r:.60}, expected a whole number, at least 1")
 
 
 def assign(questions: Sequence[Question], users: Sequence[str | None], *, every: bool = False) -> list[Question]:
@@ -150,6 +165,8 @@ def answers(
     options: GenerationOptions,
     *,
     batch_size: int = 16,
+    share_prefix: str = "auto",
+    merge_lora: str = "auto",
     reference: bool = False,
     start: int = 0,
     progress: Progress = lambda batches, _: batches,
@@ -158,11 +175,12 @@ def answers(
 
     What a question gets depends on the question, its place and the options, not on where its batch begins.
     """
+    work = Work(batch_size, share_prefix, merge_lora)
     rows = [int(r) for r in lm.users.rows([q.user for q in questions])]
     for at in progress(range(start, len(questions), batch_size), "answering"):
         part = range(at, min(at + batch_size, len(questions)))
         wanted = [_request(questions[i], rows[i], i) for i in part]
-        found = respond(lm, wanted, options, batch_size=batch_size, reference=reference)
+        found = respond(lm, wanted, options, work, reference=reference)
         yield [
             {**questions[i].record(), "known": g.known, "response": g.text, "finished": g.finished}
             for i, g in zip(part, found, strict=True)
@@ -171,7 +189,7 @@ def answers(
 
 def _request(question: Question, row: int, number: int) -> Request:
     known = question.user is None or row > 0
-    return Request(question.prompt, question.user, row, known, question.user_text, number)
+    return Request(question.prompt, question.user, row, known, question.user_text, number, question.max_new_tokens)
 
 
 def answer_file(
@@ -181,6 +199,8 @@ def answer_file(
     options: GenerationOptions,
     *,
     batch_size: int = 16,
+    share_prefix: str = "auto",
+    merge_lora: str = "auto",
     reference: bool = False,
     progress: Progress = lambda batches, _: batches,
 ) -> Answered:
@@ -199,7 +219,8 @@ def answer_file(
     settings = _settings(lm, options, reference)
     kept = _continue(path, questions, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
-    batches = answers(lm, questions, options, batch_size=batch_size, reference=reference, start=kept, progress=progress)
+    work: Any = {"batch_size": batch_size, "share_prefix": share_prefix, "merge_lora": merge_lora}
+    batches = answers(lm, questions, options, **work, reference=reference, start=kept, progress=progress)
     with path.open("a", encoding="utf8", newline="\n") as file:
         for records in batches:
             lines = [json.dumps({**r, "settings": settings}, ensure_ascii=False) + "\n" for r in records]
@@ -219,7 +240,7 @@ def _continue(path: Path, questions: Sequence[Question], settings: str) -> int:
     for number, (record, question) in enumerate(zip(held, questions, strict=False), 1):
         expected = {**question.record(), "settings": settings}
         wrong = [name for name in expected if record.get(name) != expected[name]]
-        wrong += [] if "user_text" in expected or "user_text" not in record else ["user_text"]
+        wrong += [name for name in ("user_text", "max_new_tokens") if name in record and name not in expected]
         if wrong:
             why = "another model or other options" if wrong == ["settings"] else f"another question ({wrong[0]})"
             raise DataError(f"{path}, line {number}: found an answer of {why}; choose another file, or delete this one")

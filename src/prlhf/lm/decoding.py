@@ -16,7 +16,10 @@ import torch
 from torch import Tensor
 from transformers import LogitsProcessor, StoppingCriteria
 
-__all__ = ["Cancelled", "Draw", "NoRepeatNGram", "RepetitionPenalty", "StopTexts"]
+__all__ = ["LEAVING", "Cancelled", "Done", "Draw", "NoRepeatNGram", "RepetitionPenalty", "StopTexts"]
+
+LEAVING = 0.25
+"""Rows leave a batch once this part of it is done: going on without them takes a new call and a copy of the cache."""
 
 
 class RepetitionPenalty(LogitsProcessor):
@@ -90,8 +93,8 @@ class Draw(LogitsProcessor):
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
 
 
-class StopTexts(StoppingCriteria):
-    """Ends a row once one of the texts stands in its answer; `lengths` holds the tokens of rows ended so.
+class StopTexts:
+    """Looks for texts in the answers of rows.
 
     Unlike the criterion of transformers it does not look at the prompt, and needs no pass over the vocabulary.
     """
@@ -101,14 +104,52 @@ class StopTexts(StoppingCriteria):
         self.texts = texts
         self.start = start
         self.window = max(len(t.encode("utf8")) for t in texts) + 8  # a token is a byte at least; some have no text
+
+    def __call__(self, ids: Tensor) -> bool:
+        """Whether one of the texts stands at the end of a row `[s]`."""
+        tail = self.tokenizer.decode(ids[max(self.start, len(ids) - self.window) :].tolist())
+        return any(t in tail for t in self.texts)
+
+
+class Done(StoppingCriteria):
+    """Ends each row at a token that ends answers, at a stop text or at its own limit; and the call, for the others to
+    go on without them, once enough rows are done.
+
+    Args:
+        ends: ids of tokens that end an answer.
+        limits: the longest answer of each row, in tokens.
+        start: tokens of the padded prompt, where the answers begin.
+        leaving: whether the call may end before all rows are done.
+    """
+
+    def __init__(self, ends: set[int], limits: Sequence[int], start: int, stops: StopTexts | None, leaving: bool):
+        self.ends = ends
+        self.limits = limits
+        self.start = start
+        self.stops = stops
+        self.enough = max(LEAVING * len(limits), 1) if leaving else len(limits)
         self.lengths: dict[int, int] = {}
+        """Tokens of the answers of rows that are done, with the token or text that ended them."""
+        self.ended: set[int] = set()
+        """Those that came to an end; the others reached their limit."""
 
     def __call__(self, input_ids: Tensor, scores: Any, **kwargs: Any) -> Tensor:
         length = input_ids.shape[1] - self.start
-        for i, tail in enumerate(input_ids[:, max(self.start, input_ids.shape[1] - self.window) :].tolist()):
-            if i not in self.lengths and any(t in self.tokenizer.decode(tail) for t in self.texts):
-                self.lengths[i] = length
-        return torch.tensor([i in self.lengths for i in range(len(input_ids))], device=input_ids.device)
+        for i, last in enumerate(input_ids[:, -1].tolist()):
+            if i in self.lengths:
+                continue
+            if last in self.ends or (self.stops is not None and self.stops(input_ids[i])):
+                self.ended.add(i)
+            elif length < self.limits[i]:
+                continue
+            self.lengths[i] = length
+        over = len(self.lengths) >= self.enough
+        return torch.tensor([over or i in self.lengths for i in range(len(self.limits))], device=input_ids.device)
+
+    def stay(self) -> list[int]:
+        """The rows that go on, where it was this that ended the call."""
+        going = [i for i in range(len(self.limits)) if i not in self.lengths]
+        return going if len(self.lengths) >= self.enough else []
 
 
 class Cancelled(StoppingCriteria):

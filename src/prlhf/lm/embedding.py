@@ -45,15 +45,17 @@ class UserTokens:
     def _before(self, module: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...]:
         """Give the layer ids that it has; the true ones travel with them, so that threads do not meet."""
         ids = args[0]
-        known = ids.masked_fill(ids >= self.vocab_rows, 0)
-        known.with_users = ids  # type: ignore[attr-defined]
+        is_user = ids >= self.vocab_rows
+        if not bool(is_user.any()):
+            return args
+        known = ids.masked_fill(is_user, 0)
+        known.with_users = ids, is_user  # type: ignore[attr-defined]
         return (known, *args[1:])
 
     def _after(self, module: nn.Module, args: tuple[Any, ...], output: Tensor) -> Tensor:
-        ids: Tensor = args[0].with_users
-        is_user = ids >= self.vocab_rows
-        if self.user_model.tokens == 0 or not bool(is_user.any()):
+        if not hasattr(args[0], "with_users") or self.user_model.tokens == 0:
             return output
+        ids, is_user = args[0].with_users
         flat = ids[is_user] - self.vocab_rows
         rows, inverse = (flat // self.user_model.tokens).unique(return_inverse=True)
         embeddings = self.user_model(rows)[inverse, flat % self.user_model.tokens]

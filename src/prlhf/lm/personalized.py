@@ -290,9 +290,10 @@ class PersonalizedLM(nn.Module):
             details: return `Generation`s (text, user, row, known, tokens, finished, truncated) instead of texts.
             options: `user_texts` (one each, or one for all), `row` (instead of users; -1 = no user tokens),
                 `reference` (answer by what training started from: LoRA off, no user tokens), `num_samples` (answers
-                to a prompt, next to each other in the result), `batch_size`, and the fields of `GenerationOptions`:
-                `max_new_tokens`, `temperature` (0 = greedy), `top_p`, `top_k`, `repetition_penalty`,
-                `no_repeat_ngram_size`, `stop`, `seed`.
+                to a prompt, next to each other in the result), the fields of `Work`: `batch_size`, `share_prefix`,
+                `merge_lora`, and those of `GenerationOptions`: `max_new_tokens` (also one for each prompt),
+                `temperature` (0 = greedy), `top_p`, `top_k`, `repetition_penalty`, `no_repeat_ngram_size`, `stop`,
+                `seed`.
 
         Raises:
             DataError: something that is no prompt, not one user each, or a user text or system message that fills the

@@ -14,7 +14,7 @@ from prlhf.types import Message, Prompt
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["Generation", "GenerationOptions", "Request", "as_prompt", "requests"]
+__all__ = ["AS_IT_COMES", "Generation", "GenerationOptions", "Request", "Work", "as_prompt", "requests"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +69,32 @@ class GenerationOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """How answers are computed; the answers themselves do not depend on it, but for rounding.
+
+    Raises:
+        ConfigError: a value outside its range.
+    """
+
+    batch_size: int = 16
+    share_prefix: str = "auto"
+    """What prompts have in common at their beginning is computed once where that pays (`auto`), or never (`off`)."""
+    merge_lora: str = "auto"
+    """Fold the LoRA into a copy of the weights meanwhile: where that pays and the weights have 32 bits (`auto`), always
+    (`on`), never (`off`)."""
+
+    def __post_init__(self) -> None:
+        if self.batch_size < 1:
+            raise ConfigError(f"batch_size: found {self.batch_size}, expected at least 1")
+        for name, values in (("share_prefix", ("auto", "off")), ("merge_lora", ("auto", "on", "off"))):
+            if getattr(self, name) not in values:
+                raise ConfigError(f"{name}: found {getattr(self, name)!r}, expected {' or '.join(map(repr, values))}")
+
+
+AS_IT_COMES = Work()
+
+
+@dataclass(frozen=True, slots=True)
 class Request:
     """One answer that is wanted."""
 
@@ -80,6 +106,8 @@ class Request:
     user_text: str | None = None
     number: int = 0
     """What its sampling is seeded by, beside the seed: the same request gets the same answer in any batch."""
+    max_new_tokens: int | None = None
+    """The longest answer; None: that of the options."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +155,7 @@ def requests(
     user_texts: Sequence[str | None] | str | None = None,
     row: int | None = None,
     num_samples: int = 1,
+    max_new_tokens: Sequence[int] | None = None,
 ) -> list[Request]:
     """What is asked of whom. A single user or user text goes for every prompt; see `PersonalizedLM.generate`.
 
@@ -142,12 +171,21 @@ def requests(
         raise ConfigError(f"num_samples: found {num_samples}, expected at least 1")
     ids = [_user_id(user) for user in _one_each("users", users, len(prompts))]
     texts = [_user_text(text) for text in _one_each("user_texts", user_texts, len(prompts))]
+    limits = [_limit(limit) for limit in _one_each("max_new_tokens", max_new_tokens, len(prompts))]
     rows = lm.lookup(ids) if row is None else [row] * len(prompts)
     return [
-        Request(as_prompt(p), u, r, row is not None or u is None or r > 0, text, i * num_samples + sample)
-        for i, (p, u, r, text) in enumerate(zip(prompts, ids, rows, texts, strict=True))
+        Request(as_prompt(p), u, r, row is not None or u is None or r > 0, text, i * num_samples + sample, new)
+        for i, (p, u, r, text, new) in enumerate(zip(prompts, ids, rows, texts, limits, strict=True))
         for sample in range(num_samples)
     ]
+
+
+def _limit(value: Any) -> int | None:
+    if value is None:
+        return None
+    if isinstance(value, Integral) and not isinstance(value, bool) and int(value) >= 1:
+        return int(value)
+    raise ConfigError(f"max_new_tokens: found {value!r:.60}, expected whole numbers, at least 1")
 
 
 def _user_id(value: Any) -> str | None:
