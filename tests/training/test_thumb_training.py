@@ -20,7 +20,7 @@ from prlhf.objectives import PairLogps, ThumbObjective, kto_loss, make_objective
 from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.dry_run import dry_run
 from prlhf.training.losses import ThumbLosses
-from prlhf.training.mismatched import mismatched, unpaired
+from prlhf.training.mismatched import Unpaired, mismatched
 from prlhf.training.sft_rows import load_rows
 from prlhf.training.train import train
 from prlhf.types import Comparison, Thumb
@@ -204,7 +204,7 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(base_folder, t
 
 
 def test_a_log_of_pairs_is_two_thumbs_each(base_folder, tmp_path):
-    two = unpaired([Comparison("p", "a", "b", user="u", weight=2.0, id="7"), Thumb("q", "c", False)])
+    two = Unpaired([Comparison("p", "a", "b", user="u", weight=2.0, id="7"), Thumb("q", "c", False)])
     assert two == [
         Thumb("p", "a", True, user="u", weight=2.0, id="7 (chosen)"),
         Thumb("p", "b", False, user="u", weight=2.0, id="7 (rejected)"),
