@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from pathlib import Path
@@ -62,27 +62,37 @@ class Stored(Items):
     """
 
     def __init__(self, tables: Sequence[pa.Table], rows: Sequence[np.ndarray]):
-        self._table = pa.concat_tables(tables)
-        self._starts = np.cumsum([0, *(table.num_rows for table in tables)])
         self._tables = tables
+        self._starts = np.cumsum([0, *(table.num_rows for table in tables)])
         self._rows = rows
 
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def at(self, places: np.ndarray) -> list[Feedback]:
+    def _look_up(self, places: np.ndarray, read: Callable[[pa.Table, np.ndarray], list[Any]]) -> list[Any]:
+        """What `read` makes of each place, part by part: Arrow would copy all parts to take from several at once."""
         parts = np.searchsorted(self._starts, places, side="right") - 1
-        if len(parts) and (parts == parts[0]).all():  # mostly so, and cheaper
-            return _decoded(self._tables[parts[0]].take(pa.array(places - self._starts[parts[0]])))
-        return _decoded(self._table.take(pa.array(places)))
+        if len(parts) and (parts == parts[0]).all():  # mostly so
+            return read(self._tables[parts[0]], places - self._starts[parts[0]])
+        found: list[Any] = [None] * len(places)
+        for part in np.unique(parts).tolist():
+            where = np.flatnonzero(parts == part)
+            for i, value in zip(
+                where.tolist(), read(self._tables[part], places[where] - self._starts[part]), strict=True
+            ):
+                found[i] = value
+        return found
+
+    def at(self, places: np.ndarray) -> list[Feedback]:
+        return self._look_up(places, _decoded)
 
     def ids(self, places: np.ndarray) -> list[str]:
-        found: list[str] = self._table.column("id").take(pa.array(places)).to_pylist()
-        return found
+        return self._look_up(places, lambda table, rows: _values(table.column("id"), rows))
 
     @cached_property
     def facts(self) -> Facts:  # type: ignore[override]
-        coded = self._table.column("user").combine_chunks().dictionary_encode()
+        column = pa.chunked_array([table.column("user").chunk(0) for table in self._tables])
+        coded = column.dictionary_encode().unify_dictionaries().combine_chunks()
         names = coded.dictionary.to_pylist()
         order = sorted(range(len(names)), key=names.__getitem__)
         place = np.empty(len(names) + 1, np.int32)
@@ -91,8 +101,15 @@ class Stored(Items):
         return Facts(np.concatenate(self._rows), place[codes], [names[i] for i in order])
 
 
-def _decoded(table: pa.Table) -> list[Feedback]:
-    return [_item(*values) for values in zip(*(column.to_pylist() for column in table.columns), strict=True)]
+def _values(column: pa.ChunkedArray, rows: np.ndarray) -> list[Any]:
+    """The values of a part's column in these rows."""
+    array = column.chunk(0)  # a part is written as one batch
+    found: list[Any] = [array[int(rows[0])].as_py()] if len(rows) == 1 else array.take(pa.array(rows)).to_pylist()
+    return found
+
+
+def _decoded(table: pa.Table, rows: np.ndarray) -> list[Feedback]:
+    return [_item(*values) for values in zip(*(_values(column, rows) for column in table.columns), strict=True)]
 
 
 def write(path: Path, items: Sequence[Feedback]) -> None:
