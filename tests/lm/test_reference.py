@@ -14,6 +14,7 @@ import prlhf.lm.scoring as scoring
 from prlhf.config import Full, Individual, Lora, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, default_cache, pair_logprobs, pair_scores, reference_logprobs
+from prlhf.lm.lora import add_lora, lora_config
 from prlhf.objectives import dpo_loss
 from prlhf.types import Comparison
 from tiny_models import make_model, make_tokenizer
@@ -285,3 +286,36 @@ def test_each_layout_has_a_cache_of_its_own(base_folder, tmp_path, counted):
     for layout in ("plain", "packed", "packed"):
         reference_logprobs(lm, few, layout=layout, cache=tmp_path)
     assert counted == [2, 2]
+
+
+def test_orders_and_growing_data_cost_only_what_is_new(base_folder, tmp_path, counted):
+    lm = fresh(base_folder())
+    encoded = encode(lm)
+    first = reference_logprobs(lm, encoded[:6], cache=tmp_path)
+    grown = reference_logprobs(lm, encoded[::-1], cache=tmp_path)
+    assert counted == [6, 3]
+    assert np.array_equal(grown[::-1][:6], first)
+    assert np.array_equal(reference_logprobs(lm, [*encoded, *encoded], cache=tmp_path), np.tile(grown[::-1], (2, 1)))
+    assert counted == [6, 3]
+
+
+def test_another_tokenizer_template_or_adapter_is_computed_anew(base_folder, tmp_path, counted):
+    """Tokenizer and template are in the token ids; an adapter is in the weights by which the cache is named."""
+    lm = fresh(base_folder())
+    encoded = encode(lm, LOG[:2])
+    plain = reference_logprobs(lm, encoded, cache=tmp_path)
+    with_bos, chat = fresh(base_folder(bos=False)), fresh(base_folder(chat=True))
+    for other in (with_bos, chat):
+        assert other.base_fingerprint == lm.base_fingerprint  # the same weights
+        assert not np.array_equal(reference_logprobs(other, encode(other, LOG[:2]), cache=tmp_path), plain)
+    assert counted == [2, 2, 2]
+    peft = add_lora(make_model(), lora_config(Lora()))
+    with torch.no_grad():
+        for name, p in peft.named_parameters():
+            if "lora_B" in name:
+                p.add_(0.3)
+    peft.save_pretrained(tmp_path / "adapter")
+    adapted = fresh(base_folder(), adapter=str(tmp_path / "adapter"))
+    assert adapted.base_fingerprint != lm.base_fingerprint
+    found = reference_logprobs(adapted, encode(adapted, LOG[:2]), cache=tmp_path)
+    assert counted == [2, 2, 2, 2] and not np.allclose(found, plain, atol=1e-4)

@@ -103,7 +103,7 @@ class _Rows:
     interner: Interner = field(default_factory=Interner)
 
     @property
-    def any(self) -> bool:
+    def begun(self) -> bool:
         """Whether anything could be read yet."""
         return bool(self.found or self.written)
 
@@ -124,7 +124,7 @@ class _Rows:
         if "id" in self.columns and not self.complete:
             stored = self.parts.stored()
             names = stored.ids(np.arange(len(stored)))
-            self.ids.update(ranking or name for ranking, name in zip(map(row_of, names), names, strict=True))
+            self.ids.update((self.ranked and row_of(name)) or name for name in names)  # of a ranking that of its row
         return self.rows
 
     def read(self, on_bad_row: str) -> None:
@@ -219,7 +219,7 @@ class _Rows:
         try:
             prompt, chosen, rejected = _parts(self.interner, row)
         except BadField as e:
-            if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw and not self.any:
+            if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw and not self.begun:
                 raise _NoColumn(
                     f"{e.told(self.columns)}; {named_otherwise(['prompt'], self.columns, raw.keys())}"
                 ) from e
@@ -245,7 +245,7 @@ class _Rows:
         theirs = self.columns.get(ours, ours)
         if theirs in raw:
             return BadField(ours, "nothing", expected)
-        problem = None if self.any else missing(self.columns, raw.keys())
+        problem = None if self.begun else missing(self.columns, raw.keys())
         if problem:
             return _NoColumn(problem)
         return BadField(ours, f"no {theirs!r} in the row ({listed(sorted(raw))})", expected)
@@ -276,7 +276,7 @@ class _Rows:
         where = self.table.name
         if not self.rows:
             raise DataError(f"{where}: no rows; expected at least one comparison or thumb")
-        if not self.any:
+        if not self.begun:
             raise DataError(f"{where}: none of {self.rows} rows could be used; the first: {where}, {self.bad[0]}")
         names = set(self.table.columns or self.seen)
         lost = [ours for ours, theirs in self.columns.items() if theirs not in names]

@@ -19,6 +19,7 @@ from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, load_comparisons, recency_weights
+from prlhf.data.cache import paced
 from prlhf.data.facts import Facts
 from prlhf.data.items import Items, Picked, facts_of
 from prlhf.errors import DataError
@@ -97,8 +98,9 @@ def train(
     with process.main_process_first():  # the others find a large file converted
         log = log if log is not None else load_comparisons(config.data, cache=cache)
     check_log(log, config)
-    with process.main_process_first():
+    with process.main_process_first(), paced("splitting") as done:
         sides = run.fix_split(log, lambda: sides_of(log, config))
+        done.append(len(log))
     logger.info("%s\n%s", learned_notes(log, config), sides.text(log))
     training = trained_on(log, sides, config)
     lm = _model(training, config)
