@@ -26,7 +26,7 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
     `rows` `[n]`; `weight` `[n]`, mean 1; `prior` `[n]` = 1 / votes of the user; `reference` `[n, 2]`.
     """
 
-    encoded: TokenIds
+    encoded: Sequence[Encoded]
     rows: np.ndarray
     weight: np.ndarray
     prior: np.ndarray
@@ -37,6 +37,13 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
 
     def __len__(self) -> int:
         return len(self.encoded)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """What batches are bucketed by `[n]`."""
+        if isinstance(self.encoded, TokenIds):
+            return self.encoded.lengths
+        return np.array([e.length for e in self.encoded], np.int64)
 
     def __getitem__(self, i: int) -> dict[str, Any]:
         return {f.name: getattr(self, f.name)[i] for f in fields(self) if f.name != "layout"}
@@ -81,7 +88,7 @@ class Ids(Sequence[str]):
 class Mismatched(Sequence[Encoded]):
     """Each thumb's prompt with the response of another one, `others[i]`."""
 
-    def __init__(self, template: Template, encoded: TokenIds, others: Sequence[int]):
+    def __init__(self, template: Template, encoded: Sequence[Encoded], others: Sequence[int]):
         self.template = template
         self.encoded = encoded
         self.others = np.asarray(others)

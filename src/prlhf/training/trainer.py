@@ -120,7 +120,7 @@ class PreferenceTrainer(Trainer):
         """
         data, args = self.train_dataset, self.args
         global_batch = args.train_batch_size * args.gradient_accumulation_steps * args.world_size
-        sampler = LengthBuckets(data.encoded.lengths, global_batch, args.seed, self.losses.least)
+        sampler = LengthBuckets(data.lengths, global_batch, args.seed, self.losses.least)
         loader = DataLoader(data, batch_size=args.train_batch_size, sampler=sampler, collate_fn=collate)
         return self.accelerator.prepare(loader)
 
