@@ -188,14 +188,8 @@ def options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--picture", type=Path)
     args = parser.parse_args(given)
     if args.quick:
-        args.sizes, args.killed, args.reference, args.trl, args.rounds, args.part = (
-            "300,600",
-            600,
-            "100,200",
-            100,
-            1,
-            128,
-        )
+        args.sizes, args.killed, args.reference, args.trl = "150,300", 300, "20,40", 20
+        args.rounds, args.part = 1, 100
     args.sizes = [int(float(size)) for size in args.sizes.split(",")]
     args.reference = [int(float(size)) for size in args.reference.split(",")]
     args.killed, args.trl, args.part = int(args.killed), int(args.trl), int(args.part)
