@@ -269,3 +269,15 @@ def test_no_warning_that_the_user_cannot_act_on(base_folder, tmp_path):
 def test_an_error_without_words_has_a_name():
     assert first_line(OSError()) == "OSError"
     assert first_line(OSError("a\nb")) == "a"
+
+
+def test_the_fingerprint_sees_buffers_that_are_saved(base_folder):
+    """A router's correction of its scores is one: it is no parameter, and the log-probabilities depend on it."""
+    model = make_model()
+    before = fingerprint(model)
+    model.model.register_buffer("scratch", torch.ones(3), persistent=False)
+    assert fingerprint(model) == before
+    model.model.register_buffer("correction", torch.zeros(3))
+    with_buffer = fingerprint(model)
+    model.model.correction.add_(1)
+    assert len({before, with_buffer, fingerprint(model)}) == 3

@@ -14,6 +14,7 @@ import prlhf.lm.reference as reference
 from prlhf.config import Full, Individual, Lora, ModelConfig, Uniform
 from prlhf.errors import CheckpointError
 from prlhf.lm import PersonalizedLM, default_cache, pair_logprobs, pair_scores, reference_logprobs
+from prlhf.lm.lora import add_lora, lora_config
 from prlhf.objectives import dpo_loss
 from prlhf.types import Comparison
 from tiny_models import make_model, make_tokenizer
@@ -162,7 +163,7 @@ def test_the_key_is_the_model_and_the_content(base_folder, tmp_path, counted):
 def test_a_damaged_file_is_made_again(base_folder, tmp_path, counted, caplog, damage):
     lm = fresh(base_folder())
     first = reference_logprobs(lm, encode(lm), cache=tmp_path)
-    [file] = tmp_path.iterdir()
+    [file] = tmp_path.glob("*/*")
     file.write_bytes(file.read_bytes()[:-7] if damage is None else damage)
     assert np.array_equal(reference_logprobs(lm, encode(lm), cache=tmp_path), first)
     assert counted == [9, 9] and "damaged" in caplog.text
@@ -186,8 +187,9 @@ def test_a_killed_pass_goes_on_with_the_same_batches(base_folder, tmp_path, coun
     again = reference_logprobs(lm, encode(lm), cache=tmp_path / "cut", batch_size=2, flush_every=2)
     assert np.array_equal(again, whole)
     assert counted[8:] == [2, 2, 1]  # two batches had been kept
-    [a], [b] = (tmp_path / "whole").iterdir(), (tmp_path / "cut").iterdir()
-    assert load_file(str(a))["values"].tolist() == load_file(str(b))["values"].tolist()
+    held = [reference.ReferenceCache(tmp_path / name, f"{lm.base_fingerprint}-plain") for name in ("whole", "cut")]
+    assert np.array_equal(held[0].keys, held[1].keys) and np.array_equal(held[0].values, held[1].values)
+    assert len(held[0]) == 9
 
 
 def test_two_runs_share_a_cache(base_folder, tmp_path):
@@ -195,16 +197,38 @@ def test_two_runs_share_a_cache(base_folder, tmp_path):
     encoded = encode(lm)
     first = reference.ReferenceCache(tmp_path, f"{lm.base_fingerprint}-plain")
     reference_logprobs(lm, encoded[:4], cache=tmp_path)
-    first.values[bytes(16)] = (1.0, 2.0)
-    first.write()
-    assert len(reference.ReferenceCache(tmp_path, f"{lm.base_fingerprint}-plain").values) == 5
+    first.add(np.array([b"1" * 16]), np.array([[1.0, 2.0]]))
+    both = reference.ReferenceCache(tmp_path, f"{lm.base_fingerprint}-plain")
+    assert len(both) == 5
+    assert both.find(np.array([b"1" * 16, b"2" * 16]))[0].tolist() == [1, 2]
+
+
+def test_many_files_become_one(tmp_path):
+    """What runs add is a file each; merging keeps every pair, and what another run adds or merges meanwhile."""
+    a, b = reference.ReferenceCache(tmp_path, "x"), reference.ReferenceCache(tmp_path, "x")
+    keys = np.array([i.to_bytes(16, "little") for i in range(24)], reference.KEY)  # most of them end with zeros
+    values = np.arange(48.0).reshape(24, 2)
+    for i in range(12):
+        a.add(keys[i : i + 1], values[i : i + 1])
+    for i in range(12, 24):
+        b.add(keys[i : i + 1], values[i : i + 1])
+    assert len(list(a.path.iterdir())) == 24
+    c = reference.ReferenceCache(tmp_path, "x")
+    a.merge()
+    assert len(list(a.path.iterdir())) == 13  # those of b are not its own
+    c.merge()  # finds that files are gone, and leaves the rest alone
+    reference.ReferenceCache(tmp_path, "x").merge()
+    assert len(list(a.path.iterdir())) == 1
+    found = reference.ReferenceCache(tmp_path, "x")
+    assert len(found) == 24 and np.array_equal(found.find(keys), values)
+    assert np.isnan(found.find(np.array([b"\xff" * 16, b"z"], reference.KEY))).all()
 
 
 def test_what_is_not_finite_is_not_remembered(base_folder, tmp_path):
     cache = reference.ReferenceCache(tmp_path, "x")
-    cache.values = {bytes(16): (1.0, math.nan), b"1" * 16: (1.0, 2.0)}
-    cache.write()
-    assert reference.ReferenceCache(tmp_path, "x").values == {b"1" * 16: (1.0, 2.0)}
+    cache.add(np.array([b"0" * 16, b"1" * 16]), np.array([[1.0, math.nan], [1.0, 2.0]]))
+    held = reference.ReferenceCache(tmp_path, "x")
+    assert held.keys.tolist() == [b"1" * 16] and held.values.tolist() == [[1.0, 2.0]]
 
 
 def test_after_full_fine_tuning_the_base_is_loaded_again(base_folder, tmp_path):
@@ -252,7 +276,7 @@ def test_autocast_has_a_cache_of_its_own(base_folder, tmp_path, counted):
     assert np.array_equal(reference_logprobs(lm, few, cache=tmp_path), full)
     assert counted == [2, 2]
     assert {f.name for f in tmp_path.iterdir()} == {
-        f"reference-{lm.base_fingerprint}-plain{kind}.safetensors" for kind in ("", "-bfloat16")
+        f"reference-{lm.base_fingerprint}-plain{kind}" for kind in ("", "-bfloat16")
     }
 
 
@@ -262,3 +286,36 @@ def test_each_layout_has_a_cache_of_its_own(base_folder, tmp_path, counted):
     for layout in ("plain", "packed", "packed"):
         reference_logprobs(lm, few, layout=layout, cache=tmp_path)
     assert counted == [2, 2]
+
+
+def test_orders_and_growing_data_cost_only_what_is_new(base_folder, tmp_path, counted):
+    lm = fresh(base_folder())
+    encoded = encode(lm)
+    first = reference_logprobs(lm, encoded[:6], cache=tmp_path)
+    grown = reference_logprobs(lm, encoded[::-1], cache=tmp_path)
+    assert counted == [6, 3]
+    assert np.array_equal(grown[::-1][:6], first)
+    assert np.array_equal(reference_logprobs(lm, [*encoded, *encoded], cache=tmp_path), np.tile(grown[::-1], (2, 1)))
+    assert counted == [6, 3]
+
+
+def test_another_tokenizer_template_or_adapter_is_computed_anew(base_folder, tmp_path, counted):
+    """Tokenizer and template are in the token ids; an adapter is in the weights by which the cache is named."""
+    lm = fresh(base_folder())
+    encoded = encode(lm, LOG[:2])
+    plain = reference_logprobs(lm, encoded, cache=tmp_path)
+    with_bos, chat = fresh(base_folder(bos=False)), fresh(base_folder(chat=True))
+    for other in (with_bos, chat):
+        assert other.base_fingerprint == lm.base_fingerprint  # the same weights
+        assert not np.array_equal(reference_logprobs(other, encode(other, LOG[:2]), cache=tmp_path), plain)
+    assert counted == [2, 2, 2]
+    peft = add_lora(make_model(), lora_config(Lora()))
+    with torch.no_grad():
+        for name, p in peft.named_parameters():
+            if "lora_B" in name:
+                p.add_(0.3)
+    peft.save_pretrained(tmp_path / "adapter")
+    adapted = fresh(base_folder(), adapter=str(tmp_path / "adapter"))
+    assert adapted.base_fingerprint != lm.base_fingerprint
+    found = reference_logprobs(adapted, encode(adapted, LOG[:2]), cache=tmp_path)
+    assert counted == [2, 2, 2, 2] and not np.allclose(found, plain, atol=1e-4)

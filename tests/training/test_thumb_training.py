@@ -13,6 +13,7 @@ from made_up import WORDS, comparisons, dataset, gradients, model, thumbs, train
 
 from prlhf.config import DataConfig, Kto, RunConfig
 from prlhf.data import Log, Notes, split
+from prlhf.data.facts import FACT, Facts
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import evaluate
 from prlhf.lm import PersonalizedLM, pair_logprobs
@@ -20,7 +21,7 @@ from prlhf.objectives import PairLogps, ThumbObjective, kto_loss, make_objective
 from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.dry_run import dry_run
 from prlhf.training.losses import ThumbLosses
-from prlhf.training.mismatched import mismatched, unpaired
+from prlhf.training.mismatched import Unpaired, mismatched
 from prlhf.training.sft_rows import load_rows
 from prlhf.training.shares import Counted
 from prlhf.training.train import train
@@ -205,12 +206,16 @@ def test_a_resumed_run_has_the_bits_of_one_that_was_never_stopped(base_folder, t
 
 
 def test_a_log_of_pairs_is_two_thumbs_each(base_folder, tmp_path):
-    two = unpaired([Comparison("p", "a", "b", user="u", weight=2.0, id="7"), Thumb("q", "c", False)])
-    assert two == [
+    two = Unpaired([Comparison("p", "a", "b", user="u", weight=2.0, id="7"), Thumb("q", "c", False)])
+    assert list(two) == [
         Thumb("p", "a", True, user="u", weight=2.0, id="7 (chosen)"),
         Thumb("p", "b", False, user="u", weight=2.0, id="7 (rejected)"),
         Thumb("q", "c", False),
     ]
+    made = Facts.of(two)
+    for name in set(FACT.names) - {"content", "id", "ranking"}:
+        assert np.array_equal(two.facts[name], made[name], equal_nan=name == "time"), name
+    assert len({tuple(content) for content in two.facts["content"].tolist()}) == 3
     log = log_of(comparisons(24))
     run = train(config(base_folder()), tmp_path / "run", log=log)
     sides = json.loads((run.folder / "split.json").read_text())["sides"]

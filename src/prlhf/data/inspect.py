@@ -15,7 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from prlhf.data.log import Log, decided, is_empty
+from prlhf.data.facts import is_empty
+from prlhf.data.log import Log, decided
 from prlhf.data.surface import Predictability, predictability
 from prlhf.types import Comparison, prompt_text
 

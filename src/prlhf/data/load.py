@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+import hashlib
+import json
 import logging
 from dataclasses import replace
 from itertools import islice
@@ -10,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from prlhf.config.data import DataConfig
+from prlhf.data.cache import default_cache
 from prlhf.data.columns import wanted_columns
 from prlhf.data.hub import open_folder, open_hub
-from prlhf.data.log import Log, parted
+from prlhf.data.items import parted
+from prlhf.data.log import Log
 from prlhf.data.paths import mistyped
 from prlhf.data.readers import FORMATS, Table, open_table
 from prlhf.data.rows import convert
@@ -24,14 +28,17 @@ __all__ = ["inherit", "load_comparisons", "refuse_reading_options"]
 logger = logging.getLogger(__name__)
 
 _READING = ("columns", "rankings", "on_bad_row")
+_FORMAT = 1
+"""To be raised when the same rows become other comparisons, or are written otherwise."""
 _FIRST = 100  # rows by which the columns of a file that does not declare them are known
 
 
-def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
-    """Read a preference log.
+def load_comparisons(config: DataConfig | str | Path, *, cache: Path | None = None, **options: Any) -> Log:
+    """Read a preference log. A large file is converted once, into a folder of the cache, and read from there.
 
     Args:
         config: what to read and how; a text or path is short for `DataConfig(source=…)`.
+        cache: where that folder is; by default `$PRLHF_CACHE`, else `~/.cache/prlhf`.
         options: options of the source (`top=10` of `convarg`, `split="train"` of a hub data set), and `columns`,
             `rankings` and `on_bad_row` as in `DataConfig`.
 
@@ -43,17 +50,28 @@ def load_comparisons(config: DataConfig | str | Path, **options: Any) -> Log:
         config = DataConfig(source=str(config))
     reading = {name: options.pop(name) for name in _READING if name in options}
     config = DataConfig(**{**config.model_dump(), **reading, "options": {**config.options, **options}})
-    log = _read(config)
-    return log if config.user_text else _untold(log)
-
-
-def _read(config: DataConfig) -> Log:
     if config.source in SOURCES:
         refuse_reading_options(config)
-        return call_source(config.source, config.options)
-    items, notes = convert(_open(config), config.columns, config.rankings, config.on_bad_row)
+        log = call_source(config.source, config.options)
+        return log if config.user_text else _untold(log)
+    table = _open(config)
+    folder = _folder(table, config, cache if cache is not None else default_cache())
+    how = config.columns, config.rankings, config.on_bad_row
+    items, notes = convert(table, *how, user_text=config.user_text, folder=folder)
     comparisons, thumbs = parted(items)
     return Log(comparisons, config.source, notes=notes, thumbs=thumbs)
+
+
+def _folder(table: Table, config: DataConfig, cache: Path) -> Path | None:
+    """Where the table is converted to: by what is in its files, and how they are read. None: it is in no file."""
+    if not table.files:
+        return None
+    how = config.model_dump(mode="json", include={"options", "columns", "rankings", "on_bad_row", "user_text"})
+    digest = hashlib.sha256(json.dumps([_FORMAT, how], sort_keys=True).encode())
+    for path in table.files:
+        with path.open("rb") as file:
+            digest.update(path.suffix.lower().encode() + hashlib.file_digest(file, "sha256").digest())
+    return cache / f"feedback-{digest.hexdigest()[:24]}"
 
 
 def _untold(log: Log) -> Log:

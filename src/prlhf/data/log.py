@@ -1,24 +1,23 @@
-"""A preference log in memory: its comparisons and thumbs, where they came from, and what was counted on the way in."""
+"""A preference log: its comparisons and thumbs, where they came from, and what was counted on the way in."""
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from prlhf.types import Comparison, Feedback, Thumb, prompt_text
+import numpy as np
+
+from prlhf.data.facts import Facts, is_empty
+from prlhf.data.items import Picked, facts_of, joined
+from prlhf.types import Comparison, Feedback, Thumb
 
 if TYPE_CHECKING:
     from prlhf.data.splits import Split
 
-__all__ = ["Log", "Notes", "content", "decided", "is_empty", "parted", "trainable"]
-
-
-def is_empty(text: str) -> bool:
-    """Whether a response has nothing in it but white space."""
-    return not text.strip()
+__all__ = ["Log", "Notes", "counted", "decided", "trainable"]
 
 
 def decided(item: Feedback) -> bool:
@@ -66,18 +65,7 @@ class Notes:
     @classmethod
     def of(cls, items: Sequence[Feedback], *, rows: int | None = None, remarks: tuple[str, ...] = ()) -> Notes:
         """Count `items` that come from a source without bad rows."""
-        comparisons, thumbs = parted(items)
-        return cls(
-            rows=len(items) if rows is None else rows,
-            comparisons=len(comparisons),
-            thumbs=len(thumbs),
-            up=sum(t.up for t in thumbs),
-            ties=sum(c.tie for c in comparisons),
-            equal=sum(c.chosen == c.rejected for c in comparisons),
-            empty=sum(any(is_empty(text) for text in item.responses) for item in items),
-            without_user=sum(item.user is None for item in items),
-            remarks=remarks,
-        )
+        return cls(rows=len(items) if rows is None else rows, remarks=remarks, **counted(items))
 
     def text(self, *, ties: bool = False, thumbs: bool = True) -> str:
         """One short paragraph for a person; `ties` and `thumbs` say that they are trained on."""
@@ -113,26 +101,51 @@ class Notes:
         return "\n".join(lines)
 
 
+def counted(items: Iterable[Feedback]) -> dict[str, Any]:
+    """What `Notes` counts of items, of the counts that are not 0."""
+    found: Counter[str] = Counter()
+    for item in items:
+        if isinstance(item, Thumb):
+            found.update(thumbs=1, up=item.up)
+        else:
+            found.update(comparisons=1, ties=item.tie, equal=item.chosen == item.rejected)
+        found.update(empty=any(map(is_empty, item.responses)), without_user=item.user is None)
+    return dict(found)
+
+
 @dataclass(frozen=True)
 class Log:
-    """The comparisons and the thumbs of one source, each in the order of its rows."""
+    """The comparisons and the thumbs of one source, each in the order of its rows.
 
-    comparisons: tuple[Comparison, ...]
+    Those of a large file are on disk and are made as they are asked for; tuples otherwise.
+    """
+
+    comparisons: Sequence[Comparison]
     source: str
     """The name or path that was read."""
     attribution: str = ""
     notes: Notes = field(default_factory=Notes)
     fixed_split: Split | None = None
     """Sides that the source itself defines; `split` returns them unchanged."""
-    thumbs: tuple[Thumb, ...] = ()
+    thumbs: Sequence[Thumb] = ()
 
     def __len__(self) -> int:
-        return len(self.items)
+        return len(self.comparisons) + len(self.thumbs)
 
     @cached_property
-    def items(self) -> tuple[Feedback, ...]:
+    def items(self) -> Sequence[Feedback]:
         """The comparisons, then the thumbs: what the indices of a `Split` count."""
-        return (*self.comparisons, *self.thumbs)
+        return joined(self.comparisons, self.thumbs)
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Hashes, weights, times and flags of the items."""
+        return facts_of(self.items)
+
+    def pick(self, indices: Sequence[int] | np.ndarray) -> Sequence[Feedback]:
+        """Some of the items, in this order, made as they are asked for."""
+        places = np.asarray(indices, np.int64)
+        return Picked(self.items, places, self.facts.take(places))
 
     @property
     def kinds(self) -> str:
@@ -144,33 +157,9 @@ class Log:
     def fingerprint(self) -> str:
         """Content hash (16 hex digits) over all items in order, without their row ids: the same votes in another file
         format have the same fingerprint."""
-        digest = hashlib.sha256()
-        for item in self.items:
-            digest.update(content(item))
-        return digest.hexdigest()[:16]
+        return self.facts.fingerprint
 
-    @cached_property
+    @property
     def users(self) -> tuple[str, ...]:
         """The ids of all users, sorted; the generic user is not among them."""
-        return tuple(sorted({item.user for item in self.items if item.user is not None}))
-
-
-def parted(items: Iterable[Feedback]) -> tuple[tuple[Comparison, ...], tuple[Thumb, ...]]:
-    """The comparisons and the thumbs among `items`, each in their order."""
-    comparisons: list[Comparison] = []
-    thumbs: list[Thumb] = []
-    for item in items:
-        if isinstance(item, Thumb):
-            thumbs.append(item)
-        else:
-            comparisons.append(item)
-    return tuple(comparisons), tuple(thumbs)
-
-
-def content(item: Feedback) -> bytes:
-    """Everything of a comparison or thumb but its row id, as bytes to be hashed (`repr` keeps the parts apart)."""
-    when = item.timestamp.isoformat() if item.timestamp else None
-    said = (item.up,) if isinstance(item, Thumb) else (item.tie, item.first_shown)
-    who = item.user, item.user_text, float(item.weight), when
-    parts = (prompt_text(item.prompt), isinstance(item.prompt, str), *item.responses, *who, *said, item.group)
-    return repr(parts).encode("utf8", "backslashreplace")
+        return tuple(self.facts.names)

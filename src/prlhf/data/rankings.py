@@ -6,7 +6,7 @@ import re
 
 from prlhf.types import Feedback
 
-__all__ = ["pair_id", "ranking_of"]
+__all__ = ["pair_id", "ranking_of", "row_of"]
 
 _OF_A_RANKING = re.compile(r"(.*):\d+>\d+", re.DOTALL)
 
@@ -18,5 +18,10 @@ def pair_id(row: str, better: int, worse: int) -> str:
 
 def ranking_of(item: Feedback) -> str | None:
     """The id of the row whose ranking the item is a pair of; None where it is a vote of its own."""
-    found = _OF_A_RANKING.fullmatch(item.id)
+    return row_of(item.id)
+
+
+def row_of(name: str) -> str | None:
+    """The id of the row of a ranking that an item's id names; None where it is an id of its own."""
+    found = _OF_A_RANKING.fullmatch(name)
     return found and found[1]

@@ -6,7 +6,7 @@ import csv
 import json
 import shlex
 from collections.abc import Callable, Collection, Generator, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,8 @@ class Table:
     """The columns, where the format declares them (CSV, Parquet, `datasets`)."""
     cells: bool = False
     """Whether every value is a text cell that still has to be parsed (CSV)."""
+    files: tuple[Path, ...] = ()
+    """What the rows are read from, and nothing else; empty where they are in no file."""
 
     def close(self) -> None:
         """Close the file before its last row was read, as after an error."""
@@ -46,7 +48,7 @@ def open_table(path: Path, wanted: Collection[str] | None = None) -> Table:
     reader = FORMATS.get(path.suffix.lower())
     if reader is None:
         raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected one of {', '.join(FORMATS)}")
-    return reader(path, wanted)
+    return replace(reader(path, wanted), files=(path,))
 
 
 def _jsonl(path: Path, wanted: Collection[str] | None) -> Table:

@@ -10,18 +10,18 @@ import hashlib
 import itertools
 import json
 import logging
-import os
-from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import numpy as np
 
 from prlhf.config.data import SplitConfig
-from prlhf.data.log import content, decided, parted, trainable
-from prlhf.data.rankings import ranking_of
+from prlhf.data.cache import aside
+from prlhf.data.facts import Facts, hashed
+from prlhf.data.items import ids_of
 from prlhf.errors import DataError
-from prlhf.types import Comparison, Feedback, Thumb
 
 if TYPE_CHECKING:
     from prlhf.data.log import Log
@@ -30,6 +30,7 @@ __all__ = ["SIDES", "Split", "split", "subsample"]
 
 logger = logging.getLogger(__name__)
 
+_FORMAT = 2
 SIDES = ("train", "validation", "test", "unseen", "context")
 
 
@@ -53,14 +54,15 @@ class Split:
 
     def save(self, path: str | Path, log: Log) -> None:
         """Write the row ids of each side as JSON, with a content hash by which `load` notices another log."""
-        sides = {side: [log.items[i].id for i in indices] for side, indices in self.sides().items()}
-        if any(count > 1 for count in Counter(itertools.chain.from_iterable(sides.values())).values()):
+        taken = np.concatenate([np.zeros(0, np.int64), *(np.array(i) for i in self.sides().values())])
+        if len(np.unique(log.facts["id"][taken])) < len(taken):
             raise DataError(f"{log.source}: {log.kinds} share a row id, so a split of them cannot be saved as ids")
-        digests = {side: _digest(log.items[i] for i in indices) for side, indices in self.sides().items()}
-        data = {"format": 1, "source": log.source, "fingerprint": log.fingerprint, "sides": sides, "digests": digests}
-        aside = Path(f"{path}.part")
-        aside.write_text(json.dumps(data, ensure_ascii=False), encoding="utf8")
-        os.replace(aside, path)
+        sides = {side: ids_of(log.items, indices) for side, indices in self.sides().items()}
+        digests = {side: _digest(log, indices) for side, indices in self.sides().items()}
+        data = {"format": _FORMAT, "source": log.source, "fingerprint": log.fingerprint}
+        with aside(Path(path)) as place:
+            whole = {**data, "sides": sides, "digests": digests}
+            place.write_text(json.dumps(whole, ensure_ascii=False), encoding="utf8")
 
     @classmethod
     def load(cls, path: str | Path, log: Log) -> Split:
@@ -71,18 +73,23 @@ class Split:
         """
         try:
             data = json.loads(Path(path).read_text(encoding="utf8"))
-            sides, digests = data["sides"], data["digests"]
+            sides, digests, made = data["sides"], data["digests"], data["format"]
         except (OSError, ValueError, KeyError, TypeError) as e:
             raise DataError(f"{path}: no saved split ({type(e).__name__}: {e})") from e
-        place = {c.id: i for i, c in enumerate(log.items)}
+        if made != _FORMAT:
+            raise DataError(f"{path}: a split of format {made}, expected {_FORMAT}; make it anew with this version")
+        held = log.facts["id"]
+        order = np.argsort(held, kind="stable")
         found: dict[str, tuple[int, ...]] = {"train": ()}
         for side, ids in sides.items():
-            missing = [name for name in ids if name not in place]
-            if missing:
-                where = f"not in {log.source}, the first is {missing[0]!r}"
+            wanted = np.array([hashed(name) for name in ids], np.uint64)
+            place = order[np.searchsorted(held, wanted, side="right", sorter=order) - 1] if len(order) else wanted * 0
+            missing = np.flatnonzero(held[place] != wanted) if len(order) else np.arange(len(wanted))
+            if len(missing):
+                where = f"not in {log.source}, the first is {ids[missing[0]]!r}"
                 raise DataError(f"{path}: {len(missing):,} rows of side {side!r} are {where}")
-            found[side] = tuple(place[name] for name in ids)
-            if _digest(log.items[i] for i in found[side]) != digests[side]:
+            found[side] = tuple(place.tolist())
+            if _digest(log, found[side]) != digests[side]:
                 raise DataError(f"{path}: rows of side {side!r} have changed in {log.source} since the split was saved")
         return cls(**found)
 
@@ -92,13 +99,13 @@ class Split:
         `{"train/test": {"pairs": 0, "prompts": 12, "responses": 40, "users": 9, "texts": 3}}`; a response belongs to
         its prompt, and `texts` are responses that are the same in words under other prompts only.
         """
-        contents = {side: _contents([log.items[i] for i in indices]) for side, indices in self.sides().items()}
-        return {f"{a}/{b}": _shared(contents[a], contents[b]) for a, b in itertools.combinations(contents, 2)}
+        facts = {side: log.facts.take(np.array(indices)) for side, indices in self.sides().items()}
+        return {f"{a}/{b}": _shared(facts[a], facts[b]) for a, b in itertools.combinations(facts, 2)}
 
     def text(self, log: Log) -> str:
         """The sides and what they share with the trained one, in a few lines for a person (`overlap` has all pairs)."""
         sizes = ", ".join(f"{side} {len(indices):,}" for side, indices in self.sides().items())
-        ties = sum(c.tie for c in parted([log.items[i] for i in self.train])[0])
+        ties = int(log.facts["tie"][np.array(self.train, np.int64)].sum())
         told = f"; {ties:,} of the training side are ties" if ties else ""
         lines = [f"{sizes} of {len(log):,} {log.kinds}{told}"]
         for sides, shared in self.overlap(log).items():
@@ -110,29 +117,23 @@ class Split:
         return "\n".join(lines)
 
 
-def _contents(items: Sequence[Feedback]) -> dict[str, set[Any]]:
-    responses = (zip(c.response_keys, c.responses, strict=True) for c in items)
+def _shared(a: Facts, b: Facts) -> dict[str, int]:
+    """The counts of `Split.overlap` for two sides."""
+    responses = np.intersect1d(a["responses"], b["responses"])
+    texts = np.intersect1d(a["texts"], b["texts"])
+    beside = a["texts"][np.isin(a["responses"], responses)]  # the words of those that are shared with their prompt
+    users = np.intersect1d(a.user, b.user)
     return {
-        "pairs": {c.pair_key for c in items},
-        "prompts": {c.prompt_key for c in items},
-        "responses": set(itertools.chain.from_iterable(responses)),
-        "users": {c.user for c in items if c.user is not None},
+        "pairs": len(np.intersect1d(a["pair"], b["pair"])),
+        "prompts": len(np.intersect1d(a["prompt"], b["prompt"])),
+        "responses": len(responses),
+        "users": int((users >= 0).sum()),
+        "texts": int((~np.isin(texts, beside)).sum()),
     }
 
 
-def _shared(a: dict[str, set[Any]], b: dict[str, set[Any]]) -> dict[str, int]:
-    """The counts of `Split.overlap` for two sides."""
-    both = {kind: a[kind] & b[kind] for kind in a}
-    texts = {text for _, text in a["responses"]} & {text for _, text in b["responses"]}
-    elsewhere = texts - {text for _, text in both["responses"]}
-    return {**{kind: len(found) for kind, found in both.items()}, "texts": len(elsewhere)}
-
-
-def _digest(items: Iterable[Feedback]) -> str:
-    digest = hashlib.sha256()
-    for c in items:
-        digest.update(content(c))
-    return digest.hexdigest()[:16]
+def _digest(log: Log, indices: Sequence[int]) -> str:
+    return log.facts.take(np.array(indices, np.int64)).fingerprint
 
 
 def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False, thumbs: bool = True) -> Split:
@@ -152,22 +153,22 @@ def split(log: Log, config: SplitConfig | None = None, *, ties: bool = False, th
             logger.warning("%s brings its own sides: the options data.split.* change nothing here", log.source)
         return log.fixed_split
     config = config or SplitConfig()
-    items = log.items if thumbs else log.comparisons
-    if not items:
+    facts = log.facts if thumbs else log.facts.take(slice(len(log.comparisons)))
+    if not len(facts):
         raise DataError(f"{log.source}: it has no comparison, so there is nothing to split")
-    groups = group_keys(items, config.by)
-    sides = _assign(groups, config, log.source)
-    held_out = _held_out(log, config)
-    found: dict[str, list[int]] = {side: [] for side in SIDES}
-    for i, c in enumerate(items):
-        side = sides[groups[i]]
-        if not decided(c) and not (ties and side == "train" and c.user not in held_out and trainable(c, ties=True)):
-            continue
-        if c.user in held_out:
-            found["unseen" if side == "test" or not config.test else "context"].append(i)
-        elif side != "train" or trainable(c, ties=ties):
-            found[side].append(i)
-    result = Split(**{side: tuple(indices) for side, indices in found.items()})
+    side = _assign(group_keys(facts, config.by), config, log.source)
+    held_out = _held_out(log, config)[facts.user]
+    train, learned = side == _TRAIN, facts.trainable(ties)
+    usable = facts.decided | (learned & train & ~held_out)
+    asked = (side == _TEST) | (not config.test)
+    found = {
+        "train": usable & ~held_out & train & learned,
+        "validation": usable & ~held_out & (side == _VALIDATION),
+        "test": usable & ~held_out & (side == _TEST),
+        "unseen": usable & held_out & asked,
+        "context": usable & held_out & ~asked,
+    }
+    result = Split(**{name: tuple(np.flatnonzero(where).tolist()) for name, where in found.items()})
     _check(result, config, log.source)
     return result
 
@@ -181,49 +182,53 @@ def _check(result: Split, config: SplitConfig, source: str) -> None:
             )
 
 
-def group_keys(items: Sequence[Feedback], by: str) -> list[str]:
-    """For each item the group that must stay on one side, as a content hash."""
+def group_keys(facts: Facts, by: str) -> np.ndarray:
+    """For each item the group that must stay on one side, as a content hash `[n]`."""
     if by == "pair":
-        return _components(_ranked_together(items), _judged_alone_too(items))
+        pair, others = facts["pair"], _judged_alone_too(facts)
+        return _components(pair, _ranked_together(facts), others)
     if by == "prompt":
-        return [c.prompt_key for c in items]
-    return _components([(c.response_keys[0], c.response_keys[-1]) for c in items])
+        return facts["prompt"]
+    return _components(facts["responses"][:, 0], facts["responses"][:, 1])
 
 
-def _ranked_together(items: Sequence[Feedback]) -> list[tuple[str, str]]:
-    """Each pair with the first of its ranking (else with itself), since some pairs of a ranking imply the others."""
-    first: dict[tuple[str, str], str] = {}
-    edges = []
-    for c in items:
-        ranking, key = ranking_of(c), c.pair_key
-        edges.append((key, key if ranking is None else first.setdefault((c.prompt_key, ranking), key)))
-    return edges
+def _ranked_together(facts: Facts) -> np.ndarray:
+    """For each pair the first of its ranking, else itself, since some pairs of a ranking imply the others `[n]`."""
+    linked = facts["pair"].copy()
+    ranked = np.flatnonzero(facts["ranking"])
+    rows = np.stack([facts["prompt"][ranked], facts["ranking"][ranked]], 1)
+    _, first, which = np.unique(rows, axis=0, return_index=True, return_inverse=True)
+    linked[ranked] = linked[ranked][first[which.reshape(-1)]]
+    return linked
 
 
-def _judged_alone_too(items: Sequence[Feedback]) -> list[tuple[str, str]]:
-    """Each pair with the responses of it that have thumbs of their own, from which its vote could be told."""
-    alone = {c.pair_key for c in items if isinstance(c, Thumb)}
-    return [(c.pair_key, r) for c in items if isinstance(c, Comparison) for r in c.response_keys if r in alone]
+def _judged_alone_too(facts: Facts) -> np.ndarray:
+    """Pairs with the responses of theirs that have thumbs of their own, from which the vote could be told `[m, 2]`."""
+    alone = np.unique(facts["pair"][facts["thumb"]])
+    votes = facts.take(~facts["thumb"])
+    pairs, responses = np.repeat(votes["pair"], 2), votes["responses"].reshape(-1)
+    told = np.isin(responses, alone)
+    return np.stack([pairs[told], responses[told]], 1)
 
 
-def _components(edges: Sequence[tuple[str, str]], links: Sequence[tuple[str, str]] = ()) -> list[str]:
+def _components(a: np.ndarray, b: np.ndarray, links: np.ndarray | None = None) -> np.ndarray:
     """Keys that are linked with one another, directly or through others, are a group, named by its least key.
 
-    The group of the first key of each edge; `links` count too, and are not asked about.
+    The group of each of `a`, which is linked with the `b` beside it; `links` `[m, 2]` count too.
     """
-    parent: dict[str, str] = {}
-
-    def root(key: str) -> str:
-        parent.setdefault(key, key)
-        while parent[key] != key:
-            parent[key] = parent[parent[key]]
-            key = parent[key]
-        return key
-
-    for a, b in (*edges, *links):
-        low, high = sorted((root(a), root(b)))
-        parent[high] = low
-    return [root(a) for a, _ in edges]
+    more = np.zeros((0, 2), np.uint64) if links is None else links
+    keys, codes = np.unique(np.concatenate([a, more[:, 0], b, more[:, 1]]), return_inverse=True)
+    left, right = codes.reshape(2, -1)
+    least = np.arange(len(keys))
+    while True:
+        low, high = np.minimum(least[left], least[right]), np.maximum(least[left], least[right])
+        apart = low < high
+        if not apart.any():
+            found: np.ndarray = keys[least[left[: len(a)]]]
+            return found
+        np.minimum.at(least, high[apart], low[apart])
+        while (least[least] != least).any():  # until each key names the least of its group so far
+            least = least[least]
 
 
 _SMALLER = {
@@ -234,46 +239,60 @@ _SMALLER = {
 """What to do where the groups are too large."""
 
 
-def _rank(seed: int, kind: str, key: str) -> str:
-    return hashlib.sha256(f"{seed}\0{kind}\0{key}".encode("utf8", "surrogatepass")).hexdigest()
+def _rank(seed: int, kind: str, key: str) -> int:
+    """Where a key stands in the order by which sides are filled: eight bytes of a hash."""
+    digest = hashlib.sha256(f"{seed}\0{kind}\0{key}".encode("utf8", "surrogatepass"))
+    return int.from_bytes(digest.digest()[:8], "big")
 
 
-def _assign(groups: Sequence[str], config: SplitConfig, source: str) -> dict[str, str]:
-    """Group -> train, validation or test."""
-    sizes = Counter(groups)
-    order = sorted(sizes, key=lambda key: _rank(config.seed, config.by, key))
-    sides = dict.fromkeys(order, "train")
-    for side, share in (("test", config.test), ("validation", config.validation)):
+def _ranks(seed: int, kind: str, keys: Iterable[str], n: int) -> np.ndarray:
+    return np.fromiter((_rank(seed, kind, key) for key in keys), np.uint64, n)
+
+
+_TRAIN, _TEST, _VALIDATION = range(3)
+
+
+def _assign(groups: np.ndarray, config: SplitConfig, source: str) -> np.ndarray:
+    """For each item train, validation or test, from its group `[n]`."""
+    keys, which, sizes = np.unique(groups, return_inverse=True, return_counts=True)
+    ranks = _ranks(config.seed, config.by, (f"{key:016x}" for key in keys.tolist()), len(keys))
+    order = np.argsort(ranks, kind="stable")
+    sides = np.full(len(keys), _TRAIN, np.int8)
+    for name, code, share in (("test", _TEST, config.test), ("validation", _VALIDATION, config.validation)):
         if not share:
             continue
-        left = [key for key in order if sides[key] == "train"]
-        taken = _fill(left, sizes, share * len(groups))
-        if not taken or len(taken) == len(left):
-            largest = max(sizes.values()) / len(groups)
+        left = order[sides[order] == _TRAIN]
+        taken = _fill(sizes[left], share * len(groups))
+        if not len(taken) or len(taken) == len(left):
+            largest = sizes.max() / len(groups)
             raise DataError(
-                f"{source}: no {side} side of {share:.0%} can be kept apart by {config.by}: of {len(sizes):,} groups "
+                f"{source}: no {name} side of {share:.0%} can be kept apart by {config.by}: of {len(sizes):,} groups "
                 f"the largest has {largest:.0%} of them; {_SMALLER[config.by]}"
             )
-        sides.update(dict.fromkeys(taken, side))
-    return sides
+        sides[left[taken]] = code
+    return sides[which.reshape(-1)]
 
 
-def _fill(order: Sequence[str], sizes: Counter[str], target: float) -> list[str]:
+def _fill(sizes: np.ndarray, target: float) -> np.ndarray:
     """Take groups in this order as long as each brings the total nearer to `target`; the smallest if none does."""
     taken, total = [], 0
-    for key in order:
-        if abs(total + sizes[key] - target) < abs(total - target):
-            taken.append(key)
-            total += sizes[key]
-    return taken or ([min(order, key=lambda key: sizes[key])] if len(order) > 1 else [])
+    for i, size in enumerate(sizes.tolist()):
+        if abs(total + size - target) < abs(total - target):
+            taken.append(i)
+            total += size
+    return np.array(taken or ([int(sizes.argmin())] if len(sizes) > 1 else []), np.int64)
 
 
-def _held_out(log: Log, config: SplitConfig) -> set[str]:
-    users = sorted(log.users, key=lambda user: _rank(config.seed, "user", user))
-    count = round(config.users * len(users))
-    if config.users and not 0 < (count := max(count, 1)) < len(users):
-        raise DataError(f"{log.source}: cannot hold out {config.users:.0%} of {len(users)} users and keep some")
-    return set(users[:count])
+def _held_out(log: Log, config: SplitConfig) -> np.ndarray:
+    """Which users are, by their number, and at last that the generic one is not."""
+    names = log.users
+    count = round(config.users * len(names))
+    if config.users and not 0 < (count := max(count, 1)) < len(names):
+        raise DataError(f"{log.source}: cannot hold out {config.users:.0%} of {len(names)} users and keep some")
+    found = np.zeros(len(names) + 1, bool)
+    if count:
+        found[np.argsort(_ranks(config.seed, "user", names, len(names)), kind="stable")[:count]] = True
+    return found
 
 
 def subsample(indices: Sequence[int], n: int | None, seed: int = 0) -> tuple[int, ...]:
@@ -281,6 +300,8 @@ def subsample(indices: Sequence[int], n: int | None, seed: int = 0) -> tuple[int
 
     The draw depends on the seed and the *set* of indices only, and a smaller sample is part of a larger one.
     """
-    if n is None or n >= len(indices):
-        return tuple(sorted(indices))
-    return tuple(sorted(sorted(indices, key=lambda i: _rank(seed, "subsample", str(i)))[:n]))
+    ordered = np.sort(np.asarray(indices, np.int64))
+    if n is not None and n < len(ordered):
+        ranks = _ranks(seed, "subsample", map(str, ordered), len(ordered))
+        ordered = np.sort(ordered[np.argsort(ranks, kind="stable")[:n]])
+    return tuple(ordered.tolist())

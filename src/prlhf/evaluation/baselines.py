@@ -82,7 +82,8 @@ def reference_margins(
 
     The text is shown whatever `model.reference_user_text` says.
     """
-    encoded = [lm.template.comparison(replace(c, user_text=t)) for c, t in zip(comparisons, texts, strict=True)]
+    told = (replace(c, user_text=t) for c, t in zip(comparisons, texts, strict=True))
+    encoded = list(lm.template.comparisons(told))
     encoded = [replace(e, reference_prompt=e.prompt) for e in encoded]
     if not encoded:
         return np.zeros(0)

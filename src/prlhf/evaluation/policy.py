@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from prlhf.data.log import parted
+from prlhf.data.items import parted
 from prlhf.evaluation.metrics import derangement
 from prlhf.evaluation.scores import Scores
 from prlhf.evaluation.thumbs import ThumbPair, thumb_pairs
-from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs, tokenise
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import PairLogps, margin
 from prlhf.types import Comparison, Feedback
@@ -35,7 +35,7 @@ class EvaluationSet:
     """
 
     comparisons: tuple[Comparison | ThumbPair, ...]
-    encoded: tuple[Encoded, ...]
+    encoded: Sequence[Encoded]
     slots: np.ndarray
     branches: np.ndarray
     reference: np.ndarray
@@ -64,9 +64,9 @@ class EvaluationSet:
             judged = [ThumbPair(thumbs[up], thumbs[down]) for up, down in pairs]
             slots = 2 * np.array(pairs, dtype=np.int64).reshape(-1, 2)
         shown: Sequence[Feedback] = comparisons or thumbs
-        encoded = tuple(lm.template.comparison(c) for c in shown)
-        lm.template.warn_cuts(encoded)
-        chosen = choose_layout(lm, encoded, layout) if encoded else "plain"
+        encoded = tokenise(lm.template, shown)
+        encoded.warn_cuts(lm.template)
+        chosen = choose_layout(lm, encoded.telling(), layout) if len(encoded) else "plain"
         return cls(
             comparisons=tuple(judged),
             encoded=encoded,

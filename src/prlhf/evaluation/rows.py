@@ -9,7 +9,7 @@ from pathlib import Path
 
 from prlhf.config import DataConfig, RunConfig, SplitConfig, load_config
 from prlhf.data import Log, Split, decided, inherit, load_comparisons, split
-from prlhf.data.log import parted
+from prlhf.data.items import parted
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.evaluation.thumbs import MEANING, one_sided, thumb_pairs
 from prlhf.types import Comparison, Feedback, Thumb
@@ -34,7 +34,7 @@ class Rows:
     items: tuple[Feedback, ...]
     own: bool
     config: DataConfig | None
-    training: tuple[Feedback, ...] | None
+    training: Sequence[Feedback] | None
     why: str = ""
     apart: str | None = "pair"
     notes: tuple[str, ...] = ()
@@ -42,14 +42,14 @@ class Rows:
     @property
     def comparisons(self) -> tuple[Comparison, ...]:
         """The items, unless they are thumbs."""
-        return parted(self.items)[0]
+        return tuple(parted(self.items)[0])
 
     @property
     def votes(self) -> tuple[tuple[Comparison, ...] | None, str]:
         """The comparisons that the run was trained on, or why there are none."""
         if self.training is None:
             return None, self.why
-        found = parted(self.training)[0]
+        found = tuple(parted(self.training)[0])
         return (found, "") if found else (None, "the run was trained on thumbs, not on comparisons")
 
 
@@ -112,11 +112,13 @@ def _measured(items: Sequence[Feedback], where: str) -> tuple[tuple[Feedback, ..
     """What of `items` has figures, and sentences about the rest."""
     comparisons, thumbs = parted(items)
     if comparisons:
-        return comparisons, (f"{len(thumbs):,} thumbs beside the comparisons are not measured.",) if thumbs else ()
+        return tuple(comparisons), (
+            f"{len(thumbs):,} thumbs beside the comparisons are not measured.",
+        ) if thumbs else ()
     left_out = one_sided(thumbs)
     if not thumb_pairs(thumbs):
         raise DataError(f"{where}: {left_out}")
-    return thumbs, (MEANING, left_out) if left_out else (MEANING,)
+    return tuple(thumbs), (MEANING, left_out) if left_out else (MEANING,)
 
 
 def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> tuple[Log, DataConfig | None]:
@@ -174,11 +176,11 @@ def _renamed(log: Log, sides: Split, saved: Path) -> Log:
     return Log(comparisons, log.source, thumbs=thumbs)
 
 
-def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[tuple[Feedback, ...] | None, str]:
+def training_of(folder: Path, config: RunConfig, log: Log) -> tuple[Sequence[Feedback] | None, str]:
     """The training side of a run, or the reason why it cannot be read; `log` saves reading where it is the run's."""
     try:
         log = log if log.fingerprint == _fingerprint(folder) else load_comparisons(config.data)
-        return tuple(log.items[i] for i in _own_sides(folder, config, log).train), ""
+        return log.pick(_own_sides(folder, config, log).train), ""
     except (DataError, ConfigError) as e:
         return None, f"its training data cannot be read: {e}"
 

@@ -16,7 +16,7 @@ count along the path. `plain` writes every path as a row of its own, with an ord
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -154,15 +154,16 @@ def extent(c: Encoded, branches: int, user_tokens: int, layout: Layout) -> tuple
     return branches, c.length + user_tokens
 
 
-def slices(extents: Sequence[tuple[int, int]], most: int, tokens: int) -> list[slice]:
+def slices(extents: Iterable[tuple[int, int]], most: int, tokens: int) -> list[slice]:
     """Cut a sequence sorted by length into batches of at most `most`, which with padding have at most `tokens` tokens.
 
     An item that has more is a batch of its own.
     """
-    made, start, rows, longest = [], 0, 0, 0
+    made, start, end, rows, longest = [], 0, 0, 0, 0
     for i, (more, length) in enumerate(extents):
+        end = i + 1
         rows, longest = rows + more, max(longest, length)
         if i > start and (i - start == most or rows * longest > tokens):
             made.append(slice(start, i))
             start, rows, longest = i, more, length
-    return [*made, slice(start, len(extents))] if extents else []
+    return [*made, slice(start, end)] if end else []

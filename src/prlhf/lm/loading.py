@@ -243,9 +243,11 @@ def same_base(model: nn.Module, identity: str) -> bool:
 
 
 def _weights(model: nn.Module) -> str:
-    held = dict(model.named_parameters())
+    kept = model.state_dict()
+    buffers = {name for name, _ in model.named_buffers()}  # those that are saved may be learned too, as a router's bias
+    held = {name: value for name, value in kept.items() if name in buffers} | dict(model.named_parameters())
     if getattr(model, "is_quantized", False):  # the scales of quantised weights are no parameters
-        held = {**model.state_dict(), **held}
+        held = {**kept, **held}
     base = ((name, p) for name, p in held.items() if "lora_" not in name)
     named = ((name.removeprefix("base_model.model.").replace(".base_layer", ""), p) for name, p in base)
     return hash_tensors(named)[:16]

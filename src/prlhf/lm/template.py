@@ -8,19 +8,26 @@ the end of the prompt away), and nothing follows the end of sequence (a chat tem
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Sequence
+import hashlib
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from importlib.metadata import version
+from itertools import islice
 from typing import Any
+
+from tokenizers import Encoding
 
 from prlhf.config import ModelConfig
 from prlhf.errors import ConfigError, DataError, UnsupportedModelError
-from prlhf.types import Feedback, Message, Prompt
+from prlhf.types import Feedback, Message, Prompt, Thumb
 
 __all__ = ["Encoded", "Rendered", "Template"]
 
-logger = logging.getLogger(__name__)
-
+_FORMAT = 1
+"""To be raised when the same texts become other tokens."""
+_AT_ONCE = 256
 _NO_MESSAGES = "a conversation without messages cannot be a prompt"
 _MARK = "\u2063prlhf\u2063"  # stands in a text while a chat template runs, to find a place in what it wrote
 
@@ -41,6 +48,21 @@ class _Written:
     text: str
     system_end: int
     head_end: int
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A comparison or thumb as texts: the prompt, what follows it in each response, and the reference's prompt."""
+
+    prompt: _Written
+    responses: tuple[str, ...]
+    reference: _Written
+
+    @property
+    def texts(self) -> list[str]:
+        """What has to be tokenised."""
+        before = self.prompt.text
+        return [before, *(before + text for text in self.responses), self.reference.text]
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,19 +159,6 @@ class Template:
     def _apply(self, messages: Sequence[dict[str, str]], generation: bool) -> str:
         return self.tokenizer.apply_chat_template(list(messages), tokenize=False, add_generation_prompt=generation)
 
-    def warn_cuts(self, encoded: Sequence[Encoded]) -> None:
-        """Log how many prompts and responses of `encoded` were cut, and by which limit."""
-        n, limits = len(encoded), self.config
-        prompts, responses = sum(e.truncated for e in encoded), sum(e.responses_cut for e in encoded)
-        end = "" if self.context is None else f", context of the model {self.context}"
-        if prompts:
-            words = "%d of %d prompts were cut at their left: max_prompt_tokens=%d%s"
-            logger.warning(words, prompts, n, limits.max_prompt_tokens, end)
-        if responses:
-            words = "%d of %d responses were cut at their right: max_response_tokens=%d%s"
-            every = sum(len(e.responses) for e in encoded)
-            logger.warning(words, responses, every, limits.max_response_tokens, end)
-
     @property
     def max_response(self) -> int:
         """Tokens of the longest response: `max_response_tokens`, or what the context has beside one of prompt."""
@@ -171,8 +180,12 @@ class Template:
         `keep_head`.
         """
         written = self._write(prompt, user_text)
-        ids, offsets = self._tokenise(written.text)
-        head, system = _tokens_before(offsets, written.head_end), _tokens_before(offsets, written.system_end)
+        return self._rendered(written, self._tokenise([written.text])[0], response_tokens, keep_head)
+
+    def _rendered(self, written: _Written, tokens: Encoding, response_tokens: int, keep_head: bool = False) -> Rendered:
+        """The tokens of a written prompt, cut to what there is room for."""
+        ids = tuple(tokens.ids)
+        head, system = _tokens_before(tokens, written.head_end), _tokens_before(tokens, written.system_end)
         bos = () if self.chat or ids[: len(self.bos)] == self.bos else self.bos
         free = None  # positions of the context that prompt and response share, less what the response needs
         if self._space is not None and response_tokens:
@@ -200,16 +213,17 @@ class Template:
         bos = self.tokenizer.bos_token_id
         return 1 if bos is not None and ids[0] == bos else 0
 
-    def _tokenise(self, text: str) -> tuple[tuple[int, ...], list[tuple[int, int]]]:
-        """Ids, and the characters `[start, end)` that each comes from.
+    def _tokenise(self, texts: Sequence[str]) -> list[Encoding]:
+        """Ids of each, and the characters `[start, end)` that they come from.
 
         Some models come with tokens that they have no embeddings for (of images): only a text with one is refused.
         """
-        encoding = self.tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        ids = tuple(encoding["input_ids"])
-        if self.vocab_rows is not None and max(ids, default=0) >= self.vocab_rows:
-            raise DataError(f"a text has a token that {_no_row(self.tokenizer, max(ids), self.vocab_rows)}")
-        return ids, encoding["offset_mapping"]
+        options = {"add_special_tokens": False, "return_attention_mask": False, "return_token_type_ids": False}
+        found: list[Encoding] = self.tokenizer(list(texts), **options).encodings
+        highest = max((max(tokens.ids, default=0) for tokens in found), default=0)
+        if self.vocab_rows is not None and highest >= self.vocab_rows:
+            raise DataError(f"a text has a token that {_no_row(self.tokenizer, highest, self.vocab_rows)}")
+        return found
 
     def _first_token(self) -> int:
         """What an empty prompt consists of, so that there is something to predict a response from."""
@@ -276,38 +290,54 @@ class Template:
 
     def response(self, prompt: Prompt, response: str, user_text: str | None = None) -> tuple[int, ...]:
         """Token ids of a response to `prompt`, with the end of sequence; longer ones are cut at their right."""
-        return self._response(prompt, response, user_text)[: self.max_response]
+        draft = self._draft(Thumb(prompt, response, True, user_text=user_text))
+        tokens = dict(zip(draft.texts, self._tokenise(draft.texts), strict=True))
+        return self._response(draft.prompt.text, draft.responses[0], tokens)[: self.max_response]
 
-    def _response(self, prompt: Prompt, response: str, user_text: str | None) -> tuple[int, ...]:
-        before, after = self._response_text(prompt, response, user_text)
-        prefix, _ = self._tokenise(before)
-        whole, _ = self._tokenise(before + after)
+    def _response(self, before: str, after: str, tokens: Mapping[str, Encoding]) -> tuple[int, ...]:
+        prefix, whole = tokens[before].ids, tokens[before + after].ids
         # tokens of the response as they follow this prompt, unless they merge with it: then it would not be the prompt
         # that an answer is generated from
-        ids = whole[len(prefix) :] if whole[: len(prefix)] == prefix else self._tokenise(after)[0]
+        ids = whole[len(prefix) :] if whole[: len(prefix)] == prefix else self._tokenise([after])[0].ids
         eos = self.tokenizer.eos_token_id
         if self.chat and eos in ids:  # a template may write more after it
-            return ids[: len(ids) - ids[::-1].index(eos)]
-        return ids if ids[-1:] == (eos,) else (*ids, eos)
+            return tuple(ids[: len(ids) - ids[::-1].index(eos)])
+        return tuple(ids) if ids[-1:] == [eos] else (*ids, eos)
 
-    def _response_text(self, prompt: Prompt, response: str, user_text: str | None) -> tuple[str, str]:
-        """What stands before the response, and the response as it is written after it."""
-        before = self._write(prompt, user_text).text
+    def _draft(self, c: Feedback) -> _Draft:
+        """A comparison or thumb as texts."""
+        written = self._write(c.prompt, c.user_text)
+        alone = bool(c.user_text) and not self.config.reference_user_text
+        answers = tuple(self._response_text(c, written.text, text) for text in c.responses)
+        return _Draft(written, answers, self._write(c.prompt, None) if alone else written)
+
+    def _response_text(self, c: Feedback, before: str, response: str) -> str:
+        """The response as it is written after its prompt."""
         if not self.chat:
-            return before, response if isinstance(prompt, str) else f" {response}"
-        messages, _ = self._messages(prompt, user_text)
+            return response if isinstance(c.prompt, str) else f" {response}"
+        messages, _ = self._messages(c.prompt, c.user_text)
         whole = self._apply([*messages, {"role": "assistant", "content": response}], False)
-        return before, whole[len(before) :] if whole.startswith(before) else response
+        return whole[len(before) :] if whole.startswith(before) else response
 
     def comparison(self, c: Feedback) -> Encoded:
         """A comparison or thumb as token ids; the reference sees the user text unless `reference_user_text` is off."""
-        responses = [self._response(c.prompt, text, c.user_text) for text in c.responses]
-        limit = self.max_response
+        return next(self.comparisons([c]))
+
+    def comparisons(self, items: Iterable[Feedback]) -> Iterator[Encoded]:
+        """Each of `items` as token ids; many at a time, which a tokenizer is faster at."""
+        left = iter(items)
+        while drafts := [self._draft(c) for c in islice(left, _AT_ONCE)]:
+            texts = list(dict.fromkeys(text for draft in drafts for text in draft.texts))
+            tokens = dict(zip(texts, self._tokenise(texts), strict=True))
+            yield from (self._encoded(draft, tokens) for draft in drafts)
+
+    def _encoded(self, draft: _Draft, tokens: Mapping[str, Encoding]) -> Encoded:
+        written, limit = draft.prompt, self.max_response
+        responses = [self._response(written.text, text, tokens) for text in draft.responses]
         longest = min(max(map(len, responses)), limit)
-        rendered = self.prompt(c.prompt, c.user_text, longest)
-        reference = rendered
-        if c.user_text and not self.config.reference_user_text:
-            reference = self.prompt(c.prompt, None, longest)
+        rendered = reference = self._rendered(written, tokens[written.text], longest)
+        if draft.reference is not written:
+            reference = self._rendered(draft.reference, tokens[draft.reference.text], longest)
         chosen, *rejected = (ids[:limit] for ids in responses)
         return Encoded(
             prompt=rendered.ids,
@@ -318,6 +348,23 @@ class Template:
             truncated=rendered.truncated,
             responses_cut=sum(len(ids) > limit for ids in responses),
         )
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Tells whether the same texts become the same tokens: of the tokenizer, the chat template, all limits, the
+        libraries, and of today's date where the template writes it."""
+        about: dict[str, Any] = {
+            "tokenizer": self.tokenizer.backend_tokenizer.to_str(),
+            "special": [self.tokenizer.bos_token_id, self.tokenizer.eos_token_id, self.bos],
+            "libraries": [version(name) for name in ("prlhf", "tokenizers", "transformers")],
+            "limits": [self._space, self.vocab_rows, self.config.max_prompt_tokens, self.config.max_response_tokens],
+            "placement": [self.config.user_tokens_at, self.config.reference_user_text],
+        }
+        if self.chat:
+            today = self._apply([{"role": "user", "content": _MARK}], True)
+            about["chat"] = [self.tokenizer.chat_template, self._system_role, today]
+        text = json.dumps([_FORMAT, about], sort_keys=True)
+        return hashlib.sha256(text.encode("utf8", "surrogatepass")).hexdigest()[:24]
 
     def answered(self, e: Encoded, response: tuple[int, ...]) -> Encoded:
         """The prompt of `e` with this response alone, as much of it as the context holds after that prompt."""
@@ -333,11 +380,11 @@ def _no_row(tokenizer: Any, number: int, rows: int) -> str:
     )
 
 
-def _tokens_before(offsets: Sequence[tuple[int, int]], position: int) -> int:
+def _tokens_before(tokens: Encoding, position: int) -> int:
     """How many tokens come before the first one that reaches beyond a character position."""
     if not position:
         return 0
-    return next((i for i, (_, end) in enumerate(offsets) if end > position), len(offsets))
+    return next((i for i, (_, end) in enumerate(tokens.offsets) if end > position), len(tokens.ids))
 
 
 def _transcript(messages: Sequence[Message]) -> str:

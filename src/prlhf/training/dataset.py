@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from prlhf.lm import Encoded
+from prlhf.data.items import ids_of
+from prlhf.lm import Encoded, Template, TokenIds
 from prlhf.lm.logprobs import Layout
+from prlhf.types import Feedback
 
 MAX_CHUNK = 16
 __all__ = ["LengthBuckets", "PairDataset", "PreferenceDataset", "ThumbDataset", "collate"]
@@ -36,6 +38,13 @@ class PreferenceDataset(Dataset[dict[str, Any]]):
     def __len__(self) -> int:
         return len(self.encoded)
 
+    @property
+    def lengths(self) -> np.ndarray:
+        """What batches are bucketed by `[n]`."""
+        if isinstance(self.encoded, TokenIds):
+            return self.encoded.lengths
+        return np.array([e.length for e in self.encoded], np.int64)
+
     def __getitem__(self, i: int) -> dict[str, Any]:
         return {f.name: getattr(self, f.name)[i] for f in fields(self) if f.name != "layout"}
 
@@ -57,6 +66,46 @@ class ThumbDataset(PreferenceDataset):
     mismatched_reference: np.ndarray
 
 
+class Ids(Sequence[str]):
+    """The row ids of `items`, which are asked for only to name them."""
+
+    def __init__(self, items: Sequence[Feedback]):
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    @overload
+    def __getitem__(self, index: int) -> str: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[str]: ...
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return ids_of(self.items, np.arange(len(self))[index])
+        return ids_of(self.items, [index])[0]
+
+
+class Mismatched(Sequence[Encoded]):
+    """Each thumb's prompt with the response of another one, `others[i]`."""
+
+    def __init__(self, template: Template, encoded: Sequence[Encoded], others: Sequence[int]):
+        self.template = template
+        self.encoded = encoded
+        self.others = np.asarray(others)
+
+    def __len__(self) -> int:
+        return len(self.others)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        return self.template.answered(self.encoded[index], self.encoded[int(self.others[index])].chosen)
+
+
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """A `PreferenceBatch`: lists of token ids and of ids, tensors `[b]` and `[b, 2]` of everything else."""
     columns = {name: [item[name] for item in items] for name in items[0]}
@@ -75,7 +124,7 @@ class LengthBuckets(Sampler[int]):
     out: other comparisons in every epoch.
     """
 
-    def __init__(self, lengths: Sequence[int], batch_size: int, seed: int = 0, least: int = 1):
+    def __init__(self, lengths: Sequence[int] | np.ndarray, batch_size: int, seed: int = 0, least: int = 1):
         self.lengths = np.asarray(lengths)
         self.batch_size = batch_size
         self.seed = seed

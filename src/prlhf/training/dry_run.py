@@ -18,7 +18,7 @@ import torch
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
-from prlhf.data.log import parted
+from prlhf.data.items import Picked, facts_of
 from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout
 from prlhf.lm.loading import context_length, load_tokenizer
@@ -33,7 +33,7 @@ from prlhf.training.memory import Memory, Pass, estimate_memory
 from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
 from prlhf.training.run import settled
-from prlhf.training.sides import check_batch, check_log, distinct, sides_of, trained_on
+from prlhf.training.sides import check_batch, check_log, sides_of, trained_on
 from prlhf.training.skeleton import Parameters, Skeleton, described, skeleton
 from prlhf.training.train import train
 from prlhf.types import Feedback
@@ -108,7 +108,7 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
     check_batch(config)
     sides = sides_of(log, config)
     training = trained_on(log, sides, config)
-    users = len(distinct([c.user for c in training]))
+    users = len(training.facts.distinct)
     remarks: list[str] = []
     base, tokenizer = described(config.model, remarks), _tokenizer(config.model, remarks)
     found = None if base is None else skeleton(base, config, users)
@@ -171,15 +171,12 @@ def _encoded(
 ) -> tuple[list[Encoded], list[Encoded]]:
     """Some of the training side as token ids; and, of thumbs, the same with the responses they are mismatched with."""
     some = subsample(range(len(training)), _SAMPLE, config.seed)
-    encoded = [template.comparison(training[i]) for i in some]
-    _, thumbs = parted(training)
-    others = mismatched(thumbs, config.seed) if thumbs else []
-    strange = [
-        template.answered(e, template.comparison(thumbs[others[i]]).chosen)
-        for i, e in zip(some, encoded, strict=True)
-        if thumbs
-    ]
-    return encoded, strange
+    encoded = list(template.comparisons(Picked(training, some)))
+    if not facts_of(training)["thumb"].any():
+        return encoded, []
+    others = mismatched(training, config.seed)
+    theirs = template.comparisons(Picked(training, [others[i] for i in some]))
+    return encoded, [template.answered(e, other.chosen) for e, other in zip(encoded, theirs, strict=True)]
 
 
 def _passes(

@@ -12,7 +12,7 @@ import torch
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, subsample
-from prlhf.data.log import parted
+from prlhf.data.items import parted
 from prlhf.evaluation import plots
 from prlhf.evaluation.by_user import PerUser, per_user
 from prlhf.evaluation.metrics import Metrics, summarise

@@ -6,16 +6,47 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from prlhf.data.facts import Facts
+from prlhf.data.items import Items, Picked, facts_of
 from prlhf.types import Comparison, Feedback, Thumb
 
-__all__ = ["mismatched", "unpaired"]
+__all__ = ["Unpaired", "mismatched"]
 
 _PASSES, _TRIES = 8, 16
 
 
-def unpaired(items: Sequence[Feedback]) -> list[Thumb]:
+class Unpaired(Items):
     """Thumbs as they are, and two for each comparison: up for the chosen response, down for the rejected one."""
-    return [thumb for item in items for thumb in ([item] if isinstance(item, Thumb) else _both(item))]
+
+    def __init__(self, items: Sequence[Feedback]):
+        facts = facts_of(items)
+        self._items = items if isinstance(items, Items) else Picked(items, np.arange(len(items)), facts)
+        copies = np.where(facts["thumb"], 1, 2)
+        self._item = np.repeat(np.arange(len(items)), copies)
+        self._down = np.r_[False, self._item[1:] == self._item[:-1]]
+        self._facts = facts.take(self._item)
+        rows, pair = self._facts.rows, np.repeat(copies == 2, copies)
+        side = self._down[pair].astype(int)
+        for name in ("responses", "texts"):
+            rows[name][pair] = rows[name][pair, side][:, None]
+        rows["pair"] = rows["responses"][:, 0]
+        rows["content"][pair, 1] += (1 + side).astype(np.uint64)  # whatever tells the two from the comparison
+        rows["up"][pair], rows["thumb"], rows["tie"], rows["equal"] = ~self._down[pair], True, False, False
+
+    def __len__(self) -> int:
+        return len(self._item)
+
+    def at(self, places: np.ndarray) -> list[Feedback]:
+        items = self._items.at(self._item[places])
+        down = self._down[places].tolist()
+        return [item if isinstance(item, Thumb) else _both(item)[d] for item, d in zip(items, down, strict=True)]
+
+    def ids(self, places: np.ndarray) -> list[str]:
+        return [item.id for item in self.at(places)]
+
+    @property
+    def facts(self) -> Facts:
+        return self._facts
 
 
 def _both(c: Comparison) -> list[Thumb]:
@@ -26,7 +57,7 @@ def _both(c: Comparison) -> list[Thumb]:
     ]
 
 
-def mismatched(thumbs: Sequence[Thumb], seed: int = 0) -> list[int]:
+def mismatched(thumbs: Sequence[Feedback], seed: int = 0) -> list[int]:
     """A permutation that gives each thumb the place of another, by `seed`: where that can be found, of another text and
     to another prompt.
 
@@ -34,8 +65,8 @@ def mismatched(thumbs: Sequence[Thumb], seed: int = 0) -> list[int]:
     """
     rng = np.random.default_rng(seed)
     partner = rng.permutation(len(thumbs))
-    texts = [t.response for t in thumbs]
-    prompts = [t.prompt for t in thumbs]
+    facts = facts_of(thumbs)
+    texts, prompts = facts["texts"][:, 0].tolist(), facts["prompt"].tolist()
 
     def fault(i: int, j: int) -> int:  # the same text is no mismatch at all, the same prompt half of one
         return 2 if texts[i] == texts[j] else int(prompts[i] == prompts[j])

@@ -104,7 +104,7 @@ def _chosen(config: DataConfig) -> tuple[list[SftRow], dict[str, int]]:
     """Chosen and liked responses of the training side (what is held out from the votes is held out here), each once."""
     log = _load(config)
     sides = split(log, config.split)
-    train = [log.items[i] for i in sides.train]
+    train = log.pick(sides.train)
     good = [item for item in train if not isinstance(item, Thumb) or item.up]
     rows = list(dict.fromkeys(SftRow(item.prompt, item.responses[0], item.user_text) for item in good))
     held_out = sum(len(side) for name, side in sides.sides().items() if name != "train")

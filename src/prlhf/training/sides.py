@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
+
+import numpy as np
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, split, subsample
+from prlhf.data.items import Items, Picked
 from prlhf.errors import ConfigError, DataError
-from prlhf.training.mismatched import unpaired
-from prlhf.types import Feedback, Thumb
+from prlhf.training.mismatched import Unpaired
 
-__all__ = ["check_batch", "check_log", "distinct", "learned_notes", "sides_of", "trained_on"]
+__all__ = ["check_batch", "check_log", "learned_notes", "sides_of", "trained_on"]
 
 
 def check_log(log: Log, config: RunConfig) -> None:
@@ -63,24 +64,20 @@ def learned_notes(log: Log, config: RunConfig) -> str:
     return log.notes.text(ties=config.objective.learns_ties, thumbs=config.objective.learns_thumbs)
 
 
-def trained_on(log: Log, sides: Split, config: RunConfig) -> list[Feedback]:
+def trained_on(log: Log, sides: Split, config: RunConfig) -> Items:
     """The training side as the objective learns from it: comparisons, or thumbs, of which a comparison makes two.
 
     Raises:
         DataError: nothing is left, or not enough.
     """
-    items = [log.items[i] for i in sides.train]
+    places = np.array(sides.train, np.int64)
+    items: Items = Picked(log.items, places, log.facts.take(places))
     if config.objective.learns_thumbs:
-        items = list(unpaired(items))
-    elif any(isinstance(item, Thumb) for item in items):  # only of a source with sides of its own
+        items = Unpaired(items)
+    elif items.facts["thumb"].any():  # only of a source with sides of its own
         raise DataError(f"{log.source}: {_only_thumbs(config)}")
     if config.objective.learns_thumbs and len(items) == 1:
         raise DataError(f"{log.source}: one thumb is left to train on, and it takes two for the z0 of the objective")
     if not items:
         raise DataError("no comparison is left to train on; see the notes of `prlhf data inspect`")
     return items
-
-
-def distinct(users: Sequence[str | None]) -> list[str]:
-    """User ids in the order of their first vote: rows do not depend on hashing."""
-    return list(dict.fromkeys(user for user in users if user is not None))

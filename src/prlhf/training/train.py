@@ -5,8 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -21,24 +20,26 @@ from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
 from prlhf.data import Log, load_comparisons, recency_weights
-from prlhf.data.log import parted
+from prlhf.data.cache import paced
+from prlhf.data.facts import Facts
+from prlhf.data.items import Items, Picked, facts_of
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
-from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs, tokenise
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.branches import Branches
 from prlhf.training.callbacks import COMPLETE, MarkComplete, MetricsFile, last_checkpoint
 from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
-from prlhf.training.dataset import PairDataset, PreferenceDataset, ThumbDataset
+from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDataset, ThumbDataset
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.mismatched import mismatched
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
 from prlhf.training.sharding import check_launch, shard, sharding
-from prlhf.training.sides import check_batch, check_log, distinct, learned_notes, sides_of, trained_on
+from prlhf.training.sides import check_batch, check_log, learned_notes, sides_of, trained_on
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Feedback, Prompt
@@ -99,22 +100,23 @@ def train(
         run.open(config, resume=resume, processes=process.num_processes)
     process.wait_for_everyone()
     with sharding() as spread:
-        return _train(config, run, log, process, cache, spread=spread)
+        return _train(config, run, log, process, cache or default_cache(), spread=spread)
 
 
 def _train(
-    config: RunConfig, run: Run, log: Log | None, process: PartialState, cache: Path | None, *, spread: bool
+    config: RunConfig, run: Run, log: Log | None, process: PartialState, cache: Path, *, spread: bool
 ) -> TrainResult:
-    log = log if log is not None else load_comparisons(config.data)
+    with process.main_process_first():  # the others find a large file converted
+        log = log if log is not None else load_comparisons(config.data, cache=cache)
     check_log(log, config)
-    with process.main_process_first():
+    with process.main_process_first(), paced("splitting") as done:
         sides = run.fix_split(log, lambda: sides_of(log, config))
+        done.append(len(log))
     logger.info("%s\n%s", learned_notes(log, config), sides.text(log))
     training = trained_on(log, sides, config)
     lm = _model(training, config)
     if spread:
         shard(lm)
-    cache = cache if cache is not None else default_cache()
     # the others find the reference in the cache; of a model that is spread over them all compute it together
     with nullcontext() if spread else process.main_process_first():
         dataset = prepare(lm, training, config, layout=config.training.layout, cache=cache)
@@ -128,17 +130,25 @@ def _train(
     held_out = [*sides.test, *sides.unseen, *sides.validation]
     sample = log.items[held_out[0]].prompt if held_out and not spread else None  # one process alone cannot answer it
     first = set(lm.users.ids(range(1, min(len(lm.users), 2) + 1)))
-    texts = {c.user: c.user_text for c in training if c.user is not None and c.user in first and c.user_text}
+    texts = _last_texts(training, first)
     return TrainResult(lm, metrics, run.folder, sample, texts, len(sides.test) + len(sides.unseen))
 
 
-def _model(training: Sequence[Feedback], config: RunConfig) -> PersonalizedLM:
+def _last_texts(training: Items, users: Collection[str | None]) -> dict[str, str]:
+    """The last text of each of some users, where they have one."""
+    facts = training.facts
+    wanted = [number for number, name in enumerate(facts.names) if name in users]
+    told = Picked(training, np.flatnonzero(np.isin(facts.user, wanted) & facts["told"]))
+    return {c.user: c.user_text for c in told if c.user is not None and c.user_text}
+
+
+def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
-    users = [c.user for c in training]
-    lm = PersonalizedLM.create(config.model, config.user_model, distinct(users), config.seed)
-    lm.users = lm.users.counted(users)
+    facts = training.facts
+    lm = PersonalizedLM.create(config.model, config.user_model, facts.distinct, config.seed)
+    lm.users = lm.users.counted(_users(facts))
     lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
-    lm.with_user_text = any(c.user is not None and c.user_text for c in training)
+    lm.with_user_text = bool((facts["told"] & (facts.user >= 0)).any())
     gpu = not on_cpu(config.training.device)
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
@@ -150,17 +160,17 @@ def prepare(
     lm: PersonalizedLM, training: Sequence[Feedback], config: RunConfig, *, layout: str, cache: Path | None
 ) -> PreferenceDataset:
     """Token ids, rows, weights and reference log-probabilities of the comparisons, or of the thumbs, of training."""
-    encoded = [lm.template.comparison(c) for c in training]
-    lm.template.warn_cuts(encoded)
-    chosen = choose_layout(lm, encoded, layout)
-    rows = np.array(lm.lookup([c.user for c in training]), np.int64)
-    counts = Counter(rows.tolist())
+    facts = facts_of(training)
+    encoded = tokenise(lm.template, training, cache=cache, progress=bar)
+    encoded.warn_cuts(lm.template)
+    chosen = choose_layout(lm, encoded.telling(), layout)
+    rows = _table_rows(lm, facts)
     common: dict[str, Any] = {
         "encoded": encoded,
         "rows": rows,
-        "weight": _weights(training, config),
-        "prior": np.array([1 / counts[r] for r in rows.tolist()]),
-        "ids": [c.id for c in training],
+        "weight": _weights(facts, training, config),
+        "prior": 1 / np.bincount(rows)[rows],
+        "ids": Ids(training),
         "layout": chosen,
     }
 
@@ -169,24 +179,35 @@ def prepare(
         with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
             return reference_logprobs(lm, some, layout=chosen, cache=cache, progress=bar)
 
-    comparisons, thumbs = parted(training)
-    if not thumbs:
-        return PairDataset(**common, reference=reference(encoded), ties=np.array([c.tie for c in comparisons], bool))
-    others = mismatched(thumbs, config.seed)
-    strange = [lm.template.answered(e, encoded[j].chosen) for e, j in zip(encoded, others, strict=True)]
-    values = reference([*encoded, *strange])
+    if not facts["thumb"].any():
+        return PairDataset(**common, reference=reference(encoded), ties=facts["tie"].copy())
+    strange = Mismatched(lm.template, encoded, mismatched(training, config.seed))
     return ThumbDataset(
         **common,
-        reference=values[: len(encoded)],
-        up=np.array([t.up for t in thumbs], bool),
+        reference=reference(encoded),
+        up=facts["up"].copy(),
         mismatched=strange,
-        mismatched_reference=values[len(encoded) :, 0],
+        mismatched_reference=reference(strange)[:, 0],
     )
 
 
-def _weights(training: Sequence[Feedback], config: RunConfig) -> np.ndarray:
+def _table_rows(lm: PersonalizedLM, facts: Facts) -> np.ndarray:
+    """Of each item `[n]`."""
+    found = np.zeros(len(facts.names) + 1, np.int64)
+    present = np.unique(facts.user[facts.user >= 0])
+    found[present] = lm.lookup([facts.names[code] for code in present.tolist()])
+    return found[facts.user]
+
+
+def _users(facts: Facts) -> list[str | None]:
+    """Whom each item is of."""
+    names = [*facts.names, None]
+    return [names[code] for code in facts.user.tolist()]
+
+
+def _weights(facts: Facts, training: Sequence[Feedback], config: RunConfig) -> np.ndarray:
     """Of each item, of mean 1."""
-    weight = np.array([c.weight for c in training], np.float64)
+    weight = facts["weight"].copy()
     if config.training.half_life_days is not None:
         weight = weight * recency_weights(training, config.training.half_life_days)
     if not 0 < weight.sum() < np.inf:

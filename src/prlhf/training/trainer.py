@@ -128,7 +128,7 @@ class PreferenceTrainer(Trainer):
         and so does one with other micro-batches or processes."""
         data, args = self.train_dataset, self.args
         each = (args.train_batch_size, args.gradient_accumulation_steps, args.world_size)
-        sampler = LengthBuckets([c.length for c in data.encoded], math.prod(each), args.seed, self.losses.least)
+        sampler = LengthBuckets(data.lengths, math.prod(each), args.seed, self.losses.least)
         shares = Shares(sampler, *each, args.process_index)
         loader = DataLoader(Counted(data), batch_sampler=shares, collate_fn=collate)
         # one process as far as accelerate is concerned: it would fill up the last batch with comparisons of the first

@@ -20,7 +20,7 @@ def gain(c):
 
 def test_the_world_is_fixed():
     # Numbers that are published refer to this log; a change of it has to be meant.
-    assert LOG.fingerprint == "eae9b55d2898b853"
+    assert LOG.fingerprint == "66f8f7e623db04df"
 
 
 def test_votes_and_tests_per_user():

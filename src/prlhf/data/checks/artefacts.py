@@ -23,7 +23,8 @@ from typing import Any
 import numpy as np
 
 from prlhf.data.checks.check import Check
-from prlhf.data.log import decided, parted
+from prlhf.data.items import parted
+from prlhf.data.log import decided
 from prlhf.data.surface import fold_of, held_out_margins, hits
 from prlhf.data.thumb_pairs import pairs_within
 from prlhf.types import Comparison, Feedback, Thumb

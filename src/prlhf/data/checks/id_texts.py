@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Collection, Sequence
 
 from prlhf.data.checks.check import Check
-from prlhf.data.log import parted
+from prlhf.data.items import parted
 from prlhf.types import Comparison, Feedback, Thumb
 
 __all__ = ["check_id_texts"]

@@ -13,7 +13,8 @@ from collections.abc import Iterable, Sequence
 from prlhf.data.checks.check import Check
 from prlhf.data.checks.id_names import check_id_names
 from prlhf.data.checks.id_texts import check_id_texts
-from prlhf.data.log import decided, parted
+from prlhf.data.items import parted
+from prlhf.data.log import decided
 from prlhf.types import Comparison, Feedback, Thumb
 
 __all__ = ["check_ids", "check_thumbs", "one_sided"]

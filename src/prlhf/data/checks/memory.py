@@ -21,7 +21,8 @@ import numpy as np
 
 from prlhf.data.checks.check import Check
 from prlhf.data.checks.texts import Texts
-from prlhf.data.log import decided, parted
+from prlhf.data.items import parted
+from prlhf.data.log import decided
 from prlhf.types import Feedback, Thumb
 
 __all__ = ["check_memory"]

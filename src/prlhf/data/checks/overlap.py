@@ -13,7 +13,7 @@ from typing import Any
 
 from prlhf.data.checks.check import Check
 from prlhf.data.checks.texts import Texts
-from prlhf.data.log import parted
+from prlhf.data.items import parted
 from prlhf.types import Feedback, Thumb
 
 __all__ = ["check_overlap"]

@@ -1,0 +1,159 @@
+"""Token ids of many comparisons: flat arrays in parts, on disk where they are many; `Encoded` as they are asked for.
+
+A part is named by what is in it (its items and how they are tokenised), so a killed pass goes on where it stopped, and
+no part can belong to other texts or to another template.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import overload
+
+import numpy as np
+
+from prlhf.data.cache import aside, paced
+from prlhf.data.items import Items
+from prlhf.lm.template import Encoded, Template
+from prlhf.types import Feedback
+
+__all__ = ["PART", "TokenIds", "tokenise"]
+
+logger = logging.getLogger(__name__)
+Progress = Callable[[Iterable[int], str], Iterable[int]]
+PART = 32_768
+"""Comparisons of a part: what a kill loses at most. What fits into one is held in memory."""
+
+_PROMPT, _CHOSEN, _REJECTED, _REFERENCE, _CUT, _TRUNCATED, _RESPONSES_CUT = range(7)
+
+
+class TokenIds(Sequence[Encoded]):
+    """The token ids of n comparisons or thumbs.
+
+    Args:
+        parts: int32 arrays: how many items m, `[m, 7]` counts of each (tokens of prompt, chosen, rejected and the
+            reference's prompt, 0 = the same as the prompt; cut; whether truncated; responses that were cut), and the
+            token ids one after the other.
+    """
+
+    def __init__(self, parts: Sequence[np.ndarray]):
+        self._flat = [part[1 + 7 * part[0] :] for part in parts]
+        self._counts = np.concatenate([part[1 : 1 + 7 * part[0]].reshape(-1, 7) for part in parts])
+        self._first = np.cumsum([0, *(int(part[0]) for part in parts)])
+        ends = [
+            np.cumsum(self._counts[a:b, : _REFERENCE + 1].sum(1, dtype=np.int64))
+            for a, b in zip(self._first, self._first[1:], strict=False)
+        ]
+        self._ends = np.concatenate(ends)
+
+    def __len__(self) -> int:
+        return len(self._counts)
+
+    @overload
+    def __getitem__(self, index: int) -> Encoded: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Encoded]: ...
+    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
+        if isinstance(index, slice):
+            return [self[i] for i in range(len(self))[index]]
+        i = range(len(self))[index]
+        part = int(np.searchsorted(self._first, i, side="right")) - 1
+        counts = self._counts[i].tolist()
+        sizes = counts[: _REFERENCE + 1]
+        end = int(self._ends[i])
+        ids = self._flat[part][end - sum(sizes) : end].tolist()
+        pieces, at = [], 0
+        for size in sizes:
+            pieces.append(tuple(ids[at : at + size]))
+            at += size
+        prompt, chosen, rejected, reference = pieces
+        cut, truncated, responses_cut = counts[_CUT:]
+        return Encoded(prompt, cut, chosen, rejected, reference or prompt, bool(truncated), responses_cut)
+
+    @property
+    def lengths(self) -> np.ndarray:
+        """`Encoded.length` of each `[n]`."""
+        return self._counts[:, : _REJECTED + 1].sum(1, dtype=np.int64)
+
+    @property
+    def responses(self) -> np.ndarray:
+        """Tokens of chosen and rejected `[n, 2]`."""
+        return self._counts[:, _CHOSEN : _REJECTED + 1]
+
+    def telling(self) -> list[Encoded]:
+        """The first one and the longest: those by which `choose_layout` tells."""
+        if not len(self):
+            return []
+        paths = self._counts[:, _PROMPT] + self.responses.max(1)
+        longest = [np.argsort(paths, kind="stable")[-2:], np.argsort(self.lengths, kind="stable")[-1:]]
+        return [self[int(i)] for i in np.unique(np.concatenate([[0], *longest]))]
+
+    def warn_cuts(self, template: Template) -> None:
+        """Log how many prompts and responses were cut, and by which limit."""
+        limits = template.config
+        prompts, responses = int(self._counts[:, _TRUNCATED].sum()), int(self._counts[:, _RESPONSES_CUT].sum())
+        end = "" if template.context is None else f", context of the model {template.context}"
+        if prompts:
+            words = "%d of %d prompts were cut at their left: max_prompt_tokens=%d%s"
+            logger.warning(words, prompts, len(self), limits.max_prompt_tokens, end)
+        if responses:
+            words = "%d of %d responses were cut at their right: max_response_tokens=%d%s"
+            logger.warning(words, responses, int((self.responses > 0).sum()), limits.max_response_tokens, end)
+
+
+def tokenise(
+    template: Template,
+    items: Sequence[Feedback],
+    *,
+    cache: Path | None = None,
+    progress: Progress = lambda parts, _: parts,
+) -> TokenIds:
+    """The token ids of `items`, of many of them part by part in a folder of the cache (None = in memory)."""
+    starts = range(0, max(len(items), 1), PART)
+    parts: list[np.ndarray] = []
+    with paced("tokenising") as done:
+        for start in progress(starts, "tokenising"):
+            some = items[start : start + PART]
+            kept = None if cache is None or len(items) <= PART else _place(cache, template, some)
+            held = None if kept is None else _read(kept)
+            if held is None:
+                held = _part(template, some)
+                done.append(len(some))
+                if kept is not None:
+                    with aside(kept) as place, place.open("wb") as file:
+                        np.save(file, held)
+                    held = _read(kept)
+            assert held is not None
+            parts.append(held)
+    return TokenIds(parts)
+
+
+def _place(cache: Path, template: Template, items: Sequence[Feedback]) -> Path | None:
+    """Where the part of these items is kept; None where what they are is not known beside them."""
+    if not isinstance(items, Items):
+        return None
+    return cache / f"tokens-{template.fingerprint}" / f"{items.facts.fingerprint}.npy"
+
+
+def _part(template: Template, items: Iterable[Feedback]) -> np.ndarray:
+    counts: list[int] = []
+    flat: list[np.ndarray] = []
+    for e in template.comparisons(items):
+        other = () if e.reference_prompt == e.prompt else e.reference_prompt
+        pieces = (e.prompt, e.chosen, e.rejected, other)
+        counts += [*map(len, pieces), e.cut, e.truncated, e.responses_cut]
+        flat.append(np.array([i for piece in pieces for i in piece], np.int32))
+    return np.concatenate([np.array([len(flat), *counts], np.int32), *flat])
+
+
+def _read(path: Path) -> np.ndarray | None:
+    """A part that is kept, mapped; None where it is not there or damaged."""
+    try:
+        found: np.ndarray = np.load(path, mmap_mode="r")
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, EOFError):
+        logger.warning("%s is damaged and will be made again", path)
+        return None
+    return found
