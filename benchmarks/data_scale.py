@@ -17,7 +17,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform
 import shutil
 import signal
 import statistics
@@ -30,13 +29,9 @@ from typing import Any
 
 import data_file
 import data_stages
+from figures import add_options, machine, write
 
 USERS = 100_000
-
-
-def machine(threads: int) -> str:
-    """The machine in a line."""
-    return f"{platform.machine()}, {os.cpu_count()} cores, {threads} threads, {platform.system()}"
 
 
 class Bench:
@@ -157,6 +152,31 @@ def against_trl(bench: Bench) -> dict[str, Any]:
     return {"rows": rows, "ratio": [middle, min(ratios), max(ratios)], "ours": ours, "trl": theirs}
 
 
+def lines(part: str, found: Any) -> list[dict[str, Any]]:
+    """What a part found, as lines of tables."""
+    if part == "trl":
+        ratio = {"ours, from the file to tokens ÷ TRL's": found["ratio"]}
+        return [{"table": "against TRL's DPOTrainer", "rows": found["rows"], **ratio}]
+    made = [found] if part != "curve" else found
+    table = [
+        {
+            "table": part, "stage": s["stage"], "rows": s["rows"], "seconds": s["seconds"], "rows/s": s["per_second"],
+            "peak MB": s["rss_mb"], "without mapped files": s["anonymous_mb"],
+        }
+        for one in made
+        for s in one["stages"]
+    ]  # fmt: skip
+    if part == "killed":
+        table += [{"table": "killed", "stage": "the same as without a kill", "rows": found["same"]}]
+    if part == "reference":
+        slope = {
+            "peak MB": found["slope_bytes"]["rss_mb"],
+            "without mapped files": found["slope_bytes"]["anonymous_mb"],
+        }
+        table += [{"table": "reference", "stage": "slope, bytes a comparison", **slope}]
+    return table
+
+
 def picture(path: Path, rows: list[dict[str, Any]]) -> None:
     """Peak memory of a preparation by its size."""
     from matplotlib.figure import Figure
@@ -183,9 +203,8 @@ def options(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="curve,killed,reference,trl", help="which of the parts, with commas between")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
-    parser.add_argument("--quick", action="store_true", help="a few hundred rows: runs everything, measures nothing")
-    parser.add_argument("--json", type=Path)
     parser.add_argument("--picture", type=Path)
+    add_options(parser)
     args = parser.parse_args(given)
     if args.quick:
         args.sizes, args.killed, args.reference, args.trl = "150,300", 300, "20,40", 20
@@ -198,7 +217,7 @@ def options(given: list[str] | None) -> argparse.Namespace:
 
 def main(given: list[str] | None = None) -> None:
     args = options(given)
-    print(f"machine: {machine(args.threads)}", flush=True)
+    print(machine(args.threads), flush=True)
     parts = {"curve": curve, "killed": killed, "reference": reference, "trl": against_trl}
     with tempfile.TemporaryDirectory() as scratch:
         bench = Bench(args, Path(scratch))
@@ -206,10 +225,8 @@ def main(given: list[str] | None = None) -> None:
     for row in rows:
         if args.picture and row["part"] == "curve":
             picture(args.picture, row["found"])
-    if args.json:
-        about = {name: value for name, value in vars(args).items() if name not in ("json", "picture")}
-        whole = {"benchmark": "data_scale", "machine": machine(args.threads), "options": about, "rows": rows}
-        args.json.write_text(json.dumps(whole, indent=2) + "\n", encoding="utf8")
+    table = [line for row in rows for line in lines(row["part"], row["found"])]
+    write(args.json, "data_scale", machine(args.threads), vars(args), table, details=rows)
 
 
 if __name__ == "__main__":

@@ -24,8 +24,9 @@ def test_the_quick_mode(monkeypatch, tmp_path, capsys):
     monkeypatch.setattr(tokens, "PART", tokens.PART)
     data_scale.main(["--quick", "--threads", "1", "--json", str(tmp_path / "found")])
     found = json.loads((tmp_path / "found").read_text(encoding="utf8"))
-    assert {"benchmark", "machine", "options", "rows"} == set(found)
-    curve, killed, reference, trl = (row["found"] for row in found["rows"])
+    assert {"benchmark", "machine", "options", "remarks", "rows", "details"} == set(found)
+    assert [row["table"] for row in found["rows"]][::10] == ["curve", "killed"]
+    curve, killed, reference, trl = (row["found"] for row in found["details"])
     names = ["read and validate", "split", "tokenise", "bucket", "fetch 1,000 batches"]
     assert [[s["stage"] for s in one["stages"]] for one in curve] == [names, names]
     assert [one["comparisons"] for one in curve] == [150, 300] and curve[1]["stages"][0]["rows"] == 300
