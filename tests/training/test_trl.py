@@ -11,6 +11,7 @@ from made_up import comparisons, dataset, gradients, model, thumbs, trainer
 from prlhf.config import Cdpo, Dpo, Hinge, Ipo, Kto, Robust, RunConfig, Simpo, Uniform
 from prlhf.lm import pair_logprobs, reference_logprobs
 from prlhf.training.dataset import collate
+from prlhf.training.shares import Counted
 from prlhf.types import Thumb
 
 
@@ -184,7 +185,8 @@ def test_kto_equals_that_of_trl(base_folder, tmp_path, layout, likelier):
 
     made = trainer(lm, data, tmp_path, objective=objective, layout=layout)
     lm.zero_grad()
-    [batch], count = made.get_batch_samples(iter([collate([data[i] for i in range(6)])]), 1, torch.device("cpu"))
+    whole = collate([Counted(data)[i] for i in range(6)])
+    [batch], count = made.get_batch_samples(iter([whole]), 1, torch.device("cpu"))
     loss = made.compute_loss(made.model.train(), batch, num_items_in_batch=count)
     loss.backward()
     assert (batch["z0"] > 0.1).all() if likelier else not batch["z0"].any()
