@@ -53,7 +53,7 @@ def test_profile_has_shares_of_the_whole(quick):
     [line] = quick("train_profile")["rows"]
     shares = [int(value.removesuffix("%")) for value in line.values() if str(value).endswith("%")]
     assert len(shares) == 7 and 95 <= sum(shares) <= 110
-    assert line["seconds"] > line["products of useful token-passes alone, seconds"] > 0
+    assert line["CPU seconds"] > line["products of useful token-passes alone, seconds"] > 0
 
 
 def test_the_page_is_made_of_the_results(tmp_path, monkeypatch):
