@@ -2,8 +2,8 @@
 
     python benchmarks/train_profile.py [--models small,large] [--workloads short,summarisation,chat] [--place start]
 
-Shares of the time of some steps after a first one that PyTorch's own operations take, by its profiler; "between them" is
-what is left: Python, autograd, the Trainer. The named alternative is a step without any of it: the products
+Shares of the time of some steps after a first one that PyTorch's own operations take, by its profiler; "between them"
+is what is left: Python, autograd, the Trainer. The named alternative is a step without any of it: the products
 of the useful token-passes at the rate of plain matrix products of the same shapes.
 """
 
