@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any
 
 import psutil
@@ -19,7 +20,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TrainerCallback
 
 from prlhf import PersonalizedLM
 from prlhf.config import Lora, ModelConfig, RunConfig
-from prlhf.lm import choose_layout
 from prlhf.objectives import make_objective
 from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
@@ -66,7 +66,7 @@ def now() -> float:
 
 @contextmanager
 def peak(result: dict[str, Any]) -> Iterator[None]:
-    """Megabytes that the work inside takes beyond what is held at its begin."""
+    """Megabytes that the work inside takes beyond what is held at its begin, the weights among that."""
     if CUDA:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
@@ -77,6 +77,14 @@ def peak(result: dict[str, Any]) -> Iterator[None]:
     yield
     unit = 1 if sys.platform == "darwin" else 1024  # of ru_maxrss
     result["peak_mb"] = (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit - before) / 2**20
+
+
+@torch.no_grad()
+def warm(model: Any) -> None:
+    """Every weight read (they are mapped, and would count as memory of the work) and every layer run once."""
+    for p in model.parameters():
+        p.sum()
+    model(input_ids=torch.arange(16, device=model.device)[None])
 
 
 def arguments(work: dict[str, Any]) -> dict[str, Any]:
@@ -155,13 +163,12 @@ def our_trainer(
     """Our trainer, and the seconds of the reference pass."""
     from transformers import TrainingArguments
 
-    layout = choose_layout(lm, [lm.template.comparison(c) for c in log])
     begin = now()
-    data = prepare(lm, log, config, layout=layout, cache=None)
+    data = prepare(lm, log, config, layout="auto", cache=None)
     result["reference_seconds"] = now() - begin
     args = TrainingArguments(folder, max_grad_norm=0.0, remove_unused_columns=False, **arguments(work))
     return PreferenceTrainer(
-        lm, args, data, objective=make_objective(config.objective), branches=Branches(0.5), layout=layout,
+        lm, args, data, objective=make_objective(config.objective), branches=Branches(0.5), layout=data.layout,
         user_learning_rate=RATE, user_l2=0.0, max_grad_norm=1.0, callbacks=[clock],
         compiled=None if work["compile"] == "off" else Compiled(lm.decoder, work["compile"]),
     )  # fmt: skip
@@ -169,10 +176,8 @@ def our_trainer(
 
 def seen(trainer: PreferenceTrainer) -> list[Any]:
     """The comparisons of the steps that were made, in the order of the first epoch."""
-    order = list(trainer.get_train_dataloader().sampler)
-    return [
-        trainer.train_dataset.encoded[i] for i in order[: trainer.state.global_step * trainer.args.train_batch_size]
-    ]
+    batches = islice(trainer.get_train_dataloader().batch_sampler, trainer.state.global_step)
+    return [trainer.train_dataset.encoded[i] for batch in batches for i in batch]
 
 
 def useful_flops(lm: PersonalizedLM, trainer: PreferenceTrainer) -> float:
@@ -236,6 +241,7 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
         base = plain_model(work)
     else:
         lm, config = model(work, log)
+    warm(lm.causal_lm if lm is not None else base)
     with tempfile.TemporaryDirectory() as folder:
         with peak(result):
             trainer = (

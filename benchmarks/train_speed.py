@@ -15,7 +15,7 @@ a thirtieth. (TRL then sorts stretches of a quarter of the epoch, of up to 50 ba
 stretches.) Before the clock starts each has made one step. The peak of memory is what the process takes at most, less
 what it held once the model was loaded. "Of the matmul rate" is the arithmetic of useful token-passes (forward, and
 backward to the activations, of tokens that are no padding; attention left out), by the rate of plain matrix products of
-the same shapes.
+the same shapes. TRL's `padding_free`, which takes flash attention on a GPU, is not among the contestants.
 """
 
 from __future__ import annotations
@@ -92,7 +92,8 @@ def compare(args: argparse.Namespace, folder: Path, size: str, workload: str) ->
     names = [n for n in speed_contestants.names(args.users) if not any(fnmatchcase(n, part) for part in left_out)]
     found: dict[str, list[dict[str, Any]]] = {name: [] for name in names}
     for turn in range(args.rounds):
-        for name in names:
+        for k in range(len(names)):  # another one first in each round
+            name = names[(k + turn) % len(names)]
             found[name].append(measure(name, folder, args, size, workload, turn))
     theirs = {name: found[name] for name in speed_contestants.THEIRS if name in found}
     w = WORKLOADS[workload]

@@ -27,6 +27,7 @@ def quick(monkeypatch, tmp_path):
     return run
 
 
+SPEED = ["TRL", "TRL at its best", "P-DPO uniform, no user tokens"]
 LINES = {  # arguments: what tells the lines of the table apart
     "thumbs": ["dpo", "kto"],
     "user_text": ["text and state", "text alone", "state alone"] * 2,
@@ -34,11 +35,12 @@ LINES = {  # arguments: what tells the lines of the table apart
     "learning": ["start", "before_response"],
     "convarg length": ["length, top 10"],
     "convarg votes": ["true votes, top 40, seed 0"],
+    "train_speed": SPEED + [f"P-DPO individual, {place}" for place in ("start", "after_system", "before_response")],
 }
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::UserWarning")
+@pytest.mark.filterwarnings("ignore")  # of one step, of TRL
 @pytest.mark.parametrize("command", LINES)
 def test_quick_mode(quick, command):
     name, *arguments = command.split()

@@ -141,6 +141,10 @@ def test_bad_rows(load, tmp_path, change, message):
             "field 'responses': found ['`x`', 'y'] (list), expected nothing beside better and",
         ),
         ({"nr": 1}, "field 'nr' (read as id): found '1' a second time"),
+        (
+            {"nr": "1:1>2"},
+            "field 'nr' (read as id): found '1:1>2', expected an id that does not read like one of a pair",
+        ),
         ({"tie": "maybe"}, "field 'tie': found 'maybe' (str)"),
     ],
 )

@@ -183,6 +183,28 @@ def replace_user(row):
     return row | {"user_id": row["user_id"] and "eve"}
 
 
+@pytest.mark.parametrize("lost", [1, -1])
+def test_a_finished_conversion_that_has_lost_a_part_is_made_again(tmp_path, small_parts, caplog, lost):
+    source = write(tmp_path / "votes.jsonl", rows())
+    first = list(load_comparisons(source, cache=tmp_path / "cache").items)
+    [folder] = (tmp_path / "cache").iterdir()
+    number = sorted(folder.glob("0*.json"))[lost].stem
+    for file in folder.glob(f"{number}.*"):
+        file.unlink()
+    with caplog.at_level(logging.WARNING):
+        assert list(load_comparisons(source, cache=tmp_path / "cache").items) == first
+    assert "damaged" in caplog.text and [f.name for f in (tmp_path / "cache").iterdir()] == [folder.name]
+
+
+def test_a_cache_that_cannot_be_written_is_named(tmp_path, small_parts):
+    source = write(tmp_path / "votes.jsonl", rows())
+    (tmp_path / "cache").write_text("not a folder", encoding="utf8")
+    with pytest.raises(
+        DataError, match=r"cannot be written there .*; make room, or name another folder with PRLHF_CAC"
+    ):
+        load_comparisons(source, cache=tmp_path / "cache")
+
+
 @pytest.mark.parametrize("damage", ["00001.arrow", "00002.npy", "00000.json"])
 def test_damaged_parts_are_made_again(tmp_path, small_parts, caplog, damage):
     source = write(tmp_path / "votes.jsonl", rows())

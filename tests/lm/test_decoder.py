@@ -237,6 +237,8 @@ def test_when_a_lora_is_folded_in(base_folder):
     assert count(lm, "on", 0) == 0
     half = personalised(base_folder(dtype=torch.bfloat16), dtype="bfloat16")
     assert [count(half, how, 10) for how in ("auto", "on")] == [0, 14]
+    with lm.adapter_off():
+        assert count(lm, "on", 10) == 0  # a LoRA that is off stays off
     full = personalised(base_folder(), tuning={"type": "full"})
     assert count(full, "on", 10) == 0
 

@@ -231,6 +231,15 @@ def test_what_is_not_finite_is_not_remembered(base_folder, tmp_path):
     assert held.keys.tolist() == [b"1" * 16] and held.values.tolist() == [[1.0, 2.0]]
 
 
+def test_a_cache_without_room_loses_nothing(base_folder, tmp_path, caplog):
+    (tmp_path / "cache").write_text("not a folder", encoding="utf8")
+    lm = fresh(base_folder())
+    encoded = encode(lm)
+    found = reference_logprobs(lm, encoded, cache=tmp_path / "cache", batch_size=2, flush_every=1)
+    assert np.array_equal(found, reference_logprobs(lm, encoded, batch_size=2))
+    assert caplog.text.count("reference log-probabilities are not kept") == 1  # not once a batch
+
+
 def test_after_full_fine_tuning_the_base_is_loaded_again(base_folder, tmp_path):
     lm = fresh(base_folder(), tuning=Full())
     before = reference_logprobs(lm, encode(lm))

@@ -127,6 +127,16 @@ def test_a_damaged_part_is_made_again(tmp_path, made, caplog):
     part.write_bytes(part.read_bytes()[:-5])
     assert list(tokenise(t, items, cache=tmp_path)) == first
     assert len(made) == 3 and "damaged" in caplog.text
+    whole = np.load(part)
+    np.save(part, np.concatenate([[2], whole[1:]]).astype(np.int32))  # whole as a file, and not what belongs there
+    assert list(tokenise(t, items, cache=tmp_path)) == first and len(made) == 4
+
+
+def test_without_room_token_ids_stay_in_memory(tmp_path, made, caplog):
+    (tmp_path / "cache").write_text("not a folder", encoding="utf8")
+    t, items = template(), log().pick(range(8))
+    assert list(tokenise(t, items, cache=tmp_path / "cache")) == list(tokenise(t, items))
+    assert "token ids are held in memory" in caplog.text and "PRLHF_CACHE" in caplog.text
 
 
 def test_cuts_are_told(caplog):

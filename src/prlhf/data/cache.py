@@ -6,8 +6,10 @@ import logging
 import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
+
+from prlhf.errors import DataError
 
 __all__ = ["aside", "default_cache", "paced"]
 
@@ -24,14 +26,25 @@ def default_cache() -> Path:
 @contextmanager
 def aside(path: Path) -> Iterator[Path]:
     """A place to write `path` to, renamed when that is done: half a file is never read, and of two processes that write
-    the same at once the later one wins."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    the same at once the later one wins.
+
+    Raises:
+        DataError: there is no room, or it may not be written there.
+    """
     place = path.with_name(f".{path.name}.{os.getpid()}.writing")
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield place
         os.replace(place, path)
+    except OSError as e:
+        why = e.strerror or next(iter(str(e).splitlines()), type(e).__name__)
+        raise DataError(
+            f"{path.parent}: what is kept for later cannot be written there ({why}); make room, or name another folder "
+            "with PRLHF_CACHE"
+        ) from e
     finally:
-        place.unlink(missing_ok=True)
+        with suppress(OSError):
+            place.unlink()
 
 
 @contextmanager

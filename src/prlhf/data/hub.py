@@ -75,5 +75,5 @@ def _table(name: str, data: Any, wanted: Collection[str] | None) -> Table:
                 number += 1
                 yield number, dict(zip(read, values, strict=True))
 
-    files = tuple(Path(file["filename"]) for file in data.cache_files)
+    files = tuple(Path(file["filename"]) for file in getattr(data, "cache_files", ()))
     return Table(name, rows(), columns=columns, files=files)

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import shutil
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,15 +77,24 @@ class Parts:
             return None
         last = self.folder / _COMPLETE
         try:
-            self.stored()
+            stored = self.stored()
             found: dict[str, Any] = json.loads(
                 (last if last.exists() else self._path(count - 1, "json")).read_text(encoding="utf8")
             )
+            if (found["part"], found["written"]) != (count, len(stored)):
+                raise ValueError("parts are missing")
             return found
-        except (OSError, ValueError, EOFError):  # what Arrow, NumPy and json raise
+        except (OSError, ValueError, EOFError, KeyError):  # what Arrow, NumPy and json raise
             logger.warning("%s is damaged and will be made again", self.folder)
-            shutil.rmtree(self.folder)
+            self._remove()
             return None
+
+    def _remove(self) -> None:
+        """Away with all of it at once, since others may be reading it."""
+        gone = self.folder.with_name(f".{self.folder.name}.{os.getpid()}.damaged")
+        with suppress(FileNotFoundError):  # another process was first
+            self.folder.rename(gone)
+            shutil.rmtree(gone)
 
     def stored(self) -> Stored:
         """Everything that was written."""

@@ -200,6 +200,8 @@ class _Rows:
             raise BadField(
                 "id", show(name) if name is None else f"{name!r} a second time", "an id of its own for each row"
             )
+        if row_of(name) is not None:  # nothing else of a comparison says that it comes from a ranking
+            raise BadField("id", f"{name!r}", "an id that does not read like one of a pair of a ranking (as 7:1>2)")
         return name
 
     def _user_columns(self, row: dict[str, Any]) -> dict[str, Any]:

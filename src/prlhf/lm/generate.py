@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteria
 
-from prlhf.errors import DataError
+from prlhf.errors import ConfigError, DataError
 from prlhf.lm.batching import Batch, plan
 from prlhf.lm.caches import window
 from prlhf.lm.decoder import Decoder, shares_beginnings
@@ -48,6 +48,8 @@ def generate(
     **sampling: Any,
 ) -> list[Generation]:
     """`PersonalizedLM.generate` with its details."""
+    if max_new_tokens is None:
+        raise ConfigError("max_new_tokens: found None, expected a whole number, or one for each prompt")
     each: Any = max_new_tokens if hasattr(max_new_tokens, "__len__") else None
     options = GenerationOptions.of(sampling if each is not None else {"max_new_tokens": max_new_tokens, **sampling})
     row = -1 if reference and users is None and row is None else row

@@ -101,7 +101,13 @@ def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[tuple[nn.Module,
     modules = dict(lm.model.named_modules())
     found = []
     for path, layer in modules.items():
-        if not isinstance(layer, LoraLayer) or layer.merged or layer.lora_variant or any(layer.lora_bias.values()):
+        if (
+            not isinstance(layer, LoraLayer)
+            or layer.merged
+            or layer.disable_adapters
+            or layer.lora_variant
+            or any(layer.lora_bias.values())
+        ):
             continue
         base: Any = layer.get_base_layer()
         if type(base) not in (nn.Linear, Conv1D) or base.weight is lm.embedding.weight:

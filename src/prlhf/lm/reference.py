@@ -23,7 +23,7 @@ from safetensors.numpy import load_file, save_file
 from torch import nn
 
 from prlhf.data.cache import aside, paced
-from prlhf.errors import CheckpointError
+from prlhf.errors import CheckpointError, DataError
 from prlhf.lm.layout import extent, slices
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.logprobs import Layout, pair_logprobs, tokens_at_once
@@ -56,6 +56,8 @@ class ReferenceCache:
 
     def __init__(self, folder: Path, fingerprint: str):
         self.path = folder / f"reference-{fingerprint}"
+        self._full = False
+        """Whether it could not be written."""
         self.keys, self.values, self._files = self._read()
 
     def _read(self) -> tuple[np.ndarray, np.ndarray, list[Path]]:
@@ -87,13 +89,13 @@ class ReferenceCache:
         """Write these. What is not finite is left out: a base or a comparison that gives such numbers wants looking at,
         not remembering."""
         finite = np.isfinite(values).all(1)
-        if finite.any():
-            self._files.append(self._write(keys[finite], values[finite]))
+        if finite.any() and not self._full:
+            self._files += self._write(keys[finite], values[finite])
 
     def merge(self) -> None:
         """One file of those that are known here, where they are many; files of other runs that came since stay."""
         files = self._files
-        if len(files) <= _FILES:
+        if len(files) <= _FILES or self._full:
             return
         try:
             held = [pair for file in files if (pair := _load(file)) is not None]
@@ -101,19 +103,31 @@ class ReferenceCache:
             return
         keys, first = np.unique(np.concatenate([keys for keys, _ in held]), return_index=True)
         whole = self._write(keys, np.concatenate([values for _, values in held])[first])
-        for file in files:
-            if file != whole:
+        for file in files if whole else []:
+            if file not in whole:
                 file.unlink(missing_ok=True)
-        self._files = [whole]
+        self._files = whole or files
 
-    def _write(self, keys: np.ndarray, values: np.ndarray) -> Path:
-        """A file named by its content."""
+    def _write(self, keys: np.ndarray, values: np.ndarray) -> list[Path]:
+        """A file named by its content; none where it cannot be written, since the numbers are in memory too."""
         held: dict[str, np.ndarray] = {"keys": keys.view(np.uint8).reshape(-1, 16), "values": values.astype(np.float64)}
         name = hashlib.sha256(held["keys"].tobytes() + held["values"].tobytes()).hexdigest()[:24]
         path = self.path / f"{name}.safetensors"
-        with aside(path) as place:
-            save_file(held, str(place))
-        return path
+        try:
+            with aside(path) as place:
+                _save(held, place)
+        except DataError as e:
+            self._full = True
+            logger.warning("reference log-probabilities are not kept: %s", e)
+            return []
+        return [path]
+
+
+def _save(held: dict[str, np.ndarray], place: Path) -> None:
+    try:
+        save_file(held, str(place))
+    except SafetensorError as e:  # what it says of a full disk
+        raise OSError(str(e)) from e
 
 
 def _load(file: Path) -> tuple[np.ndarray, np.ndarray] | None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from prlhf.data.cache import aside, paced
 from prlhf.data.items import Items
+from prlhf.errors import DataError
 from prlhf.lm.template import Encoded, Template
 from prlhf.types import Feedback
 
@@ -116,15 +117,14 @@ def tokenise(
         for start in progress(starts, "tokenising"):
             some = items[start : start + PART]
             kept = None if cache is None or len(items) <= PART else _place(cache, template, some)
-            held = None if kept is None else _read(kept)
+            held = None if kept is None else _read(kept, len(some))
             if held is None:
                 held = _part(template, some)
                 done.append(len(some))
                 if kept is not None:
-                    with aside(kept) as place, place.open("wb") as file:
-                        np.save(file, held)
-                    held = _read(kept)
-            assert held is not None
+                    _keep(kept, held)
+                    mapped = _read(kept, len(some))
+                    held = held if mapped is None else mapped
             parts.append(held)
     return TokenIds(parts)
 
@@ -147,13 +147,25 @@ def _part(template: Template, items: Iterable[Feedback]) -> np.ndarray:
     return np.concatenate([np.array([len(flat), *counts], np.int32), *flat])
 
 
-def _read(path: Path) -> np.ndarray | None:
-    """A part that is kept, mapped; None where it is not there or damaged."""
+def _keep(path: Path, part: np.ndarray) -> None:
+    """Write a part; where there is no room for it, it stays in memory."""
+    try:
+        with aside(path) as place, place.open("wb") as file:
+            np.save(file, part)
+    except DataError as e:
+        logger.warning("token ids are held in memory: %s", e)
+
+
+def _read(path: Path, count: int) -> np.ndarray | None:
+    """A part of `count` items that is kept, mapped; None where it is not there or damaged."""
     try:
         found: np.ndarray = np.load(path, mmap_mode="r")
+        counts = found[1 : 1 + 7 * count].reshape(count, 7)[:, : _REFERENCE + 1]
+        if found[0] != count or len(found) != 1 + 7 * count + int(counts.sum(dtype=np.int64)):
+            raise ValueError("other counts than it has token ids")
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, EOFError):
+    except (OSError, ValueError, EOFError, IndexError):
         logger.warning("%s is damaged and will be made again", path)
         return None
     return found

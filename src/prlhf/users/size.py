@@ -68,7 +68,8 @@ def check_size(config: UserModelConfig, n: int, width: int, *, trained: int = 0,
     """
     model, free = _planned(config, n, width), _free() if free is None else free
     numbers, needed = model.trained, training_bytes(model)
-    logger.info("%d trained parameters in the model, %d in the user model (%d users)", trained, numbers, n - 1)
+    words = "%d trained parameters in the model, %d in the user model (%d users), which takes %s of memory in training"
+    logger.info(words, trained, numbers, n - 1, _gb(needed))
     remark = oversize(config, n, width, trained=trained, free=free)
     if needed > free:
         raise ConfigError(f"the user table does not fit: {remark}")
