@@ -289,7 +289,7 @@ def test_a_model_trained_with_texts_says_once_that_one_is_missing(lm, caplog):
 
 def test_a_user_text_that_fills_the_context_is_an_error(lm):
     for fills in ({"user_texts": "s" * 600}, {"prompts": [[Message("system", "s" * 600), Message("user", "hi")]]}):
-        with pytest.raises(DataError, match=r"prompt 0: its user text and system message leave no room .* of 512"):
+        with pytest.raises(DataError, match=r"prompt 1: its user text and system message leave no room .* of 512"):
             lm.generate(**{"prompts": ["hi"], "users": "ann", "max_new_tokens": 20, **fills})
     (g,) = lm.generate(["q" * 100], "ann", user_texts="s" * 490, max_new_tokens=20, details=True)
     assert g.truncated and 0 < len(g.tokens) <= 20  # kept whole, with what room it leaves

@@ -5,7 +5,7 @@ import pytest
 import torch
 from torch import nn
 
-from prlhf.config import TrainingConfig
+from prlhf.config import RunConfig, TrainingConfig
 from prlhf.errors import ConfigError
 from prlhf.training.batches import recut
 from prlhf.training.dataset import LengthBuckets
@@ -13,6 +13,7 @@ from prlhf.training.exchange import averaged
 from prlhf.training.optim import UserAdamW
 from prlhf.training.run import Run
 from prlhf.training.shares import Counted, Shares
+from prlhf.training.train import _tell_unused
 
 
 def order(count: int, whole: int) -> LengthBuckets:
@@ -141,3 +142,11 @@ def test_rows_of_all_processes_are_averaged(own, other):
     torch.testing.assert_close(optimizer._aside[table.weight].to_dense(), expected / 2)
     optimizer.step()
     assert (table.weight != before).any(1).nonzero().flatten().tolist() == sorted({*own, *other})
+
+
+@pytest.mark.parametrize(("steps", "told"), [(-1, False), (3, True), (30, False)])
+def test_steps_that_look_at_few_comparisons_are_told(caplog, steps, told):
+    config = RunConfig(training=TrainingConfig(max_steps=steps, batch_size=4))
+    with caplog.at_level("INFO"):
+        _tell_unused(config, 100, 2)
+    assert ("looks at 24 of 100 on the training side" in caplog.text) is told

@@ -165,7 +165,7 @@ def _limits(prompts: Sequence[Sequence[int]], new: Sequence[int], context: int |
     for i, ids in enumerate(prompts):
         if len(ids) >= context:
             raise DataError(
-                f"prompt {i}: its user text and system message leave no room in the model's context of {context} "
+                f"prompt {i + 1}: its user text and system message leave no room in the model's context of {context} "
                 f"({len(ids)} tokens with the user's); shorten them"
             )
     return [min(n, context - len(ids)) for n, ids in zip(new, prompts, strict=True)]

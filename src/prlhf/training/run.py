@@ -172,7 +172,10 @@ class Run:
         known, saved = self.fingerprint, self.folder / SPLIT
         if known is not None:
             if known != log.fingerprint:
-                raise DataError(f"{log.source} has changed since {self.folder} was started (another fingerprint)")
+                raise DataError(
+                    f"{log.source} has changed since {self.folder} was started (another fingerprint); "
+                    "give the data as they were, or choose another output folder and start anew"
+                )
             return Split.load(saved, log)
         sides = make()
         sides.save(saved, log)

@@ -114,6 +114,7 @@ def _train(
         done.append(len(log))
     logger.info("%s\n%s", learned_notes(log, config), sides.text(log))
     training = trained_on(log, sides, config)
+    _tell_unused(config, len(training), process.num_processes)
     lm = _model(training, config)
     if spread:
         shard(lm)
@@ -132,6 +133,16 @@ def _train(
     first = set(lm.users.ids(range(1, min(len(lm.users), 2) + 1)))
     texts = _last_texts(training, first)
     return TrainResult(lm, metrics, run.folder, sample, texts, len(sides.test) + len(sides.unseen))
+
+
+def _tell_unused(config: RunConfig, comparisons: int, processes: int) -> None:
+    """Say where the steps look at few of what is tokenised and looked at by the reference."""
+    t = config.training
+    looked_at = t.max_steps * t.batch_size * t.gradient_accumulation_steps * processes
+    if 0 < looked_at < comparisons // 2:
+        words = "training.max_steps=%d looks at %s of %s on the training side; all of them are prepared, unless "
+        words += "data.max_comparisons says how many"
+        logger.info(words, t.max_steps, f"{looked_at:,}", f"{comparisons:,}")
 
 
 def _last_texts(training: Items, users: Collection[str | None]) -> dict[str, str]:
