@@ -15,18 +15,18 @@ import torch
 __all__ = ["add_options", "machine", "write"]
 
 
-class _Quick(argparse.BooleanOptionalAction):
+class _Quick(argparse.Action):
     """Says what its figures are worth."""
 
-    def __call__(self, *given: Any, **more: Any) -> None:
-        super().__call__(*given, **more)
+    def __call__(self, parser: Any, namespace: argparse.Namespace, *given: Any) -> None:
+        setattr(namespace, self.dest, True)
         print("quick mode: it runs everything at toy size, and its figures mean nothing", flush=True)
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
     """The options that every benchmark has."""
     words = "toy size, in seconds: whether it works, not how fast"
-    parser.add_argument("--quick", action=_Quick, default=False, help=words)
+    parser.add_argument("--quick", action=_Quick, nargs=0, default=False, help=words)
     parser.add_argument("--json", type=Path, metavar="FILE", help="write the figures there")
 
 

@@ -3,9 +3,9 @@
 import pytest
 import torch
 from peft.tuners.lora import LoraLayer
+from test_generate import personalised
 
 from families import TYPES
-from prlhf.config import Individual, ModelConfig
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm import PersonalizedLM
 from prlhf.lm.batching import Batch
@@ -19,18 +19,6 @@ from tiny_models import make_model
 HEAD = "What follows is asked by somebody who has read this before: "
 PROMPTS = [HEAD + end for end in ("hi", "why is the sea blue?", "hi", "no")]
 USERS = ["ann", "bob", None, "bob"]
-
-
-def personalised(folder: str, **options) -> PersonalizedLM:
-    lm = PersonalizedLM.create(ModelConfig(base=folder, **options), Individual(tokens=3), ["ann", "bob"], seed=1)
-    torch.manual_seed(5)
-    with torch.no_grad():
-        lm.user_model.table.weight[1:] = torch.randn(2, lm.user_model.table.weight.shape[1])
-        for name, p in lm.model.named_parameters():
-            p.mul_(1.0 if "norm" in name or "ln_" in name else 6.0)
-            if "lora_B" in name:
-                p.copy_(torch.randn_like(p) * 0.1)
-    return lm.eval()
 
 
 @pytest.fixture

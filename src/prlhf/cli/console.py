@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 
-__all__ = ["calm", "no_loading_bars"]
+__all__ = ["calm", "is_first", "no_loading_bars"]
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -36,8 +36,13 @@ def calm() -> None:
         from rich.logging import RichHandler
 
         handler = RichHandler(console=Console(stderr=True), show_time=False, show_path=False, markup=False)
-        handler.addFilter(lambda record: record.levelno >= logging.ERROR or os.environ.get("RANK", "0") == "0")
+        handler.addFilter(lambda record: record.levelno >= logging.ERROR or is_first())
         logger.addHandler(handler)
+
+
+def is_first() -> bool:
+    """Whether this is the first of several processes, or the only one."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def no_loading_bars() -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from typing import Annotated, Any
 
 import typer
 
-from prlhf.cli.console import no_loading_bars
+from prlhf.cli.console import is_first, no_loading_bars
 from prlhf.cli.options import FLAGS, Folder, OnBadRow, Overrides, Recipe, one_source
 
 __all__ = ["sft"]
@@ -42,5 +41,5 @@ def sft(
     from prlhf.training.sft import sft as run
 
     made = run(config, output)
-    if os.environ.get("RANK", "0") == "0":  # of several processes one says it
+    if is_first():
         typer.echo(f"model: {made}")

@@ -4,16 +4,33 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import TypeVar, overload
 
 import numpy as np
 
 from prlhf.data.facts import Facts
 from prlhf.types import Comparison, Feedback, Thumb
 
-__all__ = ["Items", "Picked", "facts_of", "ids_of", "joined", "parted"]
+__all__ = ["AskedFor", "Items", "Picked", "facts_of", "ids_of", "joined", "parted"]
 
 _AT_ONCE = 1024
+_T = TypeVar("_T")
+
+
+class AskedFor(Sequence[_T], ABC):
+    """Values of which each is made when it is asked for."""
+
+    @abstractmethod
+    def one(self, index: int) -> _T:
+        """The value at a place, which is not negative."""
+
+    @overload
+    def __getitem__(self, index: int) -> _T: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[_T]: ...
+    def __getitem__(self, index: int | slice) -> _T | list[_T]:
+        places = range(len(self))[index]
+        return self.one(places) if isinstance(places, int) else [self.one(i) for i in places]
 
 
 class Items(Sequence[Feedback], ABC):

@@ -142,7 +142,7 @@ class Log:
         """Hashes, weights, times and flags of the items."""
         return facts_of(self.items)
 
-    def pick(self, indices: Sequence[int] | np.ndarray) -> Sequence[Feedback]:
+    def pick(self, indices: Sequence[int] | np.ndarray) -> Picked:
         """Some of the items, in this order, made as they are asked for."""
         places = np.asarray(indices, np.int64)
         return Picked(self.items, places, self.facts.take(places))

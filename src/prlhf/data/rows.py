@@ -14,13 +14,14 @@ import numpy as np
 from prlhf.data import fields
 from prlhf.data.cache import paced
 from prlhf.data.columns import COLUMNS, listed, missing, named_otherwise, unread, wanted_columns
-from prlhf.data.fields import BadField, BadRow, Interner, parse_cell, show
+from prlhf.data.fields import BadField, BadRow, Interner, show
 from prlhf.data.log import Notes, counted
+from prlhf.data.parsing import TEXT, kind_of, parse_cells, parts_of, prompt_of, ranked, response_of, scores_of
 from prlhf.data.parts import CHARACTERS, PART, Parts
 from prlhf.data.rankings import pair_id, row_of
 from prlhf.data.readers import Table
 from prlhf.errors import DataError
-from prlhf.types import Comparison, Feedback, Message, Prompt, Thumb, prompt_text
+from prlhf.types import Comparison, Feedback, Thumb, prompt_text
 
 __all__ = ["SKIP_HINT", "convert"]
 
@@ -28,7 +29,6 @@ SKIP_HINT = ". To leave bad rows out, counted and listed: --on-bad-row skip (dat
 """What the message about a bad row ends with where reading stops there."""
 
 _LISTED = 100
-_TEXT = "text, or a list of messages"
 
 
 def convert(
@@ -124,7 +124,7 @@ class _Rows:
         if "id" in self.columns and not self.complete:
             stored = self.parts.stored()
             names = stored.ids(np.arange(len(stored)))
-            self.ids.update((self.ranked and row_of(name)) or name for name in names)  # of a ranking that of its row
+            self.ids.update(row_of(name) or name for name in names)  # of a ranking that of its row
         return self.rows
 
     def read(self, on_bad_row: str) -> None:
@@ -173,11 +173,11 @@ class _Rows:
         self.seen.update(raw)
         row = {ours: raw.get(self.columns.get(ours, ours)) for ours in COLUMNS if ours != "id" or "id" in self.columns}
         if self.table.cells:
-            row = _parse_cells(row)
+            row = parse_cells(row)
             if row["prompt"] == "":  # not the same as no column: guessing a prompt would hide a gap in the data
-                raise BadField("prompt", "an empty cell", _TEXT)
+                raise BadField("prompt", "an empty cell", TEXT)
         name = self._id(number, row)
-        kind = _kind(row, any(self.columns.get(ours, ours) in raw for ours in ("chosen", "rejected")))
+        kind = kind_of(row, any(self.columns.get(ours, ours) in raw for ours in ("chosen", "rejected")))
         made: list[Feedback] = []
         if kind == "ranking":
             made += self._ranking(name, row, raw)
@@ -219,7 +219,7 @@ class _Rows:
             if row[ours] is None:
                 raise self._without(ours, raw)
         try:
-            prompt, chosen, rejected = _parts(self.interner, row)
+            prompt, chosen, rejected = parts_of(self.interner, row)
         except BadField as e:
             if row["prompt"] is None and self.columns.get("prompt", "prompt") not in raw and not self.begun:
                 raise _NoColumn(
@@ -233,16 +233,16 @@ class _Rows:
     def _thumb(self, name: str, row: dict[str, Any], raw: dict[str, Any]) -> Thumb:
         for ours in ("prompt", "completion", "label"):
             if row[ours] is None:
-                raise self._without(ours, raw, "true (thumb up) or false (thumb down)" if ours == "label" else _TEXT)
+                raise self._without(ours, raw, "true (thumb up) or false (thumb down)" if ours == "label" else TEXT)
         for ours in ("tie", "first_shown"):
             if row[ours] not in (None, False):
                 raise BadField(ours, show(row[ours]), "nothing beside `completion` and `label`")
-        prompt = _prompt(self.interner, row["prompt"])
-        response = _response(self.interner, "completion", row["completion"])
+        prompt = prompt_of(self.interner, row["prompt"])
+        response = response_of(self.interner, "completion", row["completion"])
         up = fields.verdict("label", row["label"])
         return Thumb(prompt, response, up, id=name, **self._user_columns(row))
 
-    def _without(self, ours: str, raw: dict[str, Any], expected: str = _TEXT) -> BadRow:
+    def _without(self, ours: str, raw: dict[str, Any], expected: str = TEXT) -> BadRow:
         """What is wrong with a row that has no `ours`: the columns, as long as no row could be read, else the row."""
         theirs = self.columns.get(ours, ours)
         if theirs in raw:
@@ -256,8 +256,8 @@ class _Rows:
         """All pairs of a ranking; equal scores are ties, and count among the pairs that share the weight."""
         if row["prompt"] is None:
             raise self._without("prompt", raw)
-        prompt, responses = _ranked(self.interner, row)
-        scores = _scores(row["scores"], len(responses))
+        prompt, responses = ranked(self.interner, row)
+        scores = scores_of(row["scores"], len(responses))
         for column in ("tie", "first_shown"):
             if row[column] not in (None, False):
                 raise BadField(column, show(row[column]), "nothing in a ranking")
@@ -316,133 +316,3 @@ class _Rows:
         if theirs in names:
             return f"the column {theirs!r} is empty in every row"
         return named_otherwise(["user_id"], self.columns, names)
-
-
-def _parse_cells(row: dict[str, Any]) -> dict[str, Any]:
-    """A row of CSV, which cannot tell an empty text from nothing: beside `responses` or a `label` two empty ones are no
-    pair, and without a label an empty one beside them is no completion."""
-    row = {ours: parse_cell(ours, cell) if isinstance(cell, str) else cell for ours, cell in row.items()}
-    other = row["responses"] is not None or row["label"] is not None
-    if other and row["chosen"] in ("", None) and row["rejected"] in ("", None):
-        row["chosen"] = row["rejected"] = None
-    if row["completion"] == "" and row["label"] is None and (row["chosen"] or row["rejected"] or row["responses"]):
-        row["completion"] = None
-    return row
-
-
-def _kind(row: dict[str, Any], of_pairs: bool) -> str:
-    """Whether the row is a pair, a ranking or a thumb; a pair where nothing tells. It can be one of them only; a label
-    beside something else is not looked at, since many files of pairs (`of_pairs`) have a column of that name."""
-    pair = row["chosen"] is not None or row["rejected"] is not None
-    if pair and row["responses"]:
-        raise BadField("responses", show(row["responses"]), "nothing beside `chosen` and `rejected`")
-    others = pair or row["responses"] is not None
-    if others and row["completion"] is not None:
-        beside = "`chosen` and `rejected`" if pair else "`responses`"
-        raise BadField("completion", show(row["completion"]), f"nothing beside {beside}")
-    thumb = not others and (row["completion"] is not None or (row["label"] is not None and not of_pairs))
-    return "thumb" if thumb else "pair" if pair or row["responses"] is None else "ranking"
-
-
-def _parts(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, str, str]:
-    """Prompt, chosen and rejected of a standard or conversational row, with an explicit or implicit prompt."""
-    prompt, chosen, rejected = row["prompt"], row["chosen"], row["rejected"]
-    for name in ("chosen", "rejected"):
-        if not isinstance(row[name], str | list | tuple):
-            raise BadField(name, show(row[name]), _TEXT)
-    if isinstance(chosen, str) != isinstance(rejected, str):
-        raise BadField(
-            "rejected",
-            show(rejected),
-            f"the same form as `chosen` ({'text' if isinstance(chosen, str) else 'messages'})",
-        )
-    if not isinstance(chosen, str):
-        return _conversations(texts, prompt, texts.messages("chosen", chosen), texts.messages("rejected", rejected))
-    chosen, rejected = texts.text("chosen", chosen), texts.text("rejected", rejected)
-    if prompt is None:
-        cut = _shared_words(chosen, rejected)
-        if not cut:
-            raise BadField("prompt", "nothing", f"{_TEXT}; or `chosen` and `rejected` that begin alike")
-        return (
-            texts.text("prompt", chosen[:cut]),
-            texts.text("chosen", chosen[cut:]),
-            texts.text("rejected", rejected[cut:]),
-        )
-    return _prompt(texts, prompt), chosen, rejected
-
-
-def _shared_words(a: str, b: str) -> int:
-    """Length of the common beginning of two texts, cut before the last white space so that no word is split."""
-    cut = next((i for i, (x, y) in enumerate(zip(a, b, strict=False)) if x != y), min(len(a), len(b)))
-    while cut and not (cut < len(a) and a[cut].isspace() and not a[cut - 1].isspace()):
-        cut -= 1
-    return cut
-
-
-def _prompt(texts: Interner, value: Any) -> Prompt:
-    """An explicit prompt: text, or messages that end where an answer is due."""
-    if isinstance(value, str):
-        return texts.text("prompt", value, empty=False)
-    return _due(texts.messages("prompt", value))
-
-
-def _due(messages: tuple[Message, ...]) -> tuple[Message, ...]:
-    if not messages or messages[-1].role not in ("user", "tool"):
-        found = (
-            f"messages that end with the role {messages[-1].role!r}" if messages else "no message before the responses"
-        )
-        raise BadField("prompt", found, "a last message from the user")
-    return messages
-
-
-def _conversations(
-    texts: Interner, prompt: Any, chosen: tuple[Message, ...], rejected: tuple[Message, ...]
-) -> tuple[Prompt, str, str]:
-    """The messages that both begin with belong to the prompt; one assistant message must remain on each side."""
-    before: tuple[Message, ...] = ()
-    shared = 0
-    while shared < min(len(chosen), len(rejected)) - 1 and chosen[shared] == rejected[shared]:
-        shared += 1
-    if isinstance(prompt, str):
-        if not shared:  # otherwise the conversations repeat the prompt, often with a system message before it
-            before = (Message("user", texts.text("prompt", prompt, empty=False)),)
-    elif prompt is not None:
-        before = texts.messages("prompt", prompt)
-        if chosen[: len(before)] == before and shared >= len(before):
-            before = ()
-    answers = []
-    for field_name, side in (("chosen", chosen), ("rejected", rejected)):
-        rest = side[shared:]
-        if len(rest) != 1 or rest[0].role != "assistant":
-            found = f"{len(rest)} messages ({', '.join(m.role for m in rest)}) after what both sides share"
-            raise BadField(field_name, found, "one message, from the assistant")
-        answers.append(rest[0].content)
-    return _due(before + chosen[:shared]), answers[0], answers[1]
-
-
-def _ranked(texts: Interner, row: dict[str, Any]) -> tuple[Prompt, list[str]]:
-    """Prompt and responses of a ranking; a response is text, one assistant message, or a list with one."""
-    responses = row["responses"]
-    if not isinstance(responses, list) or len(responses) < 2:
-        raise BadField("responses", show(responses), "a list of at least two responses")
-    return _prompt(texts, row["prompt"]), [_response(texts, f"responses[{i}]", r) for i, r in enumerate(responses)]
-
-
-def _response(texts: Interner, name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return texts.text(name, value)
-    messages = texts.messages(name, [value] if isinstance(value, dict) else value)
-    if len(messages) != 1 or messages[0].role != "assistant":
-        raise BadField(
-            name, f"messages of {', '.join(m.role for m in messages)}", "text, or one message from the assistant"
-        )
-    return messages[0].content
-
-
-def _scores(value: Any, n: int) -> list[float]:
-    """One score a response, higher is better; without scores the order is the ranking."""
-    if value is None:
-        return [float(-i) for i in range(n)]
-    if not isinstance(value, list) or len(value) != n:
-        raise BadField("scores", show(value), f"a list of {n} numbers, one for each response")
-    return [fields.number(f"scores[{i}]", score) for i, score in enumerate(value)]

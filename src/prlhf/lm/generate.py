@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import StoppingCriteria
 
-from prlhf.errors import ConfigError, DataError
+from prlhf.errors import DataError
 from prlhf.lm.batching import Batch, plan
 from prlhf.lm.caches import window
 from prlhf.lm.decoder import Decoder, shares_beginnings
@@ -48,8 +48,6 @@ def generate(
     **sampling: Any,
 ) -> list[Generation]:
     """`PersonalizedLM.generate` with its details."""
-    if max_new_tokens is None:
-        raise ConfigError("max_new_tokens: found None, expected a whole number, or one for each prompt")
     each: Any = max_new_tokens if hasattr(max_new_tokens, "__len__") else None
     options = GenerationOptions.of(sampling if each is not None else {"max_new_tokens": max_new_tokens, **sampling})
     row = -1 if reference and users is None and row is None else row
@@ -102,13 +100,18 @@ def respond(
                     text = answer_text(lm, tokens, options.stop)
                     r = -1 if reference else wanted[i].row
                     out[i] = Generation(text, wanted[i].user, r, wanted[i].known, tokens, finished, rendered[i][1])
-    cut = sum(g.truncated for g in out.values())
+    answered = [out[i] for i in range(len(wanted))]
+    _tell_cut(lm, answered)
+    return answered
+
+
+def _tell_cut(lm: PersonalizedLM, answered: Sequence[Generation]) -> None:
+    """Say how many prompts were cut, and by which limit."""
+    cut, context = sum(g.truncated for g in answered), lm.template.context
     if cut:
-        context = lm.template.context
         end = "" if context is None else f", context of the model {context} less room for the answer"
         words = "%d prompts were cut at their left: max_prompt_tokens=%d%s"
         logger.warning(words, cut, lm.config.max_prompt_tokens, end)
-    return [out[i] for i in range(len(wanted))]
 
 
 def _plan(lm: PersonalizedLM, prompts: Sequence[Sequence[int]], new: Sequence[int], work: Work) -> list[Batch]:

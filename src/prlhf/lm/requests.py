@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
-from numbers import Integral
+from numbers import Integral, Real
 from typing import TYPE_CHECKING, Any
 
 from prlhf.errors import ConfigError, DataError
@@ -44,6 +44,10 @@ class GenerationOptions:
     def __post_init__(self) -> None:
         stop = (self.stop,) if isinstance(self.stop, str) else tuple(self.stop)
         object.__setattr__(self, "stop", stop)
+        for option in fields(self):
+            value = getattr(self, option.name)
+            if option.name not in ("stop", "seed") and (isinstance(value, bool) or not isinstance(value, Real)):
+                raise ConfigError(f"{option.name}: found {value!r:.60}, expected a number")
         for name, fits, expected in (
             ("max_new_tokens", self.max_new_tokens >= 1, "at least 1"),
             ("temperature", self.temperature >= 0, "0 (greedy) or more"),

@@ -9,12 +9,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import overload
 
 import numpy as np
 
 from prlhf.data.cache import aside, paced
-from prlhf.data.items import Items
+from prlhf.data.items import AskedFor, Items
 from prlhf.errors import DataError
 from prlhf.lm.template import Encoded, Template
 from prlhf.types import Feedback
@@ -29,7 +28,7 @@ PART = 32_768
 _PROMPT, _CHOSEN, _REJECTED, _REFERENCE, _CUT, _TRUNCATED, _RESPONSES_CUT = range(7)
 
 
-class TokenIds(Sequence[Encoded]):
+class TokenIds(AskedFor[Encoded]):
     """The token ids of n comparisons or thumbs.
 
     Args:
@@ -51,14 +50,8 @@ class TokenIds(Sequence[Encoded]):
     def __len__(self) -> int:
         return len(self._counts)
 
-    @overload
-    def __getitem__(self, index: int) -> Encoded: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Encoded]: ...
-    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        i = range(len(self))[index]
+    def one(self, i: int) -> Encoded:
+        """Those of item i."""
         part = int(np.searchsorted(self._first, i, side="right")) - 1
         counts = self._counts[i].tolist()
         sizes = counts[: _REFERENCE + 1]

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, overload
+from typing import Any
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset, Sampler
 
-from prlhf.data.items import ids_of
+from prlhf.data.items import AskedFor, ids_of
 from prlhf.lm import Encoded, Template, TokenIds
 from prlhf.lm.logprobs import Layout
 from prlhf.types import Feedback
@@ -66,7 +66,7 @@ class ThumbDataset(PreferenceDataset):
     mismatched_reference: np.ndarray
 
 
-class Ids(Sequence[str]):
+class Ids(AskedFor[str]):
     """The row ids of `items`, which are asked for only to name them."""
 
     def __init__(self, items: Sequence[Feedback]):
@@ -75,17 +75,12 @@ class Ids(Sequence[str]):
     def __len__(self) -> int:
         return len(self.items)
 
-    @overload
-    def __getitem__(self, index: int) -> str: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[str]: ...
-    def __getitem__(self, index: int | slice) -> str | list[str]:
-        if isinstance(index, slice):
-            return ids_of(self.items, np.arange(len(self))[index])
-        return ids_of(self.items, [index])[0]
+    def one(self, i: int) -> str:
+        """That of item i."""
+        return ids_of(self.items, [i])[0]
 
 
-class Mismatched(Sequence[Encoded]):
+class Mismatched(AskedFor[Encoded]):
     """Each thumb's prompt with the response of another one, `others[i]`."""
 
     def __init__(self, template: Template, encoded: Sequence[Encoded], others: Sequence[int]):
@@ -96,14 +91,9 @@ class Mismatched(Sequence[Encoded]):
     def __len__(self) -> int:
         return len(self.others)
 
-    @overload
-    def __getitem__(self, index: int) -> Encoded: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[Encoded]: ...
-    def __getitem__(self, index: int | slice) -> Encoded | list[Encoded]:
-        if isinstance(index, slice):
-            return [self[i] for i in range(len(self))[index]]
-        return self.template.answered(self.encoded[index], self.encoded[int(self.others[index])].chosen)
+    def one(self, i: int) -> Encoded:
+        """That of thumb i."""
+        return self.template.answered(self.encoded[i], self.encoded[int(self.others[i])].chosen)
 
 
 def collate(items: Sequence[dict[str, Any]]) -> dict[str, Any]:

@@ -29,6 +29,7 @@ from prlhf.lm.scoring import SCORING_BATCH
 from prlhf.lm.template import Template
 from prlhf.objectives import make_objective
 from prlhf.training.branches import Branches
+from prlhf.training.devices import on_cpu
 from prlhf.training.memory import Memory, Pass, estimate_memory
 from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
@@ -204,8 +205,7 @@ def _memory(
     # an evaluation looks with the user's row, the generic one and another user's, and in the weights' own type
     scoring = [Pass.of(c, branches=3, user_tokens=config.user_model.tokens, layout=layout) for c in encoded]
     size = config.training.batch_size
-    gpu = torch.cuda.is_available() and config.training.device == "auto"
-    tokens = tokens_at_once(torch.device("cuda" if gpu else "cpu"))
+    tokens = tokens_at_once(torch.device("cpu" if on_cpu(config.training.device) else "cuda"))
     bounded = ((scoring, SCORING_BATCH), (reference, REFERENCE_BATCH))
     forward = [_bounded(_largest(passes), most, tokens) for passes, most in bounded]
     return estimate_memory(

@@ -101,9 +101,7 @@ def estimate_memory(
         users=training_bytes(user_model),
         copies=_copies(model, checkpointing) if step.bf16 else 0,
         step=_kept(model, step, checkpointing) + _projection(model, step, splits_head, gradient=True),
-        forward=max(
-            (_layer(model, p) + _projection(model, p, splits_head, gradient=False) for p in forward), default=0
-        ),
+        forward=max((_layer(model, p) + _projection(model, p, splits_head) for p in forward), default=0),
     )
 
 

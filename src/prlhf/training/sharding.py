@@ -44,23 +44,30 @@ def check_launch(config: RunConfig) -> None:
 
 
 def _check_fsdp(config: RunConfig) -> None:
-    refused = {
-        "fsdp_version: 1 shards trained and frozen weights together; set fsdp_version: 2": os.environ.get(
-            "FSDP_VERSION", "1"
-        )
-        != "2",
-        "fsdp_offload_params is not supported; set it to false": _on("FSDP_OFFLOAD_PARAMS"),
-        "fsdp_activation_checkpointing is called training.gradient_checkpointing here; set the first to false": _on(
-            "FSDP_ACTIVATION_CHECKPOINTING"
+    tuning, bits = config.model.tuning.type, config.model.quantization
+    old = os.environ.get("FSDP_VERSION", "1") != "2"
+    refused = (
+        (old, "fsdp_version: 1 shards trained and frozen weights together; set fsdp_version: 2"),
+        (_on("FSDP_OFFLOAD_PARAMS"), "fsdp_offload_params is not supported; set it to false"),
+        (
+            _on("FSDP_ACTIVATION_CHECKPOINTING"),
+            "fsdp_activation_checkpointing is called training.gradient_checkpointing here; set the first to false",
         ),
-        "model.tuning.type=full trains every weight, and only frozen ones are spread; take a LoRA, or start without "
-        "FSDP": config.model.tuning.type == "full",
-        f"model.quantization={config.model.quantization} has weights that cannot be spread; take none, or start "
-        "without FSDP": config.model.quantization != "none",
-        "training.compile was not tried on weights that come and go; take training.compile=off": config.training.compile
-        != "off",
-    }
-    for why, found in refused.items():
+        (
+            tuning == "full",
+            "model.tuning.type=full trains every weight, and only frozen ones are spread; take a LoRA, or start "
+            "without FSDP",
+        ),
+        (
+            bits != "none",
+            f"model.quantization={bits} has weights that cannot be spread; take none, or start without FSDP",
+        ),
+        (
+            config.training.compile != "off",
+            "training.compile was not tried on weights that come and go; take training.compile=off",
+        ),
+    )
+    for found, why in refused:
         if found:
             raise ConfigError(f"accelerate launch asks for FSDP: {why}")
 

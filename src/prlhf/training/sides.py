@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import numpy as np
-
 from prlhf.config import RunConfig
 from prlhf.data import Log, Split, split, subsample
-from prlhf.data.items import Items, Picked
+from prlhf.data.items import Items
 from prlhf.errors import ConfigError, DataError
 from prlhf.training.mismatched import Unpaired
 
@@ -70,8 +68,7 @@ def trained_on(log: Log, sides: Split, config: RunConfig) -> Items:
     Raises:
         DataError: nothing is left, or not enough.
     """
-    places = np.array(sides.train, np.int64)
-    items: Items = Picked(log.items, places, log.facts.take(places))
+    items: Items = log.pick(sides.train)
     if config.objective.learns_thumbs:
         items = Unpaired(items)
     elif items.facts["thumb"].any():  # only of a source with sides of its own
