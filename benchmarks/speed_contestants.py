@@ -24,6 +24,7 @@ from prlhf.objectives import make_objective
 from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import collate
+from prlhf.training.parts import most_tokens
 from prlhf.training.train import prepare
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Comparison
@@ -171,6 +172,7 @@ def our_trainer(
         lm, args, data, objective=make_objective(config.objective), branches=Branches(0.5), layout=data.layout,
         user_learning_rate=RATE, user_l2=0.0, max_grad_norm=1.0, callbacks=[clock],
         compiled=None if work["compile"] == "off" else Compiled(lm.decoder, work["compile"]),
+        most_tokens=most_tokens(config.training, lm.device),
     )  # fmt: skip
 
 
@@ -251,7 +253,8 @@ def run(work: dict[str, Any]) -> dict[str, Any]:
             )
             first = next(iter(trainer.get_train_dataloader()))
             trainer.model.train()
-            trainer.compute_loss(trainer.model, trainer._prepare_inputs(first)).backward()
+            for part in [first] if lm is None else trainer.parts(first):
+                trainer.compute_loss(trainer.model, trainer._prepare_inputs(part)).backward()
             trainer.model.zero_grad()
             trainer.train()
         result["step_seconds"] = clock.end - clock.begin

@@ -1,12 +1,17 @@
 """Pair log-probabilities: packed equals plain equals one response at a time; and TRL's numbers."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from test_personalized import personalised
+from transformers import AttentionInterface
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from families import FAMILIES, FIRST
 from prlhf.config import Individual, ModelConfig, Uniform
 from prlhf.lm import PersonalizedLM, choose_layout, pair_logprobs
+from prlhf.lm.paths import ATTENTION, attend
 from prlhf.types import Comparison
 
 LOG = [
@@ -61,6 +66,58 @@ def test_gradients_of_packed_and_plain_agree_in_fp64(base_folder, architecture, 
     assert len(gradients[0]) > 10
     for a, b in zip(*gradients, strict=True):
         torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+@pytest.mark.parametrize("place", ["start", "before_response"])
+@pytest.mark.parametrize(("architecture", "tolerance"), [("gpt2", 1e-9), ("llama", 1e-4), ("qwen3", 1e-4)])
+def test_attention_by_paths_is_that_with_a_mask(base_folder, monkeypatch, architecture, tolerance, place):
+    """Comparisons, a thumb, an empty prompt, an empty response; values and gradients of prompts, users and weights."""
+    shapes = []
+
+    def note(module, query, key, *rest, **kwargs):
+        shapes.append((query.shape[2], key.shape[2]))
+        return sdpa_attention_forward(module, query, key, *rest, **kwargs)
+
+    monkeypatch.setattr("prlhf.lm.paths.sdpa_attention_forward", note)
+    folder = base_folder(architecture, dtype=torch.float64)
+    batch, found = None, []
+    for attention in ("sdpa", "paths"):
+        lm = personalised(folder, user_tokens_at=place, dtype="float64", attention=attention).double()
+        if batch is None:
+            batch = [lm.template.comparison(c) for c in LOG]
+            batch += [replace(batch[0], rejected=()), replace(batch[1], chosen=(5,), rejected=())]
+        logps = pair_logprobs(lm, batch, [[1, 0], [2, 0], [1, 0], [0, 2], [1, 2]], "packed")
+        (logps.chosen - 0.7 * logps.rejected).square().sum().backward()
+        dense = [p.grad for n, p in lm.named_parameters() if p.grad is not None and "table" not in n]
+        found.append([logps.chosen, logps.rejected, *dense, lm.user_model.table.weight.grad.to_dense()])
+    assert any(q < k for q, k in shapes)
+    for a, b in zip(*found, strict=True):
+        torch.testing.assert_close(a, b, rtol=tolerance, atol=tolerance)
+
+
+def test_attention_goes_by_paths_where_rows_are_long(base_folder):
+    seen = []
+
+    def note(*args, paths=None, **kwargs):
+        seen.append(paths)
+        return sdpa_attention_forward(*args, **kwargs)
+
+    long = Comparison("why? " * 80, "light scatters", "because")
+    try:
+        AttentionInterface.register(ATTENTION, note)
+        for attention, comparison, by_paths in (
+            ("auto", long, True), ("auto", LOG[0], False), ("paths", LOG[0], True), ("sdpa", long, False),
+            ("eager", long, False),
+        ):  # fmt: skip
+            lm = personalised(base_folder(), attention=attention)
+            seen.clear()
+            pair_logprobs(lm, [lm.template.comparison(comparison)], [[1, 0]], "packed")
+            assert any(paths is not None for paths in seen) == by_paths, (attention, by_paths)
+            seen.clear()
+            pair_logprobs(lm, [lm.template.comparison(comparison)], [[1, 0]], "plain")
+            assert not any(paths is not None for paths in seen)
+    finally:
+        AttentionInterface.register(ATTENTION, attend)
 
 
 @pytest.mark.parametrize("family", FAMILIES, ids=lambda family: family.type)

@@ -36,6 +36,8 @@ def job(name: str, base: str, processes: int, **more) -> dict:
         "batch_size": 8 if processes == 1 else 2, "gradient_accumulation_steps": 1 if processes == 1 else 2,
         "learning_rate": 1e-3, "user_l2": 0.1, "max_steps": STEPS, "eval_steps": 0, "save_steps": 0, "device": "cpu",
     } | case.pop("training", {})  # fmt: skip
+    if processes == 2 and name in ("individual", "cluster"):
+        training["tokens_at_once"] = 100  # other parts, and other numbers of them, in each process
     user_model = {"type": "individual"} | case.pop("user_model", {}) | {"tokens": 2}
     config = {
         "data": {"split": {"test": case.pop("test", 0.0)}},

@@ -38,6 +38,7 @@ def test_what_takes_the_optimiser_apart_is_refused_before_anything_is_read(asked
         ({}, {"model": {"tuning": {"type": "full"}}}, "model.tuning.type=full trains every weight"),
         ({}, {"model": {"quantization": "4bit"}}, "model.quantization=4bit has weights"),
         ({}, {"training": {"compile": "eager"}}, "training.compile was not tried"),
+        ({}, {"training": {"tokens_at_once": 512}}, "training.tokens_at_once cuts a batch"),
     ],
 )
 def test_fsdp_that_does_not_fit(asked, names, tree, words):

@@ -51,7 +51,7 @@ def steps(made) -> list[tuple[list[list[str]], torch.Tensor, float, dict]]:
         made.model.zero_grad()
         losses = [made.compute_loss(made.model, batch, num_items_in_batch=count) for batch in some]
         sum(losses).backward()
-        found.append(([b["ids"] for b in some], some[0]["z0"], sum(losses).item(), gradients(made.model.lm)))
+        found.append(([b["ids"] for b in some], some[0]["z0"][0], sum(losses).item(), gradients(made.model.lm)))
 
 
 def by_hand(lm, data, ids, alpha):
@@ -311,4 +311,4 @@ def test_z0_is_over_all_processes():
     assert isinstance(made, ThumbObjective)
     ThumbLosses(made).before_step(batches, logps, lambda x: x + others)
     # (3 * 1 + 7) / 8, and (3 * 3 - 20) / 8, which is below 0
-    assert [batch["z0"].tolist() for batch in batches] == [[1.25, 0.0]] * 3
+    assert [batch["z0"].tolist() for batch in batches] == [[[1.25, 0.0]] * 2, [[1.25, 0.0]], [[1.25, 0.0]]]

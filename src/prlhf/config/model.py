@@ -54,8 +54,9 @@ class ModelConfig(Config):
     device_map: str | dict[str, int | str] | None = None
     """Over several GPUs, as in transformers: `auto`, `balanced`, `balanced_low_0`, `sequential`; or a table from
     modules to devices."""
-    attention: Literal["auto", "sdpa", "eager", "flash_attention_2"] = "auto"
-    """The implementation in transformers; `auto`: the fastest that every model has (`sdpa`)."""
+    attention: Literal["auto", "paths", "sdpa", "eager", "flash_attention_2"] = "auto"
+    """The implementation in transformers, and `paths`: ours for packed rows, else `sdpa`. `auto`: `paths` for long rows
+    on a CPU, `sdpa` elsewhere, or what the model has instead of it."""
     user_tokens_at: Placement = "start"
     """Where the user tokens stand: `start` (after BOS, the paper's), `after_system`, `before_response`."""
     max_prompt_tokens: int = Field(512, ge=1)

@@ -1,6 +1,6 @@
 """How long, how fast, how often."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
@@ -22,9 +22,12 @@ class TrainingConfig(Config):
     max_steps: int = -1
     """Stop after so many steps; -1 = when the epochs are over."""
     batch_size: int = Field(32, ge=1)
-    """Comparisons in one forward pass of one process."""
+    """Comparisons of a batch, in one process."""
     gradient_accumulation_steps: int = Field(1, ge=1)
-    """Forward passes before each step."""
+    """Batches before each step."""
+    tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    """Tokens of a forward and backward pass at most, padding included: a batch that has more is gone through in parts,
+    with the same gradient in less memory. `auto`: 4096 on a CPU, the whole batch on a GPU."""
     learning_rate: float = Field(5e-5, ge=0)
     """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)

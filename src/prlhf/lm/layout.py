@@ -18,12 +18,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from prlhf.lm.paths import Paths, paths_of
 from prlhf.lm.template import Encoded
 
 __all__ = ["Layout", "Rows", "extent", "packed_rows", "plain_rows", "shares_prompt", "slices"]
@@ -49,6 +50,8 @@ class Rows:
     target: Tensor
     slot: Tensor
     slots: int
+    paths: tuple[Paths, ...] | None = None
+    """Of each packed row, for an attention that goes along them."""
 
     def to(self, device: torch.device) -> Rows:
         """The same rows on another device."""
@@ -74,7 +77,7 @@ class _Targets:
         self.target.append(response)
         self.slot.append(np.full(n, slot))
 
-    def tensors(self) -> dict[str, Tensor]:
+    def tensors(self) -> dict[str, Any]:
         def join(parts: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
             return torch.from_numpy(np.concatenate([np.asarray(p, dtype=np.int64) for p in parts]))
 
@@ -94,14 +97,16 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
     A token sees position p of its row when p is not later, p's branch is its own or the trunk, and p's side (chosen,
     rejected) is its own or neither.
     """
-    targets, ids, positions, branch_of, side_of = _Targets(), [], [], [], []
+    targets, ids, positions, branch_of, side_of, paths = _Targets(), [], [], [], [], []
     k = len(branches[0])
     for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
         tokens: list[int] = list(c.prompt[: c.cut])
         place = [np.arange(c.cut)]
         branch, side = [np.zeros(c.cut, np.int64)], [np.zeros(c.cut, np.int64)]
+        heads = []
         for j, table_row in enumerate(rows):
             head = (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
+            heads.append(len(head))
             depth = c.cut + len(head)
             before = len(tokens) + len(head) - 1 if head else c.cut - 1
             tokens.extend(head)
@@ -113,6 +118,7 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
             branch.append(np.full(len(head) + len(c.chosen) + len(c.rejected), j + 1))
             side.append(np.repeat([0, 1, 2], [len(head), len(c.chosen), len(c.rejected)]))
         ids.append(tokens)
+        paths.append(paths_of(c.cut, heads, len(c.chosen), len(c.rejected)))
         positions.append(np.concatenate(place))
         branch_of.append(np.concatenate(branch))
         side_of.append(np.concatenate(side))
@@ -120,7 +126,8 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
     causal = torch.ones(branches_at.shape[1], branches_at.shape[1], dtype=torch.bool).tril()
     see_branch, see_side = ((x[:, None, :] == 0) | (x[:, None, :] == x[:, :, None]) for x in (branches_at, sides_at))
     mask = causal & see_branch & see_side  # padding sees padding only: no row of the softmax is empty
-    return Rows(_pad(ids, pad), mask[:, None], _pad(positions, 0), **targets.tensors(), slots=len(batch) * k * 2)
+    found = targets.tensors() | {"paths": tuple(paths)}
+    return Rows(_pad(ids, pad), mask[:, None], _pad(positions, 0), **found, slots=len(batch) * k * 2)
 
 
 def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:

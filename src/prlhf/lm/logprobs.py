@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
 from prlhf.lm.layout import Layout, Rows, packed_rows, plain_rows, shares_prompt
+from prlhf.lm.paths import ATTENTION, pays
 from prlhf.lm.projection import projected_logprobs, token_logprobs
 from prlhf.lm.template import Encoded
 from prlhf.objectives import PairLogps
@@ -59,7 +60,13 @@ def pair_logprobs(
 
 def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     """Log-probabilities summed over each response: `[slots]`. Only positions that predict one are projected."""
-    inputs = {"input_ids": rows.input_ids, "attention_mask": rows.attention_mask, "position_ids": rows.position_ids}
+    inputs: dict[str, Any] = {
+        "input_ids": rows.input_ids,
+        "attention_mask": rows.attention_mask,
+        "position_ids": rows.position_ids,
+    }
+    if _along_paths(lm, rows):
+        inputs["paths"] = rows.paths
     if lm.splits_head:
         hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
         states = hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)]
@@ -73,9 +80,17 @@ def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     )
 
 
+def _along_paths(lm: PersonalizedLM, rows: Rows) -> bool:
+    """Whether attention goes along the paths of these rows."""
+    if rows.paths is None or lm.causal_lm.config._attn_implementation != ATTENTION:
+        return False
+    return pays(lm.config.attention, lm.device, rows.input_ids.shape[1])
+
+
 @torch.no_grad()
 def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "auto") -> Layout:
-    """`packed` if the model gives the same log-probabilities packed and plain on the longest of `sample`, else `plain`.
+    """`packed` if the model gives the same log-probabilities packed and plain on the first and the longest of `sample`,
+    else `plain`.
 
     A choice holds for the comparisons that it was made on: a sliding window matters from a length on.
 
@@ -83,13 +98,15 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
     """
     if wanted != "auto":
         return "packed" if wanted == "packed" else "plain"
-    longest = sorted(sample, key=lambda c: c.path)[-2:] + sorted(sample, key=lambda c: c.length)[-1:] + [sample[0]]
-    branches = [[0, lm.user_model.n - 1]] * len(longest)
+    indices = range(len(sample))
+    found = {0, max(indices, key=lambda i: sample[i].path), max(indices, key=lambda i: sample[i].length)}
+    tried = [sample[i] for i in sorted(found)]
+    branches = [[0, lm.user_model.n - 1]] * len(tried)
     training = lm.training
     lm.eval()
     try:
-        plain = pair_logprobs(lm, longest, branches, "plain")
-        packed = pair_logprobs(lm, longest, branches, "packed")
+        plain = pair_logprobs(lm, tried, branches, "plain")
+        packed = pair_logprobs(lm, tried, branches, "packed")
         error = max((plain.chosen - packed.chosen).abs().max(), (plain.rejected - packed.rejected).abs().max()).item()
         scale = max(plain.chosen.abs().max().item(), 1.0)
     except (RuntimeError, ValueError, TypeError) as e:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -98,25 +99,24 @@ def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[tuple[nn.Module,
     a tied output layer, would change both."""
     if how == "off" or steps < 1 or not isinstance(lm.model, PeftModel):
         return []
-    modules = dict(lm.model.named_modules())
+    embedding, most = lm.embedding.weight, WEIGHTS_A_STEP * steps if lm.device.type == "cpu" else math.inf
     found = []
-    for path, layer in modules.items():
-        if (
-            not isinstance(layer, LoraLayer)
-            or layer.merged
-            or layer.disable_adapters
-            or layer.lora_variant
-            or any(layer.lora_bias.values())
-        ):
-            continue
-        base: Any = layer.get_base_layer()
-        if type(base) not in (nn.Linear, Conv1D) or base.weight is lm.embedding.weight:
-            continue
-        small = lm.device.type != "cpu" or base.weight.numel() <= WEIGHTS_A_STEP * steps
-        if base.weight.is_floating_point() and (how == "on" or (small and base.weight.dtype == torch.float32)):
-            parent, _, name = path.rpartition(".")
-            found.append((modules[parent], name, layer))
+    for parent in lm.model.modules():
+        for name, layer in parent.named_children():
+            if not isinstance(layer, LoraLayer) or not _is_plain(layer):
+                continue
+            base: Any = layer.get_base_layer()
+            if type(base) not in (nn.Linear, Conv1D):
+                continue
+            weight, pays = base.weight, base.weight.numel() <= most and base.weight.dtype == torch.float32
+            if weight is not embedding and weight.is_floating_point() and (pays or how == "on"):
+                found.append((parent, name, layer))
     return found
+
+
+def _is_plain(layer: LoraLayer) -> bool:
+    off = layer.merged or layer.disable_adapters
+    return not off and not layer.lora_variant and not any(layer.lora_bias.values())
 
 
 def _fold(model: Any) -> nn.Module:

@@ -80,8 +80,7 @@ class TokenIds(AskedFor[Encoded]):
         if not len(self):
             return []
         paths = self._counts[:, _PROMPT] + self.responses.max(1)
-        longest = [np.argsort(paths, kind="stable")[-2:], np.argsort(self.lengths, kind="stable")[-1:]]
-        return [self[int(i)] for i in np.unique(np.concatenate([[0], *longest]))]
+        return [self[i] for i in sorted({0, int(np.argmax(paths)), int(np.argmax(self.lengths))})]
 
     def warn_cuts(self, template: Template) -> None:
         """Log how many prompts and responses were cut, and by which limit."""

@@ -33,6 +33,7 @@ from prlhf.training.devices import on_cpu
 from prlhf.training.memory import Memory, Pass, estimate_memory
 from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
+from prlhf.training.parts import most_tokens
 from prlhf.training.run import settled
 from prlhf.training.sides import check_batch, check_log, sides_of, trained_on
 from prlhf.training.skeleton import Parameters, Skeleton, described, skeleton
@@ -186,8 +187,9 @@ def _passes(
     """Of each of a sample: the pass of a step, of `kto` over its mismatched response, and of the reference."""
     bf16, tokens = config.training.bf16, config.user_model.tokens
     branches = Branches.of(config).looked_at
-    policy = partial(Pass.of, branches=branches, user_tokens=tokens, layout=layout, bf16=bf16)
-    reference = partial(Pass.of, branches=1, user_tokens=0, layout=layout, bf16=bf16)
+    one = partial(Pass.of, layout=layout, bf16=bf16, attention=config.model.attention, device=_device(config))
+    policy = partial(one, branches=branches, user_tokens=tokens)
+    reference = partial(one, branches=1, user_tokens=0)
     return [policy(c) for c in encoded], [policy(c) for c in strange], [reference(c) for c in (*encoded, *strange)]
 
 
@@ -203,28 +205,33 @@ def _memory(
     """With batches of the longest comparisons."""
     step, mismatches, reference = _passes(encoded, strange, layout, config)
     # an evaluation looks with the user's row, the generic one and another user's, and in the weights' own type
-    scoring = [Pass.of(c, branches=3, user_tokens=config.user_model.tokens, layout=layout) for c in encoded]
-    size = config.training.batch_size
-    tokens = tokens_at_once(torch.device("cpu" if on_cpu(config.training.device) else "cuda"))
+    device, size = _device(config), config.training.batch_size
+    scored = partial(Pass.of, branches=3, layout=layout, attention=config.model.attention, device=device)
+    scoring = [scored(c, user_tokens=config.user_model.tokens) for c in encoded]
+    tokens = tokens_at_once(device)
     bounded = ((scoring, SCORING_BATCH), (reference, REFERENCE_BATCH))
     forward = [_bounded(_largest(passes), most, tokens) for passes, most in bounded]
     return estimate_memory(
         found.model,
         found.user_model,
-        _largest(step).times(size),
+        _bounded(_largest(step), size, most_tokens(config.training, device)),
         [*forward, _largest(mismatches).times(size)] if mismatches else forward,
         splits_head=splits_head,
         checkpointing=config.training.gradient_checkpointing,
     )
 
 
+def _device(config: RunConfig) -> torch.device:
+    return torch.device("cpu" if on_cpu(config.training.device) else "cuda")
+
+
 def _largest(passes: Sequence[Pass]) -> Pass:
     return max(passes, key=lambda one: one.tokens)
 
 
-def _bounded(one: Pass, most: int, tokens: int) -> Pass:
-    """A batch without gradient of at most `most` items as large as this one, and of at most so many tokens."""
-    return one.times(max(min(most, tokens // one.tokens), 1))
+def _bounded(one: Pass, most: int, tokens: int | None) -> Pass:
+    """A batch of at most `most` items as large as this one, and of at most so many tokens."""
+    return one.times(most if tokens is None else max(min(most, tokens // one.tokens), 1))
 
 
 def _small(

@@ -62,14 +62,14 @@ class ThumbLosses:
 
     @torch.no_grad()
     def before_step(self, batches: Sequence[Batch], logps: Logps, add: Add) -> None:
-        """`z0` `[k]`, one a branch: `max(0, mean of log pi(y') - log ref(y'))` over the thumbs of the global batch and
-        the responses y' that they are mismatched with."""
+        """`z0` `[b, k]`, the same for all thumbs: `max(0, mean of log pi(y') - log ref(y'))` over those of the global
+        batch and the responses y' that they are mismatched with."""
         if not batches:
             return
         ratios = torch.cat([self._ratios(batch, logps) for batch in batches])
         total = add(torch.cat([ratios.sum(0), ratios.new_tensor([len(ratios)])]))
         for batch in batches:
-            batch["z0"] = (total[:-1] / total[-1]).clamp(min=0)
+            batch["z0"] = (total[:-1] / total[-1]).clamp(min=0).expand(len(batch["rows"]), -1)
 
     def _ratios(self, batch: Batch, logps: Logps) -> Tensor:
         policy = logps(batch["mismatched"], batch).chosen.double()

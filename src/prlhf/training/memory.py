@@ -10,6 +10,7 @@ import torch
 
 from prlhf.lm import Encoded
 from prlhf.lm.layout import Layout, extent
+from prlhf.lm.paths import pays
 from prlhf.lm.projection import at_once, keeps_logits
 from prlhf.users import UserModel, training_bytes
 
@@ -20,6 +21,8 @@ _ADAM = 2
 _SAVED = 17
 """Numbers that a layer keeps for its backward pass, per token and unit of width: 34 bytes in 16 bit (Korthikanti et
 al., arXiv 2205.05198, section 4.1) without the attention scores, which fused attention does not keep."""
+_COPIED = 6
+"""More of them where attention goes along paths: keys and values of a prompt once for each response after it."""
 _LOGITS = 3
 """Copies of the logits in fp32 that autograd makes: themselves, their softmax, their gradient."""
 _FLOAT = torch.float32.itemsize
@@ -35,13 +38,25 @@ class Pass:
     layout: Layout
     bf16: bool = False
     """Whether it is in 16 bit whatever the weights are."""
+    by_paths: bool = False
+    """Whether attention goes along the paths of packed rows."""
 
     @classmethod
-    def of(cls, item: Encoded, *, branches: int, user_tokens: int, layout: Layout, bf16: bool = False) -> Pass:
+    def of(
+        cls,
+        item: Encoded,
+        *,
+        branches: int,
+        user_tokens: int,
+        layout: Layout,
+        bf16: bool = False,
+        attention: str = "auto",
+        device: torch.device | str = "cpu",
+    ) -> Pass:
         """Of one comparison or thumb, as `pair_logprobs` lays it out."""
         rows, length = extent(item, branches, user_tokens, layout)
         predicted = (branches if user_tokens else 1) * (len(item.chosen) + len(item.rejected))
-        return cls(rows, length, predicted, layout, bf16)
+        return cls(rows, length, predicted, layout, bf16, layout == "packed" and pays(attention, device, length))
 
     def times(self, count: int) -> Pass:
         """Of so many of them in one batch."""
@@ -130,14 +145,15 @@ def _element(model: Any, one: Pass) -> int:
 
 def _layer(model: Any, one: Pass) -> int:
     """Bytes that one layer keeps. Attention in plain PyTorch has its scores in fp32, and in 16 bit once more; the fused
-    one has no scores, but a mask of `packed` as numbers."""
+    one has no scores, but a mask of `packed` as numbers, or copies of what each path sees."""
     config, element = model.config.get_text_config(), _element(model, one)
     square = one.rows * one.length**2
     if model.get_correct_attn_implementation(None) == "eager":
         scores = square * config.num_attention_heads * (_FLOAT + (element if element < _FLOAT else 0))
     else:
-        scores = square * element if one.layout == "packed" else 0
-    return one.tokens * config.hidden_size * _SAVED * element + scores
+        scores = square * element if one.layout == "packed" and not one.by_paths else 0
+    saved = _SAVED + (_COPIED if one.by_paths else 0)
+    return one.tokens * config.hidden_size * saved * element + scores
 
 
 def _copies(model: Any, checkpointing: bool) -> int:

@@ -36,9 +36,10 @@ from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDatas
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.mismatched import mismatched
+from prlhf.training.parts import most_tokens
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
-from prlhf.training.sharding import check_launch, shard, sharding
+from prlhf.training.sharding import check_launch, shard, sharded, sharding
 from prlhf.training.sides import check_batch, check_log, learned_notes, sides_of, trained_on
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
@@ -272,6 +273,8 @@ def _trainer(
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
         compiled=None if t.compile == "off" else Compiled(lm.decoder, t.compile),
+        # spread weights are gathered pass by pass, which have to be as many in all processes
+        most_tokens=None if sharded(lm) else most_tokens(t, lm.device),
         callbacks=[MarkComplete(), MetricsFile(run.metrics, run.resumed_step), StepProgress()],
     )
 

@@ -17,7 +17,7 @@ from transformers import PrinterCallback, Trainer, TrainerControl, TrainingArgum
 
 from prlhf.errors import TrainingError
 from prlhf.lm import Encoded, PersonalizedLM, pair_logprobs
-from prlhf.lm.logprobs import Layout
+from prlhf.lm.layout import Layout, extent
 from prlhf.objectives import Objective, PairLogps, ThumbObjective
 from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
@@ -25,6 +25,7 @@ from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
 from prlhf.training.exchange import averaged
 from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
+from prlhf.training.parts import parts_of
 from prlhf.training.sharding import sharded
 from prlhf.training.shares import Counted, Shares
 
@@ -94,9 +95,11 @@ class PreferenceTrainer(Trainer):
         max_grad_norm: float,
         evaluation: Callable[[], Mapping[str, float]] | None = None,
         compiled: Compiled | None = None,
+        most_tokens: int | None = None,
         **kwargs: Any,
     ):
         self.compiled = compiled
+        self.most_tokens = most_tokens
         self.losses = losses_of(objective)
         self.branches = branches
         self.user_l2 = user_l2
@@ -167,10 +170,24 @@ class PreferenceTrainer(Trainer):
         finally:
             self.model_wrapped.train(training)
 
-    def training_step(self, *args: Any, **kwargs: Any) -> Tensor:
-        """Forward and backward of a micro-batch; the user table's gradients then leave the sight of the Trainer."""
+    def parts(self, inputs: dict[str, Any]) -> list[dict[str, Any]]:
+        """A micro-batch as it goes through the model: each part has a forward and backward pass of its own."""
+        lm, k = self.model.lm, self.branches.looked_at
+        extents = [extent(e, k, lm.user_model.tokens, self.model.layout) for e in inputs["encoded"]]
+        return parts_of(inputs, extents, self.most_tokens)
+
+    def training_step(
+        self, model: nn.Module, inputs: dict[str, Any], num_items_in_batch: Tensor | int | None = None
+    ) -> Tensor:
+        """Forward and backward of a micro-batch, in parts where it is large; the user table's gradients then
+        leave the sight of the Trainer."""
+        *first, last = self.parts(inputs)
+        loss = torch.zeros((), device=self.args.device)
         with self.compiled.on() if self.compiled is not None else nullcontext():
-            loss = super().training_step(*args, **kwargs)
+            with self.accelerator.no_sync(model):  # the gradients of all parts are averaged with those of the last
+                for part in first:
+                    loss = loss + super().training_step(model, part, num_items_in_batch)
+            loss = loss + super().training_step(model, last, num_items_in_batch)
         if self.accelerator.sync_gradients:
             self.user_optimizer.set_aside()
             if self.accelerator.num_processes > 1:
