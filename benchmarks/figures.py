@@ -56,8 +56,7 @@ def write(
     """
     if path is None:
         return
-    told = {name: str(value) if isinstance(value, Path) else value for name, value in options.items()}
-    told = {name: value for name, value in told.items() if name != "json"}
+    told = {name: value for name, value in options.items() if not isinstance(value, Path) and name != "json"}
     found = {"benchmark": benchmark, "machine": machine, "options": told, "remarks": list(remarks), "rows": list(rows)}
     found |= {} if details is None else {"details": details}
     path.parent.mkdir(parents=True, exist_ok=True)

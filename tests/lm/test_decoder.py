@@ -242,6 +242,23 @@ def test_a_lora_on_a_tied_output_layer_stays(base_folder):
     assert all(torch.equal(p, before[name]) for name, p in weights(lm).items())
 
 
+@torch.no_grad()
+@pytest.mark.parametrize("shared", ["layer", "weight"])
+def test_a_lora_on_weights_that_two_layers_share_stays(base_folder, shared):
+    lm = personalised(base_folder())
+    one, other = (m for m in lm.model.modules() if hasattr(m, "q_proj") and m is not lm.model)
+    if shared == "layer":
+        other.q_proj = one.q_proj
+    else:
+        other.q_proj.base_layer.weight = one.q_proj.base_layer.weight
+    ids = torch.tensor([[5, 6, 7]])
+    logits = lm(ids).logits
+    with folded(lm, "on", 1):
+        torch.testing.assert_close(lm(ids).logits, logits, rtol=1e-4, atol=1e-4 * float(logits.abs().max()))
+        assert isinstance(one.q_proj, LoraLayer) and isinstance(other.q_proj, LoraLayer)
+    assert torch.equal(lm(ids).logits, logits)
+
+
 def test_an_error_inside_leaves_the_weights_as_they_were(lm, monkeypatch):
     before = weights(lm)
     monkeypatch.setattr(lm.causal_lm, "generate", lambda **_: 1 / 0)

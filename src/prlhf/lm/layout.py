@@ -94,40 +94,25 @@ def _pad(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> Tensor:
 def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:
     """One row a comparison. `branches[i]` are the table rows of comparison i (-1 = no user tokens).
 
-    A token sees position p of its row when p is not later, p's branch is its own or the trunk, and p's side (chosen,
-    rejected) is its own or neither.
+    A token sees what is not later on its own path: the trunk, its branch, its response.
     """
-    targets, ids, positions, branch_of, side_of, paths = _Targets(), [], [], [], [], []
+    targets, ids, paths = _Targets(), [], []
     k = len(branches[0])
     for i, (c, rows) in enumerate(zip(batch, branches, strict=True)):
         tokens: list[int] = list(c.prompt[: c.cut])
-        place = [np.arange(c.cut)]
-        branch, side = [np.zeros(c.cut, np.int64)], [np.zeros(c.cut, np.int64)]
-        heads = []
-        for j, table_row in enumerate(rows):
-            head = (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
-            heads.append(len(head))
-            depth = c.cut + len(head)
+        heads = [(user_ids(row) if row >= 0 else ()) + c.prompt[c.cut :] for row in rows]
+        for j, head in enumerate(heads):
             before = len(tokens) + len(head) - 1 if head else c.cut - 1
             tokens.extend(head)
-            place.append(np.arange(c.cut, depth))
             for s, response in enumerate(c.responses):
                 targets.add(i, before, len(tokens), response, (i * k + j) * 2 + s)
                 tokens.extend(response)
-                place.append(np.arange(depth, depth + len(response)))
-            branch.append(np.full(len(head) + len(c.chosen) + len(c.rejected), j + 1))
-            side.append(np.repeat([0, 1, 2], [len(head), len(c.chosen), len(c.rejected)]))
         ids.append(tokens)
-        paths.append(paths_of(c.cut, heads, len(c.chosen), len(c.rejected)))
-        positions.append(np.concatenate(place))
-        branch_of.append(np.concatenate(branch))
-        side_of.append(np.concatenate(side))
-    branches_at, sides_at = _pad(branch_of, -1), _pad(side_of, -1)
-    causal = torch.ones(branches_at.shape[1], branches_at.shape[1], dtype=torch.bool).tril()
-    see_branch, see_side = ((x[:, None, :] == 0) | (x[:, None, :] == x[:, :, None]) for x in (branches_at, sides_at))
-    mask = causal & see_branch & see_side  # padding sees padding only: no row of the softmax is empty
+        paths.append(paths_of(c.cut, [len(head) for head in heads], len(c.chosen), len(c.rejected)))
+    longest = max(map(len, ids))
+    mask = torch.stack([path.mask(longest) for path in paths])[:, None]
     found = targets.tensors() | {"paths": tuple(paths)}
-    return Rows(_pad(ids, pad), mask[:, None], _pad(positions, 0), **found, slots=len(batch) * k * 2)
+    return Rows(_pad(ids, pad), mask, _pad([path.positions for path in paths], 0), **found, slots=len(batch) * k * 2)
 
 
 def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user_ids: UserIds, pad: int) -> Rows:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -69,24 +70,22 @@ def folded(lm: PersonalizedLM, how: str, steps: int) -> Iterator[None]:
             weights; `off`.
         steps: tokens that are to come one after the other.
     """
-    held: list[tuple[nn.Module, str, LoraLayer, Tensor]] = []
+    held: list[tuple[nn.Module, str, LoraLayer, Any, Tensor]] = []
     try:
         with torch.no_grad():
-            for parent, name, layer in _foldable(lm, how, steps):
-                base: Any = layer.get_base_layer()
-                held.append((parent, name, layer, base.weight.data))
-                base.weight.data = _weight(layer)
+            for parent, name, layer, base in _foldable(lm, how, steps):
+                held.append((parent, name, layer, base, base.weight.data))
+                base.weight.data = _weight(layer, base.weight)
                 setattr(parent, name, base)
         yield
     finally:
-        for parent, name, layer, weight in held:
-            layer.get_base_layer().weight.data = weight
+        for parent, name, layer, base, weight in held:
+            base.weight.data = weight
             setattr(parent, name, layer)
 
 
-def _weight(layer: Any) -> Tensor:
+def _weight(layer: Any, weight: Tensor) -> Tensor:
     """The weights of a linear layer with its LoRA in them: in one pass, which for short answers is not nothing."""
-    weight = layer.get_base_layer().weight
     for name in layer.active_adapters:
         a, b = layer.lora_A[name].weight, layer.lora_B[name].weight
         left, right = (a.T, b.T) if layer.fan_in_fan_out else (b, a)
@@ -94,24 +93,30 @@ def _weight(layer: Any) -> Tensor:
     return weight.detach()
 
 
-def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[tuple[nn.Module, str, Any]]:
-    """Plain LoRA layers and where they are: those on linear layers of their own, since one that shares its weights, as
-    a tied output layer, would change both."""
+def _foldable(lm: PersonalizedLM, how: str, steps: int) -> list[tuple[nn.Module, str, LoraLayer, Any]]:
+    """Plain LoRA layers, where they are, and what they are on: linear layers of their own, since one that shares its
+    weights, as a tied output layer, would change both."""
     if how == "off" or steps < 1 or not isinstance(lm.model, PeftModel):
         return []
     embedding, most = lm.embedding.weight, WEIGHTS_A_STEP * steps if lm.device.type == "cpu" else math.inf
     found = []
-    for parent in lm.model.modules():
-        for name, layer in parent.named_children():
-            if not isinstance(layer, LoraLayer) or not _is_plain(layer):
-                continue
-            base: Any = layer.get_base_layer()
-            if type(base) not in (nn.Linear, Conv1D):
-                continue
-            weight, pays = base.weight, base.weight.numel() <= most and base.weight.dtype == torch.float32
-            if weight is not embedding and weight.is_floating_point() and (pays or how == "on"):
-                found.append((parent, name, layer))
-    return found
+    for parent, name, layer in _lora_layers(lm.model):
+        base: Any = layer.get_base_layer()
+        if type(base) not in (nn.Linear, Conv1D) or not _is_plain(layer):
+            continue
+        weight, pays = base.weight, base.weight.numel() <= most and base.weight.dtype == torch.float32
+        if weight is not embedding and weight.is_floating_point() and (pays or how == "on"):
+            found.append((parent, name, layer, base))
+    used = Counter(id(base.weight) for *_, base in found)
+    return [each for each in found if used[id(each[3].weight)] == 1]
+
+
+def _lora_layers(parent: nn.Module) -> Iterator[tuple[nn.Module, str, LoraLayer]]:
+    for name, child in parent.named_children():
+        if isinstance(child, LoraLayer):
+            yield parent, name, child
+        else:
+            yield from _lora_layers(child)
 
 
 def _is_plain(layer: LoraLayer) -> bool:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
@@ -41,25 +42,43 @@ class Paths:
 
     sizes: tuple[int, ...]
     groups: tuple[tuple[tuple[int, ...], tuple[int, ...]], ...]
-    _masks: dict[tuple[torch.dtype, torch.device], list[Tensor | None]] = field(default_factory=dict, compare=False)
+    _biases: dict[tuple[torch.dtype, torch.device], list[Tensor | None]] = field(default_factory=dict, compare=False)
 
     @property
     def length(self) -> int:
         """Tokens of the row, without padding."""
         return sum(self.sizes)
 
-    def masks(self, like: Tensor) -> list[Tensor | None]:
-        """Of each group `[1, 1, own, before + own]`: all that is before, and of its own what is not later.
+    def _tokens(self, cuts: Sequence[int]) -> int:
+        return sum(self.sizes[i] for i in cuts)
 
-        As numbers to add to the scores, which is what `sdpa` would make of true and false, in each layer anew.
-        """
+    @property
+    def positions(self) -> np.ndarray:
+        """Of each token on its path `[length]`."""
+        spans = [(self._tokens(before), self._tokens(before + own)) for own, before in self.groups]
+        return np.concatenate([np.arange(start, end) for start, end in spans])
+
+    def mask(self, longest: int) -> Tensor:
+        """What each token of the row sees `[longest, longest]`; padding sees itself, so that no softmax is empty."""
+        ends = np.cumsum([0, *self.sizes]).tolist()
+        seen = torch.eye(longest, dtype=torch.bool)
+        for own, before in self.groups:
+            first, last = ends[own[0]], ends[own[-1] + 1]
+            for i in before:
+                seen[first:last, ends[i] : ends[i + 1]] = True
+            seen[first:last, first:last] = True
+        return seen.tril_()
+
+    def biases(self, like: Tensor) -> list[Tensor | None]:
+        """Of each group `[1, 1, own, before + own]`: 0 for all that is before and for what of its own is not later,
+        else minus infinity: what `sdpa` would make of true and false, in each layer anew."""
         key = like.dtype, like.device
-        if key not in self._masks:
-            self._masks[key] = [self._mask(own, before, like) for own, before in self.groups]
-        return self._masks[key]
+        if key not in self._biases:
+            self._biases[key] = [self._bias(own, before, like) for own, before in self.groups]
+        return self._biases[key]
 
-    def _mask(self, own: Sequence[int], before: Sequence[int], like: Tensor) -> Tensor | None:
-        n, p = (sum(self.sizes[i] for i in some) for some in (own, before))
+    def _bias(self, own: Sequence[int], before: Sequence[int], like: Tensor) -> Tensor | None:
+        n, p = self._tokens(own), self._tokens(before)
         return like.new_full((1, 1, n, p + n), -torch.inf).triu(p + 1) if p else None
 
 
@@ -112,10 +131,10 @@ def _row(module: nn.Module, query: Tensor, key: Tensor, value: Tensor, path: Pat
     sizes = [*path.sizes, query.shape[1] - path.length]
     queries, keys, values = (x.split(sizes, dim=1) for x in (query, key, value))
     found = []
-    for (own, before), mask in zip(path.groups, path.masks(query), strict=True):
+    for (own, before), bias in zip(path.groups, path.biases(query), strict=True):
         seen = before + own
         q, k, v = (torch.cat([x[i] for i in some], 1) for x, some in ((queries, own), (keys, seen), (values, seen)))
-        found.append(sdpa_attention_forward(module, q[None], k[None], v[None], mask, **kwargs)[0][0])
+        found.append(sdpa_attention_forward(module, q[None], k[None], v[None], bias, **kwargs)[0][0])
     return torch.cat(found)
 
 
