@@ -83,6 +83,6 @@ def test_nothing_is_allocated_before_the_size_is_told(base_folder, monkeypatch):
         pytest.fail("the table was made")
 
     monkeypatch.setattr("prlhf.lm.personalized.make_user_model", too_late)
-    monkeypatch.setattr("prlhf.users.size._free", lambda: 1000)
+    monkeypatch.setattr("prlhf.users.size.free_memory", lambda: 1000)
     with pytest.raises(ConfigError, match="individual: 3 users with 320 numbers each"):
         PersonalizedLM.create(ModelConfig(base=base_folder()), Individual(tokens=10), ["a", "b", "c"])

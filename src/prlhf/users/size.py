@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import logging
 
-import psutil
 import torch
 
 from prlhf.config.users import Individual, LowRank, UserModelConfig
 from prlhf.errors import ConfigError
 from prlhf.users.base import UserModel
+from prlhf.users.memory import free_memory
 from prlhf.users.models import new_user_model
 
 __all__ = ["check_size", "oversize", "training_bytes"]
@@ -43,9 +43,9 @@ def oversize(config: UserModelConfig, n: int, width: int, *, trained: int = 0, f
         n: rows of the table, the generic user's included.
         width: `d`, the width of the language model.
         trained: parameters that the language model trains; 0 = not known.
-        free: bytes that are free; by default those of this machine's memory. Limits of a container are not seen.
+        free: bytes that are free; by default those of this machine's memory, or of the container's.
     """
-    model, free = _planned(config, n, width), _free() if free is None else free
+    model, free = _planned(config, n, width), free_memory() if free is None else free
     numbers, needed = model.trained, training_bytes(model)
     many = isinstance(config, Individual) and trained and numbers > _MANY * trained
     if not many and needed <= _LARGE * free:
@@ -66,7 +66,7 @@ def check_size(config: UserModelConfig, n: int, width: int, *, trained: int = 0,
     Raises:
         ConfigError: more memory than is free.
     """
-    model, free = _planned(config, n, width), _free() if free is None else free
+    model, free = _planned(config, n, width), free_memory() if free is None else free
     numbers, needed = model.trained, training_bytes(model)
     words = "%d trained parameters in the model, %d in the user model (%d users), which takes %s of memory in training"
     logger.info(words, trained, numbers, n - 1, _gb(needed))
@@ -80,10 +80,6 @@ def check_size(config: UserModelConfig, n: int, width: int, *, trained: int = 0,
 def _planned(config: UserModelConfig, n: int, width: int) -> UserModel:
     with torch.device("meta"):
         return new_user_model(config, n, width)
-
-
-def _free() -> int:
-    return int(psutil.virtual_memory().available)
 
 
 def _way_out(config: UserModelConfig, n: int, width: int) -> str:
