@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ __all__ = ["write"]
 BATCH = 10_000
 
 
+@cache
 def _sentences() -> tuple[np.ndarray, np.ndarray]:
     """Questions and answers of the planted world, each once."""
     votes = World().log().comparisons

@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import shutil
-import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -65,22 +66,23 @@ class Bench:
             "part": args.part,
         }
 
-    def start(self, work: dict[str, Any]) -> subprocess.Popen[str]:
-        """A process for it."""
-        environment = os.environ | {"OMP_NUM_THREADS": str(self.args.threads), "HF_HUB_OFFLINE": "1"}
-        command = [sys.executable, data_stages.__file__, json.dumps(work)]
-        pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        return subprocess.Popen(command, env=environment, text=True, **pipes)
+    def start(self, work: dict[str, Any]) -> BaseProcess:
+        """A process for it, that is there to be killed; with `--quick` one that has everything imported already."""
+        context = multiprocessing.get_context("fork" if self.args.quick else "spawn")
+        process = context.Process(target=data_stages.run, args=(work,), daemon=True)
+        process.start()
+        return process
 
     def run(self, work: dict[str, Any]) -> dict[str, Any]:
         """Its result; with `--quick` in this process, since one of its own takes longer than the work."""
         if self.args.quick:
             return data_stages.run(work)
-        process = self.start(work)
-        out, err = process.communicate()
-        if process.returncode:
-            raise SystemExit(f"{work['what']} failed:\n{err[-4000:]}")
-        return json.loads(out.splitlines()[-1].removeprefix("result "))
+        environment = os.environ | {"OMP_NUM_THREADS": str(self.args.threads), "HF_HUB_OFFLINE": "1"}
+        command = [sys.executable, data_stages.__file__, json.dumps(work)]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True)
+        if done.returncode:
+            raise SystemExit(f"{work['what']} failed:\n{done.stderr[-4000:]}")
+        return json.loads(done.stdout.splitlines()[-1].removeprefix("result "))
 
 
 def show(title: str, stages: list[dict[str, Any]]) -> None:
@@ -109,10 +111,10 @@ def killed(bench: Bench) -> dict[str, Any]:
     whole = bench.run(bench.work("prepare", rows, bench.cache("whole")))
     for pattern in ("tokens-*/*.npy",) if bench.args.quick else ("feedback-*/*.json", "tokens-*/*.npy"):
         process = bench.start(bench.work("prepare", rows, cache))
-        while not list(cache.glob(pattern)) and process.poll() is None:
+        while not list(cache.glob(pattern)) and process.is_alive():
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-        process.communicate()
+        process.kill()
+        process.join()
     kept = {name: len(list(cache.glob(f"{name}-*/*.npy"))) for name in ("feedback", "tokens")}
     again = bench.run(bench.work("prepare", rows, cache))
     show(f"{rows:,} comparisons, killed and finished, with {kept} parts kept", again["stages"])
@@ -207,8 +209,8 @@ def options(given: list[str] | None) -> argparse.Namespace:
     add_options(parser)
     args = parser.parse_args(given)
     if args.quick:
-        args.sizes, args.killed, args.reference, args.trl = "150,300", 300, "20,40", 20
-        args.rounds, args.part = 1, 100
+        args.sizes, args.killed, args.reference, args.trl = "100,200", 300, "4,8", 8
+        args.rounds, args.part, args.threads = 1, 100, 1
     args.sizes = [int(float(size)) for size in args.sizes.split(",")]
     args.reference = [int(float(size)) for size in args.reference.split(",")]
     args.killed, args.trl, args.part = int(args.killed), int(args.trl), int(args.part)

@@ -298,8 +298,10 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=43, help="of which three warm up")
     add_options(parser)
     args = parser.parse_args()
-    sizes = [100, 10_000] if args.quick else [int(float(size)) for size in args.sizes.split(",")]
-    steps, batch = (5, 2) if args.quick else (args.steps, args.batch)
+    if args.quick:
+        args.models, args.sizes, args.steps, args.batch = "individual,low_rank", "1e2,1e4", 4, 2
+    sizes = [int(float(size)) for size in args.sizes.split(",")]
+    steps, batch = args.steps, args.batch
     about = machine(1)
     print(f"machine: {about}; T_u = {args.tokens}, K = {args.k}, batch {batch}", flush=True)
     found = []
