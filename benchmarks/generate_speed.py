@@ -50,10 +50,7 @@ class Subject:
     def __init__(self, name: str, scratch: Path, place: str = "start"):
         self.name = name
         base = "planted" if name == "planted" else str(make_model(scratch / name, name))
-        config = ModelConfig(
-            base=base, user_tokens_at=place, chat_template="never", max_prompt_tokens=4096,
-            attention="sdpa",  # continuous batching takes no implementation that it does not know
-        )  # fmt: skip
+        config = ModelConfig(base=base, user_tokens_at=place, chat_template="never", max_prompt_tokens=4096)
         self.lm = PersonalizedLM.create(config, Individual(tokens=TOKENS), USERS).eval()
         torch.manual_seed(1)
         with torch.no_grad():

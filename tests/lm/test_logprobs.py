@@ -110,8 +110,10 @@ def test_attention_goes_by_paths_where_rows_are_long(base_folder):
             ("eager", long, False),
         ):  # fmt: skip
             lm = personalised(base_folder(), attention=attention)
+            encoded = [lm.template.comparison(comparison)]
+            assert choose_layout(lm, encoded) == ("plain" if attention == "eager" else "packed")
             seen.clear()
-            pair_logprobs(lm, [lm.template.comparison(comparison)], [[1, 0]], "packed")
+            pair_logprobs(lm, encoded, [[1, 0]], "packed")
             assert any(paths is not None for paths in seen) == by_paths, (attention, by_paths)
             seen.clear()
             pair_logprobs(lm, [lm.template.comparison(comparison)], [[1, 0]], "plain")

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from prlhf.lm.layout import Layout, Rows, packed_rows, plain_rows, shares_prompt
-from prlhf.lm.paths import ATTENTION, pays
+from prlhf.lm.paths import ATTENTION, pays, take_paths
 from prlhf.lm.projection import projected_logprobs, token_logprobs
 from prlhf.lm.template import Encoded
 from prlhf.objectives import PairLogps
@@ -96,6 +96,8 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
 
     Sliding windows, ALiBi, recurrent layers and attention code that ignores a 4-D mask show themselves here.
     """
+    if wanted != "plain" and lm.config.attention == "auto" and lm.device.type == "cpu":
+        take_paths(lm.causal_lm)
     if wanted != "auto":
         return "packed" if wanted == "packed" else "plain"
     indices = range(len(sample))

@@ -19,7 +19,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import sdpa_mask
 
-__all__ = ["ATTENTION", "Paths", "attend", "paths_of", "pays"]
+__all__ = ["ATTENTION", "Paths", "attend", "paths_of", "pays", "take_paths"]
 
 ATTENTION = "prlhf_paths"
 """Its name in transformers."""
@@ -30,6 +30,12 @@ LONG = 320
 def pays(attention: str, device: torch.device | str, length: int) -> bool:
     """Whether packed rows of `length` tokens are attended to by paths, under the option `model.attention`."""
     return attention == "paths" or (attention == "auto" and torch.device(device).type == "cpu" and length >= LONG)
+
+
+def take_paths(model: Any) -> None:
+    """Let a causal LM whose attention is `sdpa` go along paths wherever it is given some."""
+    if model.config._attn_implementation == "sdpa":
+        model.set_attn_implementation(ATTENTION)
 
 
 @dataclass(frozen=True)

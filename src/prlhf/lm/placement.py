@@ -59,8 +59,6 @@ def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
             f"{_named(config)}: a part of the base would stay in main memory or on disk and be fetched at every step, "
             "which prlhf does not do; take fewer bits (model.quantization), more devices, or a smaller base"
         )
-    if config.attention == "auto" and model.get_correct_attn_implementation(None) == "sdpa":
-        model.set_attn_implementation(ATTENTION)  # which is `sdpa` where it is given no paths
     return model
 
 
