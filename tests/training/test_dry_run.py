@@ -124,7 +124,11 @@ def test_kto_looks_at_mismatched_responses_too(base_folder):
 def test_the_longest_fits_the_context(base_folder):
     base = base_folder("gpt2", n_positions=24)
     found = dry_run(config_of(base), log=log_of())
-    assert found.longest < dry_run(config_of(base_folder("gpt2")), log=log_of()).longest
+    whole = dry_run(config_of(base_folder("gpt2")), log=log_of())
+    assert found.longest < whole.longest
+    words = "are cut at their left (of 19 comparisons looked at): max_prompt_tokens=512, context of the model 24"
+    assert any(words in remark for remark in found.remarks)
+    assert not any("are cut" in remark for remark in whole.remarks)
 
 
 def test_a_drawn_branch_takes_half_the_tokens(base_folder):

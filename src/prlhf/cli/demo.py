@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prlhf.cli.console import no_loading_bars
 from prlhf.cli.options import Folder, Overrides, Recipe
 
 __all__ = ["demo"]
@@ -32,6 +33,7 @@ def demo(
 
     from rich.console import Console
 
+    no_loading_bars()
     from prlhf.demo.page import page
     from prlhf.demo.show import show
     from prlhf.demo.study import run_study

@@ -130,7 +130,7 @@ def dry_run_table(found: DryRun) -> Table:
             table.add_row("… of weights in 16 bit, in a step", _bytes(m.copies))
         table.add_row("… of activations in a step (estimated)", _bytes(m.step))
         table.add_row("… or in a pass without gradient (estimated)", _bytes(m.forward))
-        table.add_row("… at most together, on one device", _bytes(m.total))
+        table.add_row("… together at the peak, the libraries aside (estimated)", _bytes(m.total))
     table.add_row(f"two steps on a tiny {found.rehearsed_on} model: first loss", f"{found.loss:.4f}")
     return table
 

@@ -1,6 +1,6 @@
 """How long, how fast, how often."""
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field, field_validator
 
@@ -25,9 +25,9 @@ class TrainingConfig(Config):
     """Comparisons of a batch, in one process."""
     gradient_accumulation_steps: int = Field(1, ge=1)
     """Batches before each step."""
-    tokens_at_once: Literal["auto"] | Annotated[int, Field(ge=1)] = "auto"
+    tokens_at_once: int | None = Field(None, ge=1)
     """Tokens of a forward and backward pass at most, padding included: a batch that has more is gone through in parts,
-    with the same gradient in less memory. `auto`: 4096 on a CPU, the whole batch on a GPU."""
+    with the same gradient in less memory. By default 4096 on a CPU, and the whole batch on a GPU."""
     learning_rate: float = Field(5e-5, ge=0)
     """Of the language model."""
     user_learning_rate: float | None = Field(None, ge=0)

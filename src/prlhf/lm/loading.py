@@ -215,7 +215,10 @@ def load_tokenizer(config: ModelConfig) -> Any:
     except (OSError, ValueError) as e:
         raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: {first_line(e)}") from e
     if len(found) < _LETTERS:  # of some architectures transformers makes up an empty one where there are no files
-        raise CheckpointError(f"model.base: no tokenizer with {config.base!r}: it has {len(found)} tokens")
+        raise CheckpointError(
+            f"model.base: no tokenizer with {config.base!r}: it has {len(found)} tokens, so transformers made it up; "
+            "save the model's own one there (tokenizer.json and tokenizer_config.json)"
+        )
     return found
 
 

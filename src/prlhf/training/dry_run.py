@@ -121,7 +121,7 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         small = _small(config, base, tokenizer, encoded, Path(place) / "tiny", remarks)
         tiny, loss = _rehearse(small, log, Path(place) / "run")
         layout = None if base is None else choose_layout(tiny, encoded, config.training.layout)
-    remarks += [] if found is None else _of_memory(found, config, users)
+    remarks += [*_of_cuts(encoded, template), *([] if found is None else _of_memory(found, config, users))]
     return DryRun(
         log=log,
         sides=sides,
@@ -139,6 +139,18 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
         rehearsed_on="planted" if base is None else base.model_type,
         remarks=tuple(remarks),
     )
+
+
+def _of_cuts(encoded: Sequence[Encoded], template: Template) -> list[str]:
+    """Remarks about texts that are longer than what is looked at of them."""
+    m, context = template.config, template.context
+    end = "" if context is None else f", context of the model {context}"
+    cuts = (
+        (sum(c.truncated for c in encoded), "prompts", "left", f"max_prompt_tokens={m.max_prompt_tokens}"),
+        (sum(c.responses_cut for c in encoded), "responses", "right", f"max_response_tokens={m.max_response_tokens}"),
+    )
+    of = f"of {len(encoded):,} comparisons looked at"
+    return [f"{n:,} {what} are cut at their {side} ({of}): {limit}{end}" for n, what, side, limit in cuts if n]
 
 
 def _of_memory(found: Skeleton, config: RunConfig, users: int) -> list[str]:

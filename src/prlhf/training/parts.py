@@ -17,12 +17,12 @@ from prlhf.lm.layout import slices
 __all__ = ["most_tokens", "parts_of"]
 
 _CPU = 4096
-"""What `auto` is on a CPU: enough for its matrix products."""
+"""By default on a CPU: enough for its matrix products."""
 
 
 def most_tokens(config: TrainingConfig, device: torch.device | str) -> int | None:
     """Tokens of a pass of training at most; None = as many as a batch has."""
-    if config.tokens_at_once != "auto":
+    if config.tokens_at_once is not None:
         return config.tokens_at_once
     return _CPU if torch.device(device).type == "cpu" else None
 

@@ -1,9 +1,11 @@
-"""Progress bars for passes over data and for the steps of a training run; silent where there is no terminal."""
+"""Progress of passes over data and of the steps of a training run: bars, or a log line a minute without a terminal."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import timedelta
 from typing import Any
 
 from rich.console import Console
@@ -18,8 +20,10 @@ from rich.progress import (
 )
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["StepProgress", "bar"]
+__all__ = ["StepProgress", "Watch", "bar"]
 
+MINUTE = 60.0
+"""Seconds between two lines."""
 logger = logging.getLogger(__name__)
 
 
@@ -27,7 +31,33 @@ def bar(items: Iterable[int], what: str) -> Iterable[int]:
     """A progress bar over a pass, on standard error."""
     console = Console(stderr=True)
     short = isinstance(items, Sequence) and len(items) < 10
+    if not console.is_terminal and isinstance(items, Sequence):
+        return _told(items, what)
     return track(items, description=what, console=console, transient=True, disable=short or not console.is_terminal)
+
+
+def _told(items: Sequence[int], what: str) -> Iterator[int]:
+    watch = Watch()
+    for done, item in enumerate(items):
+        watch.tell(what, done, len(items))
+        yield item
+
+
+class Watch:
+    """A line once a minute: how far it is, and how long it will take."""
+
+    def __init__(self, first: int = 0) -> None:
+        self.first = first
+        self.begin = self.last = time.monotonic()
+
+    def tell(self, what: str, done: int, of: int, more: str = "") -> None:
+        """Log it, where it is time."""
+        now = time.monotonic()
+        if now - self.last < MINUTE or done <= self.first:
+            return
+        self.last = now
+        left = timedelta(seconds=round((of - done) * (now - self.begin) / (done - self.first)))
+        logger.info("%s: %d of %d%s, about %s left", what, done, of, more, left)
 
 
 class StepProgress(TrainerCallback):
@@ -45,6 +75,7 @@ class StepProgress(TrainerCallback):
             *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
         )
         self.task = self.progress.add_task("training", total=None)
+        self.watch: Watch | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -53,10 +84,13 @@ class StepProgress(TrainerCallback):
         if state.is_world_process_zero:
             self.progress.update(self.task, total=state.max_steps, completed=state.global_step)
             self.progress.start()
+            self.watch = None if self.progress.console.is_terminal else Watch(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """One step further."""
         self.progress.update(self.task, completed=state.global_step)
+        if self.watch is not None:
+            self.watch.tell("training", state.global_step, state.max_steps, " steps")
 
     def on_log(
         self,

@@ -63,9 +63,9 @@ def _check_fsdp(config: RunConfig) -> None:
             f"model.quantization={bits} has weights that cannot be spread; take none, or start without FSDP",
         ),
         (
-            config.training.tokens_at_once != "auto",
+            config.training.tokens_at_once is not None,
             "training.tokens_at_once cuts a batch into as many passes as it needs, and with spread weights the "
-            "processes have to make as many; take auto, and a smaller training.batch_size",
+            "processes have to make as many; leave it out, and take a smaller training.batch_size",
         ),
         (
             config.training.compile != "off",
