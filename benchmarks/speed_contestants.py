@@ -123,7 +123,7 @@ def trl_trainer(
     options: dict[str, Any] = {"gradient_checkpointing": False, "max_length": None}
     options |= {"torch_compile": True, "torch_compile_backend": work["compile"]} if work["compile"] != "off" else {}
     if best:
-        options |= {"precompute_ref_log_probs": True, "precompute_ref_batch_size": 32}
+        options |= {"precompute_ref_log_probs": True, "precompute_ref_batch_size": work["batch"]}
         options |= {"train_sampling_strategy": "group_by_length", "length_column_name": "length"}
         options |= {"remove_unused_columns": False}  # or the lengths are removed
     tokenizer = AutoTokenizer.from_pretrained(work["model"])

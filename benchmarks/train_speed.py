@@ -102,7 +102,7 @@ def compare(args: argparse.Namespace, folder: Path, size: str, workload: str) ->
     print(f"\n{title}, {args.comparisons} comparisons, batch {args.batch}, {args.rounds} rounds")
     show(list(lines.values()))
     told = verdict(size, workload, lines, theirs)
-    if speed_contestants.UNIFORM in found:
+    if speed_contestants.UNIFORM in found and not args.bf16:
         gap = max(f["loss_gap"] for f in found[speed_contestants.UNIFORM])
         told += f" Uniform case: our loss is {gap:.1e} of TRL's away from it."
     print(told, flush=True)

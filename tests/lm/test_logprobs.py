@@ -149,6 +149,30 @@ def test_a_sliding_window_shows_itself_on_long_paths_only(base_folder, architect
     assert choose_layout(lm, [lm.template.comparison(c) for c in [*short, *long]]) == "plain"
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16", "float16"])
+@pytest.mark.parametrize(
+    ("architecture", "options", "layout"),
+    [
+        ("llama", {}, "packed"),
+        ("qwen3", {}, "packed"),
+        ("gpt2", {}, "packed"),
+        ("llama", {"attention": "eager"}, "plain"),
+        ("gemma3_text", {"sliding_window": 16}, "plain"),
+        ("mistral", {"sliding_window": 24}, "plain"),
+        ("gptj", {}, "plain"),
+    ],
+)
+def test_few_digits_hide_no_wrong_layout(base_folder, architecture, options, layout, dtype):
+    """Rounding is measured, not guessed: in 16 bit a hundred times its unit would be all of a log-probability."""
+    attention = {name: options[name] for name in options if name == "attention"}
+    sizes = {name: options[name] for name in options if name != "attention"}
+    heads = {"num_key_value_heads": 2} if architecture == "mistral" else {}
+    folder = base_folder(architecture, dtype=getattr(torch, dtype), **sizes, **(heads if sizes else {}))
+    lm = personalised(folder, dtype=dtype, **attention)
+    log = [Comparison(f"why is the sky blue, {i}?" * 3, "light scatters " * (2 + i), "because") for i in range(4)]
+    assert choose_layout(lm, [lm.template.comparison(c) for c in log]) == layout
+
+
 def test_the_layout_is_told_once_for_a_base(base_folder, caplog):
     lms = [personalised(base_folder("qwen3")) for _ in range(2)]
     with caplog.at_level("INFO", logger="prlhf"):

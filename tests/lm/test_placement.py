@@ -84,6 +84,12 @@ def test_attention_is_chosen_and_what_is_missing_is_named(base_folder):
             load_base(ModelConfig(base=base_folder(), attention="flash_attention_2"))
 
 
+def test_paths_need_a_model_that_attends_with_sdpa(base_folder):
+    assert load_base(ModelConfig(base=base_folder(), attention="paths"))
+    with pytest.raises(ConfigError, match=r"model\.attention=paths: .*scaled_dot_product_attention"):
+        load_base(ModelConfig(base=base_folder("gptj"), attention="paths"))
+
+
 def test_a_device_map_changes_no_answer(base_folder, tmp_path):
     lm, plain = fresh(base_folder(), device_map="auto").eval(), fresh(base_folder()).eval()
     ids = torch.tensor([lm.encode_prompt("why?", 1)])

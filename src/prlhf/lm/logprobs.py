@@ -22,6 +22,8 @@ __all__ = ["AT_ONCE", "Layout", "choose_layout", "pair_logprobs", "tokens_at_onc
 
 AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Tokens of a batch where no gradient is taken, padding included: what fills a GPU, and what a CPU's caches hold."""
+_ROUNDING = 8
+"""A difference counts as rounding up to so many times what was measured of it, or what a sum in fp32 may have."""
 logger = logging.getLogger(__name__)
 _TOLD: set[tuple[str, str]] = set()
 
@@ -94,33 +96,41 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
 
     A choice holds for the comparisons that it was made on: a sliding window matters from a length on.
 
-    Sliding windows, ALiBi, recurrent layers and attention code that ignores a 4-D mask show themselves here.
+    Sliding windows, ALiBi, recurrent layers and attention code that ignores a 4-D mask show themselves here. What is
+    rounding is measured: the longest comparison in plain rows, among others and for itself.
     """
     if wanted != "plain" and lm.config.attention == "auto" and lm.device.type == "cpu":
         take_paths(lm.causal_lm)
     if wanted != "auto":
         return "packed" if wanted == "packed" else "plain"
     indices = range(len(sample))
-    found = {0, max(indices, key=lambda i: sample[i].path), max(indices, key=lambda i: sample[i].length)}
-    tried = [sample[i] for i in sorted(found)]
-    branches = [[0, lm.user_model.n - 1]] * len(tried)
+    longest = max(indices, key=lambda i: sample[i].path)
+    found = {0, longest, max(indices, key=lambda i: sample[i].length)}
+    tried = [sample[longest], *(sample[i] for i in sorted(found - {longest}))]
     training = lm.training
     lm.eval()
     try:
-        plain = pair_logprobs(lm, tried, branches, "plain")
-        packed = pair_logprobs(lm, tried, branches, "packed")
-        error = max((plain.chosen - packed.chosen).abs().max(), (plain.rejected - packed.rejected).abs().max()).item()
-        scale = max(plain.chosen.abs().max().item(), 1.0)
+        plain, packed = (_looked_at(lm, tried, layout) for layout in ("plain", "packed"))
+        alone = _looked_at(lm, tried[:1], "plain")
     except (RuntimeError, ValueError, TypeError) as e:
         _tell(lm, "plain", f"the model does not take a 4-D mask: {e}")
         return "plain"
     finally:
         lm.train(training)
-    eps = torch.finfo(lm.dtype).eps
-    layout: Layout = "packed" if error <= 100 * eps * scale else "plain"
+    error, noise = (plain - packed).abs().max().item(), (plain[:1] - alone).abs().max().item()
+    scale = max(plain.abs().max().item(), 1.0)
+    unit = torch.finfo(lm.dtype).eps * max(len(r) for c in tried for r in c.responses) ** 0.5  # of a sum of logits
+    rounding = _ROUNDING * (noise + torch.finfo(torch.float32).eps * scale) + unit
+    layout: Layout = "packed" if error <= rounding else "plain"
     words = f"packed and plain differ by {error:.1e} on log-probabilities up to {scale:.0f}"
     _tell(lm, layout, words)
     return layout
+
+
+def _looked_at(lm: PersonalizedLM, comparisons: Sequence[Encoded], layout: Layout) -> Tensor:
+    """Log-probabilities of both responses by the generic user and by the last one `[b, 2, 2]`."""
+    logps = pair_logprobs(lm, comparisons, [[0, lm.user_model.n - 1]] * len(comparisons), layout)
+    return torch.stack([logps.chosen, logps.rejected]).transpose(0, 1).double()
 
 
 def _tell(lm: PersonalizedLM, layout: Layout, why: str) -> None:

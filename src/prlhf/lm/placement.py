@@ -13,7 +13,7 @@ from transformers.utils.quantization_config import QuantizationMethod
 
 from prlhf.config import ModelConfig
 from prlhf.errors import ConfigError
-from prlhf.lm.paths import ATTENTION
+from prlhf.lm.paths import take_paths
 
 __all__ = ["check_quantization", "first_line", "is_placed", "load_placed"]
 
@@ -43,7 +43,7 @@ def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
     if config.device_map is not None:
         asked["device_map"] = config.device_map
     if config.attention != "auto":
-        asked["attn_implementation"] = ATTENTION if config.attention == "paths" else config.attention
+        asked["attn_implementation"] = "sdpa" if config.attention == "paths" else config.attention
     if config.quantization != "none":
         asked["quantization_config"] = _bits(config.quantization, stored.dtype if dtype == "auto" else dtype)
     try:
@@ -59,6 +59,8 @@ def load_placed(source: str, config: ModelConfig, stored: Any) -> nn.Module:
             f"{_named(config)}: a part of the base would stay in main memory or on disk and be fetched at every step, "
             "which prlhf does not do; take fewer bits (model.quantization), more devices, or a smaller base"
         )
+    if config.attention == "paths":
+        take_paths(model)
     return model
 
 
