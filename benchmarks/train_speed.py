@@ -8,14 +8,15 @@
 Every contestant trains the same model (random weights, LoRA r=8 on q, k, v) on the same texts, in batches of the same
 size and in a process of its own; they take turns, round after round, each round with texts of its own. "TRL" is its
 DPOTrainer as it comes, but without gradient checkpointing, which costs it time; "TRL at its best" also has batches of
-like lengths and a reference that is computed once, in larger batches. Our one-off reference pass counts as theirs
-does; where only some steps of the epoch are made, the share of it that they need. Batches of like lengths take a long
-epoch to choose from, ours and those of TRL at its best: with 64 comparisons a fifth of the tokens is padding, with 512
-a thirtieth. (TRL then sorts stretches of a quarter of the epoch, of up to 50 batches, from long to short: make whole
-stretches.) Before the clock starts each has made one step. The peak of memory is what the process takes at most, less
-what it held once the model was loaded. "Of the matmul rate" is the arithmetic of useful token-passes (forward, and
+like lengths and a reference that is computed once, in batches as large (larger ones are slower on a CPU). Our one-off
+reference pass counts as theirs does; where only some steps of the epoch are made, the share of it that they need.
+Batches of like lengths take a long epoch to choose from, ours and those of TRL at its best: with 64 comparisons a fifth
+of the tokens is padding, with 512 a thirtieth. (TRL then sorts stretches of a quarter of the epoch, of up to 50
+batches, from long to short: make whole stretches.) Before the clock starts each has made one step. The peak of memory
+is what the process takes at most, less what it held once the model was loaded.
+"Of the matmul rate" is the arithmetic of useful token-passes (forward, and
 backward to the activations, of tokens that are no padding; attention left out), by the rate of plain matrix products of
-the same shapes. TRL's `padding_free`, which takes flash attention on a GPU, is not among the contestants.
+the same shapes. TRL's `padding_free` is not among the contestants: its version 1.16 has it switched off.
 """
 
 from __future__ import annotations
