@@ -217,7 +217,7 @@ def test_full_fine_tuning_resumes_too(forks, base_folder, tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(2))
 def test_killed_again_and_again(forks, uninterrupted, base_folder, tmp_path, seed):
     """At random moments, and every second time in the middle of a save: at least 5 kills a run, 20 in all."""
     tree, run, rng, kills, in_save = config(base_folder()), tmp_path / "run", random.Random(seed), 0, 0
