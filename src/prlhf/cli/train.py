@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlhf.cli.console import no_loading_bars
+from prlhf.cli.console import is_first, no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.options import FLAGS, SOURCES, OnBadRow, Overrides, Recipe, one_source
 
@@ -82,7 +81,7 @@ def train(
 
         no_loading_bars()
         result = run(config, output, resume=resume)
-        if os.environ.get("RANK", "0") == "0":  # of several processes only the first has measured something
+        if is_first():  # of several processes only the first has measured something
             _tell(result)
 
 

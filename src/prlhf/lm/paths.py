@@ -102,7 +102,7 @@ def paths_of(trunk: int, heads: Sequence[int], chosen: int, rejected: int) -> Pa
     for j, head in enumerate(heads):
         at = len(sizes)
         sizes += [head, chosen, rejected]
-        # the first branch goes on where the trunk ends: one stretch, of which nothing is copied
+        # the first branch goes on where the trunk ends: one stretch, which needs no bias
         groups += [((at, at + 1), (0,)) if j else ((0, at, at + 1), ()), ((at + 2,), (0, at))]
     kept = [(tuple(i for i in own if sizes[i]), tuple(i for i in before if sizes[i])) for own, before in groups]
     return Paths(tuple(sizes), tuple((own, before) for own, before in kept if own))

@@ -84,15 +84,20 @@ class TokenIds(AskedFor[Encoded]):
 
     def warn_cuts(self, template: Template) -> None:
         """Log how many prompts and responses were cut, and by which limit."""
-        limits = template.config
         prompts, responses = int(self._counts[:, _TRUNCATED].sum()), int(self._counts[:, _RESPONSES_CUT].sum())
-        end = "" if template.context is None else f", context of the model {template.context}"
-        if prompts:
-            words = "%d of %d prompts were cut at their left: max_prompt_tokens=%d%s"
-            logger.warning(words, prompts, len(self), limits.max_prompt_tokens, end)
-        if responses:
-            words = "%d of %d responses were cut at their right: max_response_tokens=%d%s"
-            logger.warning(words, responses, int((self.responses > 0).sum()), limits.max_response_tokens, end)
+        for words in cuts((prompts, len(self)), (responses, int((self.responses > 0).sum())), template):
+            logger.warning("%s", words)
+
+
+def cuts(prompts: tuple[int, int], responses: tuple[int, int], template: Template) -> list[str]:
+    """What to say of texts that are cut: how many of how many, and by which limit."""
+    m, context = template.config, template.context
+    end = "" if context is None else f", context of the model {context}"
+    told = (
+        (*prompts, "prompts were cut at their left", f"max_prompt_tokens={m.max_prompt_tokens}"),
+        (*responses, "responses were cut at their right", f"max_response_tokens={m.max_response_tokens}"),
+    )
+    return [f"{cut} of {of} {what}: {limit}{end}" for cut, of, what, limit in told if cut]
 
 
 def tokenise(

@@ -27,6 +27,7 @@ from prlhf.lm.placement import check_quantization
 from prlhf.lm.reference import REFERENCE_BATCH
 from prlhf.lm.scoring import SCORING_BATCH
 from prlhf.lm.template import Template
+from prlhf.lm.tokens import cuts
 from prlhf.objectives import make_objective
 from prlhf.training.branches import Branches
 from prlhf.training.devices import on_cpu
@@ -142,15 +143,9 @@ def dry_run(config: RunConfig, *, log: Log | None = None) -> DryRun:
 
 
 def _of_cuts(encoded: Sequence[Encoded], template: Template) -> list[str]:
-    """Remarks about texts that are longer than what is looked at of them."""
-    m, context = template.config, template.context
-    end = "" if context is None else f", context of the model {context}"
-    cuts = (
-        (sum(c.truncated for c in encoded), "prompts", "left", f"max_prompt_tokens={m.max_prompt_tokens}"),
-        (sum(c.responses_cut for c in encoded), "responses", "right", f"max_response_tokens={m.max_response_tokens}"),
-    )
-    of = f"of {len(encoded):,} comparisons looked at"
-    return [f"{n:,} {what} are cut at their {side} ({of}): {limit}{end}" for n, what, side, limit in cuts if n]
+    """Remarks about texts of a sample that are longer than what is looked at of them."""
+    prompts, responses = sum(c.truncated for c in encoded), sum(c.responses_cut for c in encoded)
+    return cuts((prompts, len(encoded)), (responses, sum(len(c.responses) for c in encoded)), template)
 
 
 def _of_memory(found: Skeleton, config: RunConfig, users: int) -> list[str]:

@@ -20,7 +20,7 @@ from rich.progress import (
 )
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-__all__ = ["StepProgress", "Watch", "bar"]
+__all__ = ["StepProgress", "bar"]
 
 MINUTE = 60.0
 """Seconds between two lines."""
@@ -37,13 +37,13 @@ def bar(items: Iterable[int], what: str) -> Iterable[int]:
 
 
 def _told(items: Sequence[int], what: str) -> Iterator[int]:
-    watch = Watch()
+    watch = _Watch()
     for done, item in enumerate(items):
         watch.tell(what, done, len(items))
         yield item
 
 
-class Watch:
+class _Watch:
     """A line once a minute: how far it is, and how long it will take."""
 
     def __init__(self, first: int = 0) -> None:
@@ -75,7 +75,7 @@ class StepProgress(TrainerCallback):
             *columns, TimeRemainingColumn(), console=console, transient=True, disable=not console.is_terminal
         )
         self.task = self.progress.add_task("training", total=None)
-        self.watch: Watch | None = None
+        self.watch: _Watch | None = None
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any
@@ -84,7 +84,7 @@ class StepProgress(TrainerCallback):
         if state.is_world_process_zero:
             self.progress.update(self.task, total=state.max_steps, completed=state.global_step)
             self.progress.start()
-            self.watch = None if self.progress.console.is_terminal else Watch(state.global_step)
+            self.watch = None if self.progress.console.is_terminal else _Watch(state.global_step)
 
     def on_step_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **kwargs: Any) -> None:
         """One step further."""
