@@ -1,0 +1,35 @@
+"""The reward models and what they see of a text: unions on `type`, one file a member."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from prlhf.config.rewards.bt import Bt
+from prlhf.config.rewards.ensemble import Ensemble
+from prlhf.config.rewards.factor import Factor
+from prlhf.config.rewards.features import FeaturesConfig, Hidden, Sentence, Stored, TfIdf
+from prlhf.config.rewards.linear_head import LinearHead
+from prlhf.config.rewards.lore import Lore
+from prlhf.config.rewards.per_user import PerUser
+from prlhf.config.rewards.pref import Pref
+from prlhf.config.rewards.vpl import Vpl
+
+__all__ = [
+    "Bt",
+    "Ensemble",
+    "Factor",
+    "FeaturesConfig",
+    "Hidden",
+    "LinearHead",
+    "Lore",
+    "PerUser",
+    "Pref",
+    "RewardConfig",
+    "Sentence",
+    "Stored",
+    "TfIdf",
+    "Vpl",
+]
+
+RewardConfig = Annotated[Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble, Field(discriminator="type")]
+"""How a reward is learned from votes; `factor` is the default."""

@@ -1,0 +1,14 @@
+"""What the options of every reward model have in common."""
+
+from typing import Any, ClassVar
+
+from prlhf.config.base import Config
+
+__all__ = ["AnyReward"]
+
+
+class AnyReward(Config):
+    """Options of a reward model."""
+
+    SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {}
+    """Option -> the values worth trying, on validation, by `prlhf reward compare`; the defaults are always tried first."""

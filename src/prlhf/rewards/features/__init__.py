@@ -1,0 +1,5 @@
+"""What a reward model sees of a text: vectors from a language model, a file, or the words themselves."""
+
+from prlhf.rewards.features.base import FeatureMap, load_features
+
+__all__ = ["FeatureMap", "load_features"]

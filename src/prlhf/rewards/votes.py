@@ -1,0 +1,149 @@
+"""Votes as arrays: what every reward model on features learns from. Texts stay outside."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from prlhf.types import Comparison, Prompt
+
+if TYPE_CHECKING:
+    from prlhf.rewards.features import FeatureMap
+
+__all__ = ["Items", "Votes"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True)
+class Items:
+    """m different (prompt, response): `keys` `[m]` by content (`Comparison.response_keys`), features `x` `[m, f]`."""
+
+    keys: npt.NDArray[np.uint64]
+    x: npt.NDArray[np.float32]
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    @property
+    def width(self) -> int:
+        """f."""
+        return int(self.x.shape[1])
+
+
+@dataclass(frozen=True)
+class Votes:
+    """b votes on pairs of `items`, of the users `names` `[n]`."""
+
+    items: Items
+    chosen: Ints
+    """`[b]`, place in `items`."""
+    rejected: Ints
+    user: Ints
+    """`[b]`, place in `names`; -1 is the generic user."""
+    names: tuple[str, ...]
+    y: Floats
+    """`[b]`: 1, or 0.5 where it was a tie."""
+    weight: Floats
+    """`[b]`."""
+    first: Floats
+    """`[b]`: 1 where the chosen response was shown first, -1 where the rejected one was, 0 where nobody knows."""
+    pair: npt.NDArray[np.uint64]
+    """`[b]`, content hash of the unordered pair."""
+    told: npt.NDArray[np.float32] | None = None
+    """`[n, g]`, features of the users' texts; a row of NaN where a user has none. None: nobody has one."""
+
+    @classmethod
+    def of(
+        cls,
+        comparisons: Sequence[Comparison],
+        features: FeatureMap,
+        *,
+        names: Sequence[str] | None = None,
+        weight: Floats | None = None,
+    ) -> Votes:
+        """Of comparisons whose texts `features` has features for.
+
+        Args:
+            names: the users, where their order matters; by default sorted. Anybody else is generic.
+            weight: `[b]`, times the comparisons' own (`prlhf.data.recency_weights`).
+
+        Raises:
+            DataError: a text that there are no features for, or features that are not finite.
+        """
+        places: dict[tuple[object, str], int] = {}
+        sides = np.array(
+            [
+                [places.setdefault((c.prompt, text), len(places)) for text in (c.chosen, c.rejected)]
+                for c in comparisons
+            ],
+            np.int64,
+        ).reshape(-1, 2)
+        keys = np.zeros(len(places), np.uint64)
+        keys[sides.reshape(-1)] = [int(key, 16) for c in comparisons for key in c.response_keys]
+        found = sorted({c.user for c in comparisons if c.user is not None}) if names is None else list(names)
+        row: dict[str | None, int] = {name: i for i, name in enumerate(found)}  # type: ignore[assignment]
+        shown = {None: 0.0, "chosen": 1.0, "rejected": -1.0}
+        own = np.array([c.weight for c in comparisons], np.float64)
+        return cls(
+            items=Items(keys, features([p for p, _ in places], [text for _, text in places])),
+            chosen=sides[:, 0],
+            rejected=sides[:, 1],
+            user=np.array([row.get(c.user, -1) for c in comparisons], np.int64),
+            names=tuple(found),
+            y=np.array([0.5 if c.tie else 1.0 for c in comparisons]),
+            weight=own if weight is None else own * weight,
+            first=np.array([shown[c.first_shown] for c in comparisons]),
+            pair=np.array([int(c.pair_key, 16) for c in comparisons], np.uint64),
+            told=_told(comparisons, row, features),
+        )
+
+    def __len__(self) -> int:
+        return len(self.chosen)
+
+    @cached_property
+    def differences(self) -> npt.NDArray[np.float32]:
+        """`x(chosen) - x(rejected)` `[b, f]`."""
+        return self.items.x[self.chosen] - self.items.x[self.rejected]
+
+    def take(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> Votes:
+        """Some of the votes, in this order; items and users stay as they are."""
+        columns = {name: getattr(self, name)[rows] for name in _COLUMNS}
+        return replace(self, **columns)
+
+    def of_users(self, names: Sequence[str]) -> Votes:
+        """With the users `names` instead of its own; votes of anybody else are the generic user's."""
+        place = {name: i for i, name in enumerate(names)}
+        new = np.array([*(place.get(name, -1) for name in self.names), -1], np.int64)
+        told = None
+        if self.told is not None:
+            told = np.full((len(names), self.told.shape[1]), np.nan, np.float32)
+            told[new[:-1][new[:-1] >= 0]] = self.told[new[:-1] >= 0]
+        return replace(self, user=new[self.user], names=tuple(names), told=told)
+
+    @property
+    def counts(self) -> Ints:
+        """Votes by user `[n]`."""
+        return np.bincount(self.user[self.user >= 0], minlength=len(self.names)).astype(np.int64)
+
+
+_COLUMNS = ("chosen", "rejected", "user", "y", "weight", "first", "pair")
+
+
+def _told(
+    comparisons: Sequence[Comparison], row: dict[str | None, int], features: FeatureMap
+) -> npt.NDArray[np.float32] | None:
+    """The features of each user's last text."""
+    texts = {row[c.user]: c.user_text for c in comparisons if c.user_text and row.get(c.user, -1) >= 0}
+    if not texts:
+        return None
+    x = features.texts(list(texts.values()))
+    found = np.full((len([name for name in row if name is not None]), x.shape[1]), np.nan, np.float32)
+    found[list(texts)] = x
+    return found
