@@ -32,8 +32,8 @@ FORMAT_VERSION = 1
 
 
 class Reward(NamedTuple):
-    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and `variance` `[b]`, how unsure the model is of it
-    (0 where a model does not say)."""
+    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure the model is of it, `variance` `[b]`
+    (0 where it does not say)."""
 
     mean: Floats
     variance: Floats

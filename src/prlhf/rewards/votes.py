@@ -77,14 +77,9 @@ class Votes:
         Raises:
             DataError: a text that there are no features for, or features that are not finite.
         """
-        places: dict[tuple[object, str], int] = {}
-        sides = np.array(
-            [
-                [places.setdefault((c.prompt, text), len(places)) for text in (c.chosen, c.rejected)]
-                for c in comparisons
-            ],
-            np.int64,
-        ).reshape(-1, 2)
+        places: dict[tuple[Prompt, str], int] = {}
+        both = [[places.setdefault((c.prompt, t), len(places)) for t in c.responses] for c in comparisons]
+        sides = np.array(both, np.int64).reshape(-1, 2)
         keys = np.zeros(len(places), np.uint64)
         keys[sides.reshape(-1)] = [int(key, 16) for c in comparisons for key in c.response_keys]
         found = sorted({c.user for c in comparisons if c.user is not None}) if names is None else list(names)

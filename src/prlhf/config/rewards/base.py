@@ -11,4 +11,4 @@ class AnyReward(Config):
     """Options of a reward model."""
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {}
-    """Option -> the values worth trying, on validation, by `prlhf reward compare`; the defaults are always tried first."""
+    """Option -> the values that `prlhf reward compare` tries on validation; the defaults are always tried first."""
