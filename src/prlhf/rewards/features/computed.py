@@ -84,7 +84,7 @@ class VectorCache:
         for key in dict.fromkeys(keys):
             if key in self._places:
                 wanted.setdefault(self._places[key][0], []).append(key)
-        found = {}
+        found: dict[bytes, np.ndarray] = {}
         for file, held in wanted.items():
             values = _read(file, "values")
             found |= {key: values[self._places[key][1]] for key in held if self._places[key][1] < len(values)}
