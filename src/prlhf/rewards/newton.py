@@ -9,6 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dposv
 
+from prlhf.errors import DataError
+
 __all__ = ["fit_many", "runs"]
 
 Floats = npt.NDArray[np.floating]
@@ -39,7 +41,12 @@ def fit_many(
 
     Returns:
         The maximum `[n, k]`, and Laplace's covariance there `[n, k, k]`: the prior's for a person without votes.
+
+    Raises:
+        DataError: numbers that are not finite.
     """
+    if not all(np.isfinite(array.sum()) for array in (z, offset, y, weight)):  # a sum is finite where all of it is
+        raise DataError("votes: found features, targets or weights that are not finite numbers")
     k = len(precision)
     root = np.linalg.inv(np.linalg.cholesky(precision)).T  # l = mean + root @ eta
     mean = np.broadcast_to(np.asarray(mean, np.float64), (n, k))
@@ -140,7 +147,10 @@ def _newton_of_one(z: Floats, s: Floats, y: Floats, weight: Floats) -> tuple[Flo
             break
         _, step, _ = dposv(hessian, z.T @ (weight * (y - p)) - eta)
         along, length, slack = z @ step, 1.0, 1e-12 * (1 + loss)
-        while not (new := float(_loss(s + length * along, y, weight, eta + length * step))) <= loss + slack:
+        for _ in range(60):
+            new = float(_loss(s + length * along, y, weight, eta + length * step))
+            if new <= loss + slack:
+                break
             length /= 2
         eta, s, loss, close = eta + length * step, s + length * along, new, bool(abs(step).max() < CLOSE)
     return eta, hessian
