@@ -116,7 +116,7 @@ class Regression:
     def fit(self, start: Floats | None = None, *, rough: bool = False) -> Floats:
         """The parameters `[p]` where the loss is least; `rough`: near enough to compare losses."""
         theta = np.zeros(self.design.size) if start is None else start
-        if len(self.design.x) * self.design.size**2 <= NEWTON:
+        if not rough and len(self.design.x) * self.design.size**2 <= NEWTON:
             return self._newton(theta)
         rough = rough or self.design.x.dtype == np.float32
         settings = {"maxiter": 500, "maxcor": 20, "ftol": 1e-9 if rough else 1e-12, "gtol": 1e-3 if rough else 1e-5}
@@ -188,9 +188,9 @@ def fit_around(
 def by_person(votes: Votes) -> list[tuple[int, Ints]]:
     """Each person with votes, and the rows of theirs."""
     order = np.argsort(votes.user, kind="stable")
-    people, starts = np.unique(votes.user[order], return_index=True)
-    parts = np.split(order, starts[1:])
-    return [(int(person), rows) for person, rows in zip(people, parts, strict=True) if person >= 0]
+    people, counts = np.unique(votes.user, return_counts=True)
+    ends = np.cumsum(counts)
+    return [(int(u), order[end - t : end]) for u, t, end in zip(people, counts, ends, strict=True) if u >= 0]
 
 
 def folds(votes: Votes, count: int, seed: int) -> Ints:
