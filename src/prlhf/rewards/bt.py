@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Self
 
 import numpy as np
@@ -119,10 +120,10 @@ def choose_ridge(design: Design, votes: Votes, item_ridge: float, seed: int, pro
     for ridge in progress(GRID):
         loss = 0.0
         for i, held in enumerate(parts):
-            regression = _regression(design.take(~held), votes.take(~held), ridge, item_ridge)
-            theta = starts[i] = regression.fit(starts[i], rough=True)
-            s = design.take(held).margins(theta)
-            loss += float(votes.weight[held] @ (softplus(s) - votes.y[held] * s))
+            others = replace(votes, weight=votes.weight * ~held)
+            theta = starts[i] = _regression(design, others, ridge, item_ridge).fit(starts[i], rough=True)
+            s = design.margins(theta)
+            loss += float((votes.weight * held) @ (softplus(s) - votes.y * s))
         losses.append(loss)
         if losses[-1] > min(losses):
             break

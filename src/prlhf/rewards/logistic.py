@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -59,12 +59,6 @@ class Design:
     def cost(self) -> int:
         """Multiplications of a Hessian."""
         return len(self.x) * self.size**2
-
-    def take(self, rows: npt.NDArray[np.bool_]) -> Design:
-        """Some of the votes."""
-        if self.chosen is None or self.rejected is None:
-            return replace(self, x=self.x[rows])
-        return replace(self, chosen=self.chosen[rows], rejected=self.rejected[rows])
 
     def margins(self, theta: Floats) -> Floats:
         """`[b]`."""
