@@ -18,7 +18,7 @@ def fit_many(
     `[n, k]`, and Laplace's covariance there `[n, k, k]`; the votes `z` `[b, k]` of -1 are nobody's."""
     kept = np.flatnonzero(who >= 0)
     kept = kept[np.argsort(who[kept], kind="stable")]
-    z, offset, y, weight, who = (np.asarray(a)[kept] for a in (z, offset, y, weight, who))
+    z, offset, y, weight, who = z[kept], offset[kept], y[kept], weight[kept], who[kept]
     found = np.tile(np.asarray(mean, np.float64), (n, 1))
     covariance = np.empty((n, z.shape[1], z.shape[1]))
     covariance[:] = np.linalg.inv(precision)
@@ -47,4 +47,4 @@ def _fit(
         while length > 1e-9 and loss(at - length * step) > now + 1e-12 * (1 + now):
             length /= 2
         at = at - length * step
-    return at, np.linalg.inv(hessian)
+    return at, np.asarray(np.linalg.inv(hessian))
