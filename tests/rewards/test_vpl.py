@@ -10,11 +10,11 @@ from torch.distributions import Normal, kl_divergence
 
 from prlhf.config.rewards import Vpl
 from prlhf.rewards.vpl import VplReward
-from prlhf.rewards.vpl_contexts import batches, groups
+from prlhf.rewards.vpl_contexts import batches, groups, steps
 from prlhf.rewards.vpl_network import Network, divergence
 from prlhf.rewards.vpl_training import kl_share
 
-SMALL = {"latent": 3, "hidden": 16, "epochs": 12, "batch": 8, "learning_rate": 1e-2}
+SMALL = {"latent": 3, "hidden": 32, "epochs": 40, "batch": 4, "learning_rate": 3e-3, "clamp": 4.0}
 
 
 @pytest.fixture(scope="module")
@@ -104,6 +104,7 @@ def test_what_is_asked_is_not_seen_nor_is_another_vote_on_its_pair():
         asked_of.extend(batch.asked)
     assert sorted(asked_of) == list(range(100))
     assert {0, 8} <= sizes
+    assert steps(doubled, 4) == len(list(batches(doubled, 8, 4, np.random.default_rng(0))))
 
 
 def test_all_votes_are_read_in_groups():
@@ -118,19 +119,23 @@ def test_all_votes_are_read_in_groups():
 def test_a_tie_is_half_a_vote_either_way():
     torch.manual_seed(0)
     network = Network(Vpl(latent=2, hidden=4, counted=True), 3)
-    a, b, one = torch.randn(1, 2, 3), torch.randn(1, 2, 3), torch.ones(1, 2)
-    tie, turned = network.attended(a, b, one / 2, one)[0], network.attended(b, a, one / 2, one)[0]
+    a, b, one, there = torch.randn(2, 3), torch.randn(2, 3), torch.ones(2), torch.ones(1, 2, dtype=torch.bool)
+    tie, turned = (network.attended(*sides, one / 2, one, there)[0] for sides in ((a, b), (b, a)))
     assert torch.allclose(tie, turned, atol=1e-6)
-    assert not torch.allclose(network.attended(a, b, one, one)[0], tie, atol=1e-3)
+    assert not torch.allclose(network.attended(a, b, one, one, there)[0], tie, atol=1e-3)
 
 
-def test_a_place_without_a_vote_says_nothing():
+def test_a_place_without_a_vote_says_nothing_and_nor_does_the_next_context():
     torch.manual_seed(0)
     network = Network(Vpl(latent=2, hidden=4), 3)
-    a, b, one = torch.randn(1, 5, 3), torch.randn(1, 5, 3), torch.ones(1, 5)
-    weight = torch.tensor([[1.0, 1, 0, 0, 0]])
-    total, _ = network.attended(a, b, one, weight)
-    assert torch.allclose(total, network.attended(a[:, :2], b[:, :2], one[:, :2], one[:, :2])[0], atol=1e-6)
+    a, b, one = torch.randn(5, 3), torch.randn(5, 3), torch.ones(5)
+    there = torch.tensor([[True, False, True, False], [False] * 4, [True, True, True, False]])
+    total, weight = network.attended(a, b, one, one, there)
+    alone, _ = network.attended(a[:2], b[:2], one[:2], one[:2], torch.ones(1, 2, dtype=torch.bool))
+    assert torch.allclose(total[:1], alone, atol=1e-6)
+    assert weight.tolist() == [2, 0, 3] and (total[1] == 0).all()
+    mean, log_variance = network.posterior(total, weight, torch.tensor([2, 0, 3]))
+    assert (mean[1] == 0).all() and (log_variance[1] == 0).all() and (mean[0] != 0).any()
 
 
 @pytest.mark.parametrize("how", ["always", "training"])

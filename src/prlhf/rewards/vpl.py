@@ -1,4 +1,4 @@
-"""VPL (Poddar et al., arXiv 2408.10075): a person is a latent vector that a network reads off the set of their votes."""
+"""VPL (Poddar et al., arXiv 2408.10075): a person is a latent vector that a network reads off their votes."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ Ints = npt.NDArray[np.int64]
 
 NETWORK = "network."
 ACTIVE = 0.01
-"""A latent dimension is active where its mean varies more than this over users (Burda et al., arXiv 1509.00519)."""
+"""A dimension is active where its mean varies more than this over users (Burda et al., arXiv 1509.00519)."""
 ROWS = 1 << 14
 """Rewards that are computed at a time."""
 
 
 class VplReward(VectorReward):
-    """`r(x, y, z)`; a state is the mean and the variance of a person's `z`, by which a reward has its own (delta method).
+    """`r(x, y, z)`; a state is the mean and the variance of a person's `z`, which give a reward its own (delta method).
 
     `z` is 0 with variance 1, the prior, for whoever has no votes.
     """

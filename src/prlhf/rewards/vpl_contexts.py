@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from prlhf.rewards.votes import Votes
 
-__all__ = ["Batch", "batches", "groups"]
+__all__ = ["Batch", "batches", "groups", "steps"]
 
 Ints = npt.NDArray[np.int64]
 
@@ -32,20 +32,41 @@ class Batch(NamedTuple):
 def batches(votes: Votes, context: int, size: int, rng: np.random.Generator) -> Iterator[Batch]:
     """Every vote is asked once, from a new choice of its user's others, of which none is on the same pair.
 
-    Half of the time it is as many others as may be, else any number from 0, small ones more often (by its logarithm), so
-    that somebody new is met as well as somebody known.
+    Half of the time it is as many others as may be, else any number from 0, small ones more often (by its logarithm),
+    so that somebody new is met as well as somebody known.
     """
-    episodes = [e for rows in _by_user(votes) for e in _episodes(votes, rows, context, rng)]
+    _, pair = np.unique(votes.pair, return_inverse=True)
+    hidden = np.zeros(pair.max(initial=0) + 1, np.bool_)
+    episodes = []
+    for rows in _by_user(votes):
+        rows = rng.permutation(rows)
+        for asked in _chunks(rows, _asked(len(rows))):
+            hidden[pair[asked]] = True
+            others = rng.permutation(rows[~hidden[pair[rows]]])
+            hidden[pair[asked]] = False
+            most = min(context, len(others))
+            few = int((1 + most) ** rng.random()) - 1
+            episodes.append((others[: most if rng.random() < 0.5 else few], asked))
     nobodys = rng.permutation(np.flatnonzero(votes.user < 0))
     episodes += [(nobodys[:0], asked) for asked in _chunks(nobodys, ASKED)]
-    order = rng.permutation(len(episodes))
-    for some in _chunks(order, size):
+    for some in _chunks(rng.permutation(len(episodes)), size):
         chosen = [episodes[i] for i in some]
         yield Batch(
             _padded([seen for seen, _ in chosen]),
             np.concatenate([asked for _, asked in chosen]),
             np.repeat(np.arange(len(chosen)), [len(asked) for _, asked in chosen]),
         )
+
+
+def steps(votes: Votes, size: int) -> int:
+    """How many batches there are."""
+    many = [-(-n // _asked(n)) for n in votes.counts[votes.counts > 0].tolist()]
+    return -(-(sum(many) - (-int((votes.user < 0).sum()) // ASKED)) // size)
+
+
+def _asked(n: int) -> int:
+    """How many votes of somebody with n are predicted from one context."""
+    return min(ASKED, max(1, n // 4))
 
 
 def groups(votes: Votes, context: int, numbers: int) -> Iterator[tuple[Ints, Ints]]:
@@ -62,16 +83,6 @@ def _by_user(votes: Votes) -> list[Ints]:
     order = np.argsort(votes.user, kind="stable")
     order = order[votes.user[order] >= 0]
     return [rows for rows in np.split(order, np.flatnonzero(np.diff(votes.user[order])) + 1) if len(rows)]
-
-
-def _episodes(votes: Votes, rows: Ints, context: int, rng: np.random.Generator) -> Iterator[tuple[Ints, Ints]]:
-    """Pairs of what is seen and what is asked of one user."""
-    rows = rng.permutation(rows)
-    for asked in _chunks(rows, min(ASKED, max(1, len(rows) // 4))):
-        others = rng.permutation(rows[~np.isin(votes.pair[rows], votes.pair[asked])])
-        most = min(context, len(others))
-        few = int((1 + most) ** rng.random()) - 1
-        yield others[: most if rng.random() < 0.5 else few], asked
 
 
 def _chunks(rows: Ints, size: int) -> Iterator[Ints]:

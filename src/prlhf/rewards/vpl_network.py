@@ -36,22 +36,29 @@ class Network(nn.Module):
         with torch.no_grad():
             last.weight *= 0.01
 
-    def attended(self, chosen: Tensor, rejected: Tensor, y: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def attended(
+        self, chosen: Tensor, rejected: Tensor, y: Tensor, weight: Tensor, there: Tensor
+    ) -> tuple[Tensor, Tensor]:
         """The sum over a context of what attention makes of its votes `[e, h]`, and of their weights `[e]`.
 
         Args:
-            chosen, rejected: `[e, c, f]`.
-            y: `[e, c]`; a tie is half a vote either way.
-            weight: `[e, c]`; 0 = no vote there.
+            chosen, rejected: `[t, f]`, of all votes of all contexts.
+            y, weight: `[t]`; a tie is half a vote either way.
+            there: `[e, c]`, which places of the contexts hold the votes, row after row; t are true.
         """
         seen = self.pair(torch.cat([chosen, rejected], dim=-1))
         if bool((y < 1).any()):
             turned = self.pair(torch.cat([rejected, chosen], dim=-1))
-            seen = y[..., None] * seen + (1 - y[..., None]) * turned
-        there = weight > 0
+            seen = y[:, None] * seen + (1 - y[:, None]) * turned
+
+        def placed(values: Tensor) -> Tensor:
+            return values.new_zeros(*there.shape, *values.shape[1:]).index_put((there,), values)
+
+        counted = placed(weight)
         asked = there[:, None, :] | ~there.any(dim=1)[:, None, None]  # nobody attends to nothing
-        mixed = scaled_dot_product_attention(self.query(seen), self.key(seen), self.value(seen), attn_mask=asked)
-        return (mixed * weight[..., None]).sum(dim=1), weight.sum(dim=1)
+        query, key, value = (placed(head(seen)) for head in (self.query, self.key, self.value))
+        mixed = scaled_dot_product_attention(query, key, value, attn_mask=asked)
+        return (mixed * counted[..., None]).sum(dim=1), counted.sum(dim=1)
 
     def posterior(self, total: Tensor, weight: Tensor, votes: Tensor) -> tuple[Tensor, Tensor]:
         """Mean and log-variance of `z` `[e, d]` from sums of `attended`; N(0, I) where there are no votes."""

@@ -1,4 +1,4 @@
-"""VPL's training: the evidence's lower bound over contexts drawn anew in each epoch."""
+"""VPL's training: the lower bound of the evidence, with contexts drawn anew in each epoch."""
 
 from __future__ import annotations
 
@@ -14,12 +14,13 @@ from torch.nn.functional import binary_cross_entropy_with_logits
 from prlhf.config.rewards.vpl import Vpl
 from prlhf.rewards.base import Progress
 from prlhf.rewards.votes import Votes
-from prlhf.rewards.vpl_contexts import Batch, batches, groups
+from prlhf.rewards.vpl_contexts import Batch, batches, groups, steps
 from prlhf.rewards.vpl_network import Network, divergence
 
 __all__ = ["NUMBERS", "kl_share", "posteriors", "train"]
 
 Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 PATIENCE = 8
 """So many epochs without a better log-loss of the held-out votes end the training."""
@@ -44,8 +45,7 @@ def train(
         network = Network(config, x.shape[1])
         items = torch.tensor(x, dtype=torch.float32)
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
-        each = len(list(batches(votes, config.context, config.batch, np.random.default_rng(seed))))
-        total = each * config.epochs
+        total = steps(votes, config.batch) * config.epochs
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / total))
         check = _checker(network, config, votes, items, held_out) if held_out is not None else None
         best, kept, since, step = math.inf, dict(network.state_dict()), 0, 0
@@ -97,23 +97,23 @@ def _loss(network: Network, config: Vpl, votes: Votes, items: Tensor, batch: Bat
     return (importance * (wrong + weight * kl)).sum() / importance.sum().clamp(min=1e-9)
 
 
-def _read(network: Network, votes: Votes, items: Tensor, context: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _read(network: Network, votes: Votes, items: Tensor, context: Ints) -> tuple[Tensor, Tensor]:
     """The posterior of each context `[e, c]`."""
     total, weight = _attended(network, votes, items, context)
     return network.posterior(total, weight, torch.tensor((context >= 0).sum(axis=1)))
 
 
-def _attended(network: Network, votes: Votes, items: Tensor, context: npt.NDArray[np.int64]) -> tuple[Tensor, Tensor]:
+def _attended(network: Network, votes: Votes, items: Tensor, context: Ints) -> tuple[Tensor, Tensor]:
     there = context >= 0
-    chosen, rejected = (items[torch.from_numpy(places[context])] for places in (votes.chosen, votes.rejected))
-    y = torch.tensor(np.where(there, votes.y[context], 1), dtype=items.dtype)
-    weight = torch.tensor(np.where(there, votes.weight[context], 0), dtype=items.dtype)
-    return network.attended(chosen, rejected, y, weight)
+    seen = context[there]
+    chosen, rejected = (items[torch.from_numpy(places[seen])] for places in (votes.chosen, votes.rejected))
+    y, weight = (torch.tensor(a[seen], dtype=items.dtype) for a in (votes.y, votes.weight))
+    return network.attended(chosen, rejected, y, weight, torch.from_numpy(there))
 
 
 def posteriors(network: Network, votes: Votes, items: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and log-variance of `z` `[n, d]` of every user from all of their votes: attention within groups of votes, one
-    mean over all of them."""
+    """Mean and log-variance of `z` `[n, d]` of every user from all of their votes: attention within groups of them, one
+    mean over all."""
     n = len(votes.names)
     total = torch.zeros(n, network.query.out_features, dtype=items.dtype)
     weight = torch.zeros(n, dtype=items.dtype)

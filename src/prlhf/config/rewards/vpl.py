@@ -41,12 +41,12 @@ class Vpl(AnyReward):
     """Whether `z` is brought to length sqrt(d) before it is decoded. `training`: there, but not afterwards, as released,
     where training and use then differ."""
     context: int = Field(64, ge=1)
-    """Votes that are attended to together; in training at most so many of a user's others, of later users all, in groups
+    """Votes that are attended to together; in training at most so many of a user's others; afterwards all, in groups
     of this size."""
-    epochs: int = Field(40, ge=1)
-    """Passes over the votes, each with other contexts: the paper's M copies of a pair. Fewer where held-out votes say
+    epochs: int = Field(30, ge=1)
+    """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes say
     so."""
-    batch: int = Field(32, ge=1)
+    batch: int = Field(64, ge=1)
     """Contexts in a step, with up to 16 votes to predict from each."""
     learning_rate: float = Field(1e-3, gt=0)
     """Of AdamW; 3 % warm-up, then a cosine to 0. The paper's is 1e-4, with LoRA under it."""
