@@ -44,8 +44,8 @@ class Vpl(AnyReward):
     """Votes that are attended to together; in training at most so many of a user's others; afterwards all, in groups
     of this size."""
     epochs: int = Field(30, ge=1)
-    """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes say
-    so."""
+    """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes
+    say so."""
     batch: int = Field(64, ge=1)
     """Contexts in a step, with up to 16 votes to predict from each."""
     learning_rate: float = Field(1e-3, gt=0)
