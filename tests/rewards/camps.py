@@ -53,9 +53,9 @@ def accuracy(mean: np.ndarray) -> float:
 
 def pooled_accuracy(train: Votes, test: Votes) -> float:
     """Of one logistic regression for everybody."""
-    from sklearn.linear_model import LogisticRegression
-
-    scale = train.differences.std(axis=0)
-    d = train.differences / scale
-    both = LogisticRegression(fit_intercept=False).fit(np.concatenate([d, -d]), np.repeat([1, 0], len(d)))
-    return accuracy(test.differences / scale @ both.coef_[0])
+    d = train.differences / train.differences.std(axis=0)
+    w = np.zeros(d.shape[1])
+    for _ in range(20):
+        p = 1 / (1 + np.exp(-d @ w))
+        w += np.linalg.solve((d.T * (p * (1 - p))) @ d + np.eye(len(w)), d.T @ (1 - p) - w)
+    return accuracy(test.differences / train.differences.std(axis=0) @ w)

@@ -44,7 +44,7 @@ def test_camps_are_told_apart_where_one_taste_cannot(learned):
 
 @pytest.mark.parametrize("how", ["mean", "lcb", "worst", "uwo"])
 def test_a_score_is_the_aggregate_above_each_members_zero_and_a_margin_a_difference(learned, how):
-    train, test, model = learned
+    _, test, model = learned
     model = EnsembleReward(model.config.model_copy(update={"aggregate": how}), model.parameters, model.users)
     states, who = model.users.states, test.user + 1
     args = (test.items, test.chosen, test.rejected, states, who)

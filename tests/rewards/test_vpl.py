@@ -14,7 +14,7 @@ from prlhf.rewards.vpl_contexts import batches, groups, steps
 from prlhf.rewards.vpl_network import Network, divergence
 from prlhf.rewards.vpl_training import kl_share
 
-SMALL = {"latent": 3, "hidden": 32, "epochs": 40, "batch": 4, "learning_rate": 3e-3, "clamp": 4.0}
+SMALL = {"latent": 3, "hidden": 32, "epochs": 30, "batch": 8, "learning_rate": 1e-2, "clamp": 4.0}
 
 
 @pytest.fixture(scope="module")

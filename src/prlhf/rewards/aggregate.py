@@ -16,8 +16,8 @@ How = Literal["mean", "lcb", "worst", "uwo"]
 
 
 def aggregate(scores: Floats, how: How, penalty: float) -> Floats:
-    """`mean`, `mean - penalty std`, `min` or `mean - penalty variance` `[n]` over models `[k, n]` (arXiv 2401.16635, and
-    the last two 2310.02743). Scores of all models have the same zero."""
+    """`mean`, `mean - penalty std`, `min` or `mean - penalty variance` `[n]` over models `[k, n]` whose scores have the
+    same zero (arXiv 2401.16635; the last two 2310.02743)."""
     if how == "worst":
         return np.asarray(scores.min(axis=0))
     mean = scores.mean(axis=0)

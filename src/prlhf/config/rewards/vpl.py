@@ -14,8 +14,8 @@ class Vpl(AnyReward):
     Minimises `-E_q log sigma(r(chosen, z) - r(rejected, z)) + weight KL(q | N(0, I))`."""
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {
+        "clamp": (1.0, 4.0),
         "kl_weight": (1e-4, 1e-2),
-        "latent": (16, 4),
         "weight_decay": (1e-3, 1.0),
         "dropout": (0.0, 0.3),
         "counted": (False, True),
@@ -41,11 +41,11 @@ class Vpl(AnyReward):
     """Whether `z` is brought to length sqrt(d) before it is decoded. `training`: there, but not afterwards, as released,
     where training and use then differ."""
     context: int = Field(64, ge=1)
-    """Votes that are attended to together; in training at most so many of a user's others; afterwards all, in groups
-    of this size."""
+    """Votes attended to together: in training at most so many of a user's others, afterwards all, in groups of
+    this size."""
     epochs: int = Field(30, ge=1)
-    """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes
-    say so."""
+    """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes say
+    so."""
     batch: int = Field(64, ge=1)
     """Contexts in a step, with up to 16 votes to predict from each."""
     learning_rate: float = Field(1e-3, gt=0)
