@@ -100,7 +100,7 @@ def test_more_factors_than_users_and_a_feature_that_never_differs():
     moved = Items(train.items.keys, x + np.float32([0, 0, 0, 0, 5]))
     args = (wide.chosen, None, model.users.states, wide.user + 1)
     assert np.array_equal(model.reward(moved, *args).mean, model.reward(wide.items, *args).mean)
-    with pytest.raises(DataError, match=r"found 4 features .* expected the 5"):
+    with pytest.raises(DataError, match="found 4 numbers a response, expected 5"):
         model.margins(test)
 
 
