@@ -80,8 +80,8 @@ def test_the_variance_is_the_slope_times_that_of_the_latent(learned):
     row, step = model.users.rows(test.names)[some.user], 1e-5
     z, variance = model.users.states["mean"][row], model.users.states["variance"][row]
     network = model._network
-    x = torch.tensor((test.items.x - model.parameters["centre"]) * model.parameters["inverse_scale"])
-    response = network.response(x)
+    x = (test.items.x - model.parameters["centre"]) * model.parameters["inverse_scale"]
+    response = network.response(torch.tensor(x))
 
     def margin(z):
         at = torch.tensor(z)

@@ -19,6 +19,7 @@ from prlhf.rewards.votes import Votes
 __all__ = ["factorise"]
 
 Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
 
 EVERY = 5
 """Iterations between two looks at the held-out votes."""
@@ -27,7 +28,7 @@ PATIENCE = 4
 
 
 def factorise(
-    config: Pref, votes: Votes, x: Floats, held_out: tuple[Votes, Floats] | None, seed: int, progress: Progress
+    config: Pref, votes: Votes, x: Vectors, held_out: tuple[Votes, Vectors] | None, seed: int, progress: Progress
 ) -> tuple[list[Floats], Floats]:
     """The weights of phi (one `[f, J]`, or those of two layers) and the users' `[n, J]`.
 
@@ -36,12 +37,11 @@ def factorise(
         held_out: votes of the same users, and their items' features.
     """
     rng = np.random.default_rng(seed)
-    x32 = x.astype(np.float32)
-    begin = start(config, votes, x32, rng)
+    begin = start(config, votes, x, rng)
     phi = [torch.tensor(a, dtype=torch.float32).requires_grad_() for a in _layers(config, x.shape[1], rng)]
     noise = 0.01 * rng.normal(size=begin.weights.shape)  # a factor of which both sides are 0 would stay so
     people = torch.tensor(begin.weights + noise, dtype=torch.float32).requires_grad_()
-    items, target = torch.from_numpy(x32), torch.tensor(begin.targets, dtype=torch.float32)
+    items, target = torch.from_numpy(x), torch.tensor(begin.targets, dtype=torch.float32)
     first, second = torch.tensor(begin.first), torch.tensor(begin.second)
 
     def regression() -> Tensor:
@@ -60,7 +60,7 @@ def factorise(
 
     check = None
     if held_out is not None:
-        held = _Loss(held_out[0].of_users(votes.names), torch.tensor(held_out[1], dtype=torch.float32))
+        held = _Loss(held_out[0].of_users(votes.names), torch.from_numpy(held_out[1]))
 
         def check() -> float:
             return float(held(phi, people))

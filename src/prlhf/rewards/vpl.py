@@ -83,7 +83,7 @@ class VplReward(VectorReward):
         import torch
 
         with torch.no_grad():
-            response = self._network.response(torch.from_numpy(_standard(items, self.parameters)))
+            response = self._network.response(torch.from_numpy(_standard(items, self.parameters)).double())
         mean, variance = np.empty(len(a)), np.empty(len(a))
         for rows in _pieces(len(a)):
             z = torch.from_numpy(np.array(states["mean"][who[rows]], np.float64)).requires_grad_()
@@ -113,7 +113,7 @@ class VplReward(VectorReward):
 
         from prlhf.rewards.vpl_training import posteriors
 
-        found = posteriors(self._network, votes, torch.from_numpy(_standard(votes.items, self.parameters)))
+        found = posteriors(self._network, votes, torch.from_numpy(_standard(votes.items, self.parameters)).double())
         return found[0].numpy(), found[1].numpy()
 
     def _states(self, mean: Floats, log_variance: Floats, votes: Votes) -> States:
@@ -126,9 +126,9 @@ class VplReward(VectorReward):
         return States({"mean": mean, "variance": variance}, votes.counts)
 
 
-def _standard(items: Items, scale: dict[str, npt.NDArray[np.float64]]) -> Floats:
+def _standard(items: Items, scale: dict[str, npt.NDArray[np.float64]]) -> npt.NDArray[np.float32]:
     """Features of which the mean over training items is 0; a network, unlike a linear model, would notice."""
-    return scaled(items, scale["inverse_scale"]) - scale["centre"] * scale["inverse_scale"]
+    return scaled(items, scale["inverse_scale"]) - (scale["centre"] * scale["inverse_scale"]).astype(np.float32)
 
 
 def _usage(mean: Floats, log_variance: Floats) -> dict[str, Floats]:

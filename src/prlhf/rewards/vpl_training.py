@@ -19,7 +19,7 @@ from prlhf.rewards.vpl_network import Network, divergence
 
 __all__ = ["NUMBERS", "kl_share", "posteriors", "train"]
 
-Floats = npt.NDArray[np.float64]
+Vectors = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 PATIENCE = 8
@@ -32,7 +32,7 @@ NUMBERS = 1 << 13
 
 
 def train(
-    config: Vpl, votes: Votes, x: Floats, held_out: tuple[Votes, Floats] | None, seed: int, progress: Progress
+    config: Vpl, votes: Votes, x: Vectors, held_out: tuple[Votes, Vectors] | None, seed: int, progress: Progress
 ) -> Network:
     """A network that was trained on votes on items with the standardised features `x` `[m, f]`.
 
@@ -43,7 +43,7 @@ def train(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = Network(config, x.shape[1])
-        items = torch.tensor(x, dtype=torch.float32)
+        items = torch.from_numpy(x)
         optimizer = torch.optim.AdamW(network.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay)
         total = steps(votes, config.batch) * config.epochs
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / total))
@@ -131,11 +131,11 @@ def _lengthened(z: Tensor) -> Tensor:
 
 
 def _checker(
-    network: Network, config: Vpl, votes: Votes, items: Tensor, held_out: tuple[Votes, Floats]
+    network: Network, config: Vpl, votes: Votes, items: Tensor, held_out: tuple[Votes, Vectors]
 ) -> Callable[[], float]:
     """The log-loss of held-out votes, each with the mean latent of its user."""
     held = held_out[0].of_users(votes.names)
-    x = torch.tensor(held_out[1], dtype=torch.float32)
+    x = torch.from_numpy(held_out[1])
     y, importance = torch.tensor(held.y, dtype=torch.float32), torch.tensor(held.weight, dtype=torch.float32)
 
     def check() -> float:
