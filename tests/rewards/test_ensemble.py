@@ -5,7 +5,7 @@ import pytest
 from camps import accuracy, camps, pooled_accuracy, votes_on
 
 from prlhf.config.rewards import Ensemble, Pref
-from prlhf.errors import CheckpointError, DataError
+from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.rewards import Items, Reward, RewardModel, States
 from prlhf.rewards.aggregate import aggregate, total_variance
 from prlhf.rewards.ensemble import EnsembleReward, _drawn
@@ -156,3 +156,12 @@ def test_models_of_any_kind(tmp_path):
         ModelEnsemble.load(tmp_path)
     with pytest.raises(DataError, match="found no reward model"):
         EnsembleReward.of([])
+
+
+@pytest.mark.parametrize(
+    ("members", "message"),
+    [([], "members.*found none"), ([{"type": "pref", "factor": 2}], "unknown option members"), ([{}], "'type'")],
+)
+def test_members_that_are_none(members, message):
+    with pytest.raises(ConfigError, match=message):
+        Ensemble(members=members)

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.bt import Bt
@@ -25,7 +25,7 @@ class Ensemble(AnyReward):
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {"aggregate": ("mean", "lcb"), "copies": (3, 8)}
 
     type: Literal["ensemble"] = "ensemble"
-    members: tuple[MemberConfig, ...] = Field((Bt(),), min_length=1)
+    members: tuple[MemberConfig, ...] = (Bt(),)
     """The reward models, each a table of its own options with its `type`."""
     copies: int = Field(3, ge=1)
     """k, how often each is trained, with other seeds and other votes. The paper's is 3."""
@@ -40,3 +40,10 @@ class Ensemble(AnyReward):
     reference: int = Field(128, ge=1)
     """So many responses of the training votes, at random, have the mean score 0 for every member and user: a score has
     no zero, so that without one nobody could say whose is the worst."""
+
+    @field_validator("members")
+    @classmethod
+    def _at_least_one(cls, members: tuple[MemberConfig, ...]) -> tuple[MemberConfig, ...]:
+        if not members:
+            raise ValueError("found none, expected at least one reward model")
+        return members

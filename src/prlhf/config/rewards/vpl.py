@@ -38,8 +38,8 @@ class Vpl(AnyReward):
     """Whether the encoder is told how many votes there are. A mean over votes does not know, so that one vote counts
     as much as fifty; the paper's is not told."""
     normalise: Literal["never", "always", "training"] = "never"
-    """Whether `z` is brought to length sqrt(d) before it is decoded. `training`: there, but not afterwards, as released;
-    training and use then differ."""
+    """Whether `z` is brought to length sqrt(d) before it is decoded. `training`: only there, as released; training and
+    use then differ."""
     context: int = Field(64, ge=1)
     """Votes attended to together: in training at most so many of a user's others, afterwards all, in groups of
     this size."""
