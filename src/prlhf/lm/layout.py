@@ -40,6 +40,7 @@ class Rows:
     `input_ids` `[r, s]`; `attention_mask` `[r, s]` or `[r, 1, s, s]`; `position_ids` `[r, s]`;
     and, for each of m response tokens: `row` and `source` (the position that predicts it), its id `target`, and
     `slot` = (comparison * k + branch) * 2 + (0 chosen, 1 rejected).
+    `ends` `[n, 3]`: of each of n responses its row, the position of its last token, and its slot.
     """
 
     input_ids: Tensor
@@ -49,6 +50,7 @@ class Rows:
     source: Tensor
     target: Tensor
     slot: Tensor
+    ends: Tensor
     slots: int
     paths: tuple[Paths, ...] | None = None
     """Of each packed row, for an attention that goes along them."""
@@ -60,13 +62,14 @@ class Rows:
 
 
 class _Targets:
-    """Collects, response by response, which position predicts which token."""
+    """Collects, response by response, which position predicts which token, and where it ends."""
 
     def __init__(self) -> None:
         self.row: list[np.ndarray] = []
         self.source: list[np.ndarray] = []
         self.target: list[Sequence[int]] = []
         self.slot: list[np.ndarray] = []
+        self.ends: list[tuple[int, int, int]] = []
 
     def add(self, row: int, before: int, start: int, response: Sequence[int], slot: int) -> None:
         n = len(response)
@@ -76,12 +79,14 @@ class _Targets:
         self.source.append(source)
         self.target.append(response)
         self.slot.append(np.full(n, slot))
+        self.ends.append((row, start + n - 1, slot))
 
     def tensors(self) -> dict[str, Any]:
         def join(parts: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
             return torch.from_numpy(np.concatenate([np.asarray(p, dtype=np.int64) for p in parts]))
 
-        return {k: join(getattr(self, k)) for k in ("row", "source", "target", "slot")}
+        found = {k: join(getattr(self, k)) for k in ("row", "source", "target", "slot")}
+        return found | {"ends": torch.tensor(self.ends, dtype=torch.long)}
 
 
 def _pad(rows: Sequence[Sequence[int] | np.ndarray], fill: int) -> Tensor:

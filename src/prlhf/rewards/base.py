@@ -13,7 +13,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from prlhf.config.rewards.base import AnyReward
+from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION, AnyReward
 from prlhf.errors import CheckpointError, DataError
 from prlhf.lm.folders import new_folder, read_object
 from prlhf.rewards.features import FeatureMap, load_features
@@ -26,9 +26,6 @@ __all__ = ["FORMAT", "Progress", "Reward", "RewardModel", "VectorReward"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-
-FORMAT = "prlhf-reward-model"
-FORMAT_VERSION = 1
 
 
 class Reward(NamedTuple):
