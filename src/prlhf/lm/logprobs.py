@@ -49,7 +49,7 @@ def tokens_at_once(device: torch.device) -> int:
 def pair_logprobs(
     lm: PersonalizedLM, batch: Sequence[Encoded], branches: Sequence[Sequence[int]], layout: Layout = "plain"
 ) -> PairLogps:
-    """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons and k branches; rewards of a `RewardLM`.
+    """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons, k branches; of a `RewardLM` rewards.
 
     A response that is not there (the second one of a thumb) has 0 of 0 tokens.
 
@@ -160,8 +160,8 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
 
 
 def _looked_at(lm: PersonalizedLM, comparisons: Sequence[Encoded], layout: Layout) -> Tensor:
-    """Log-probabilities of both responses by the generic user and by the last one `[b, 2, 2]`, whatever the model makes of
-    its states: a head of zeros would see no difference between any two layouts."""
+    """Log-probabilities of both responses by the generic user and by the last one `[b, 2, 2]`, whatever the model makes
+    of its states: a head of zeros would see no difference between any two layouts."""
     branches = [[0, lm.user_model.n - 1]] * len(comparisons)
     logps = _pairs(lm, comparisons, branches, layout, partial(response_logprobs, lm))
     return torch.stack([logps.chosen, logps.rejected]).transpose(0, 1).double()

@@ -185,6 +185,10 @@ class PersonalizedLM(nn.Module):
         `reference_logprobs`."""
         return reference_logprobs(self, comparisons, **options)
 
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those beside the user model's that no trained model had; they are learned as fast as what users share."""
+        return []
+
     @property
     def one_prompt(self) -> bool:
         """Whether all branches of a comparison read the same prompt, but for the user tokens."""

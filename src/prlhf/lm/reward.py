@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ __all__ = ["RewardLM"]
 
 
 class RewardLM(PersonalizedLM):
-    """`r(x, y, u) = <w, h>`: `h` is the last hidden state at the last token of the response (its end of sequence), after
+    """`r(x, y, u) = <w, h>`: `h` is the last hidden state at the last token of the response (its end of sequence) after
     the user tokens of u and the prompt x (P-RLHF, arXiv 2402.05133, appendix F.2, soft prompt).
 
     Rewards stand where a policy has log-probabilities, and 0 where it has those of the reference, so trainer, layouts
@@ -40,16 +40,21 @@ class RewardLM(PersonalizedLM):
 
     def __init__(self, *parts: Any, **options: Any):
         super().__init__(*parts, **options)
+        width = cast(Tensor, self.head.weight).shape[1]
         kind = torch.promote_types(torch.float32, self.dtype)
-        self.reward_head = nn.Linear(self.head.weight.shape[1], 1, bias=False, dtype=kind)
+        self.reward_head = nn.Linear(width, 1, bias=False, dtype=kind)
         nn.init.zeros_(self.reward_head.weight)
         if is_placed(self.causal_lm):
             self.reward_head.to(self.device)
 
     @classmethod
     def create(cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0) -> Self:
-        """At step 0: the head is zero, and so is every reward."""
+        """At step 0: the head is drawn from N(0, 1 / (d + 1)), as is usual (Stiennon et al., arXiv 2009.01325); a head
+        of zeros would give the rest no gradient."""
         lm = super().create(config, user_model, user_ids, seed)
+        width = lm.reward_head.in_features
+        drawn = torch.empty(1, width).normal_(std=(width + 1) ** -0.5, generator=torch.Generator().manual_seed(seed))
+        lm.reward_head.load_state_dict({"weight": drawn})
         if lm.head.weight is not lm.embedding.weight:
             lm.head.requires_grad_(False)  # nothing is predicted
         return lm
@@ -75,9 +80,8 @@ class RewardLM(PersonalizedLM):
     def _write_head(self, folder: Path) -> None:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.reward_head.state_dict().items()}
         save_file(weights, folder / HEAD, metadata={"format": "pt"})
-        (folder / "README.md").write_text(
-            _CARD.format(base=self.config.base, tokens=self.user_model.tokens), encoding="utf8"
-        )
+        card = _CARD.format(base=self.config.base, tokens=self.user_model.tokens)
+        (folder / "README.md").write_text(card, encoding="utf8")
 
     def push_to_hub(self, *args: Any, **options: Any) -> str:
         """Not yet: a reward model is passed on as its folder."""
@@ -88,9 +92,7 @@ class RewardLM(PersonalizedLM):
         row, end, slot = rows.ends.unbind(1)
         hidden = decoder_states(self, rows)
         weight = self.reward_head.weight
-        with torch.autocast(
-            weight.device.type, enabled=False
-        ):  # a difference of two rounded rewards is mostly rounding
+        with torch.autocast(weight.device.type, enabled=False):  # two rounded rewards differ by rounding mostly
             states = hidden[row.to(hidden.device), end.to(hidden.device)].to(weight)
             rewards = self.reward_head(states)[:, 0].to(self.device)
         return rewards.new_zeros(rows.slots).index_add(0, slot, rewards)
@@ -98,6 +100,10 @@ class RewardLM(PersonalizedLM):
     def reference_values(self, comparisons: Sequence[Encoded], **options: Any) -> np.ndarray:
         """0 `[n, 2]`: a reward is measured against nothing."""
         return np.zeros((len(comparisons), 2))
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """The head."""
+        return list(self.reward_head.parameters())
 
     @property
     def one_prompt(self) -> bool:

@@ -34,8 +34,8 @@ class TokenIds(AskedFor[Encoded]):
 
     Args:
         parts: int32 arrays: how many items m, `[m, 8]` counts of each (tokens of prompt, chosen, rejected and the
-            reference's prompt, 0 = the same as the prompt; cut; whether truncated; responses that were cut; the reference's cut), and the
-            token ids one after the other.
+            reference's prompt, 0 = the same as the prompt; cut; whether truncated; responses that were cut;
+            the reference's cut), and the token ids one after the other.
     """
 
     def __init__(self, parts: Sequence[np.ndarray]):

@@ -72,6 +72,15 @@ class RewardModel(ABC):
     def save(self, folder: str | Path) -> Path:
         """Write the model aside, then rename it to `folder`, which must not exist."""
 
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote; `prlhf.rewards.load_reward` finds out of which kind it is.
+
+        Raises:
+            CheckpointError: no such folder, or another format.
+        """
+
     def probability(self, comparisons: Sequence[Comparison], users: Sequence[str | None] | None = None) -> Floats:
         """How likely each user, or each of `users`, prefers `chosen` to `rejected` `[b]`."""
         return self.probability_of(self.margin(comparisons, users))
@@ -195,11 +204,6 @@ class VectorReward(RewardModel):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote; `prlhf.rewards.load_reward` finds out of which kind it is.
-
-        Raises:
-            CheckpointError: no such folder, or another format.
-        """
         folder = Path(folder)
         described = read_object(folder / "config.json")
         if described.get("format") != FORMAT:

@@ -6,11 +6,12 @@ import json
 import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self
+from typing import Self, cast
 
 import numpy as np
 import torch
 from pydantic import ValidationError
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from prlhf.config.rewards.base import FORMAT
@@ -21,7 +22,7 @@ from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.folders import new_folder, read_object
 from prlhf.lm.layout import Layout, extent, slices
 from prlhf.lm.logprobs import tokens_at_once
-from prlhf.objectives import PairLogps, make_objective
+from prlhf.objectives import Objective, PairLogps, make_objective
 from prlhf.rewards.base import Reward, RewardModel
 from prlhf.rewards.states import States, UserTable
 from prlhf.types import Comparison, Prompt, Thumb
@@ -29,6 +30,7 @@ from prlhf.users.models import subset
 
 __all__ = ["SoftPromptReward"]
 
+PRIOR = "prior.safetensors"
 _RATE = 0.2
 """Of Adam in a fold-in; what it moves has a prior of standard deviation 1."""
 _PEOPLE = 2000
@@ -43,9 +45,18 @@ class SoftPromptReward(RewardModel):
 
     Config = SoftPrompt
 
-    def __init__(self, config: SoftPrompt, lm: RewardLM):
+    def __init__(self, config: SoftPrompt, lm: RewardLM, prior: Tensor | None = None):
+        """Of a trained language model.
+
+        Args:
+            prior: `B` `[r, s]` of `fold_in`; by default that of the rows that there are.
+        """
         self.config = config
         self.lm = lm.eval()
+        table = lm.user_model.table
+        if prior is None and table is not None:
+            prior = _directions(table.weight, config.fold_in_rank)
+        self.prior = prior
 
     @property
     def users(self) -> UserTable:
@@ -91,9 +102,9 @@ class SoftPromptReward(RewardModel):
     def fold_in(self, comparisons: Sequence[Comparison]) -> tuple[list[str], States]:
         """Meet the users of these votes: rows that explain them, under a prior learned from the trained rows.
 
-        A row is that of the generic user plus `z B`, `z ~ N(0, 1)`: `B^T B` is the mean of the outer products of trained
-        rows less the generic one, cut to `fold_in_rank` directions. Of `z` the mode is found by Adam; language model,
-        LoRA, head and all other rows are frozen.
+        A row is that of the generic user plus `z B`, `z ~ N(0, 1)`: `B^T B` is the mean of the outer products of
+        trained rows less the generic one, cut to `fold_in_rank` directions (who is met later changes it for nobody).
+        Of `z` the mode is found by Adam; language model, LoRA, head and all other rows are frozen.
 
         Raises:
             DataError: a vote without a user.
@@ -104,20 +115,20 @@ class SoftPromptReward(RewardModel):
         names = sorted({c.user for c in comparisons if c.user is not None})
         place = {name: i for i, name in enumerate(names)}
         who = np.array([place[c.user] for c in comparisons if c.user is not None], np.int64)
-        table = self.lm.user_model.table
         votes = np.bincount(who, minlength=len(names)).astype(np.int64)
-        if table is None or not names:
+        if self.prior is None or not names:
             return names, States({"row": np.zeros((len(names), self.users.states["row"].shape[1]))}, votes)
         ties = torch.tensor([c.tie for c in comparisons])
         weight = torch.tensor([c.weight for c in comparisons], dtype=torch.float64)
         if not self.config.objective.learns_ties:
             ties, weight = torch.zeros_like(ties), weight * ~ties
         guests = _Guests(self.lm, self.config, self._encoded(comparisons), torch.from_numpy(who + 1), ties, weight)
-        rows = _fitted(guests, _directions(table.weight, self.config.fold_in_rank), self.config.fold_in_steps)
+        rows = _fitted(guests, self.prior.to(guests.table), self.config.fold_in_steps)
         return names, States({"row": rows.detach().cpu().numpy()}, votes)
 
     def save(self, folder: str | Path) -> Path:
-        """Write `config.json` and `model/`: the language model as `prlhf train` has it, and `head.safetensors`.
+        """Write `config.json`, `prior.safetensors` of the fold-in, and `model/`: the language model as `prlhf train`
+        has it, with `head.safetensors`.
 
         Raises:
             CheckpointError: something stands there already.
@@ -125,6 +136,8 @@ class SoftPromptReward(RewardModel):
         folder = Path(folder)
         with new_folder(folder) as place:
             self.lm.save_pretrained(place / "model")
+            if self.prior is not None:
+                save_file({"directions": self.prior.cpu().contiguous()}, place / PRIOR)
             text = json.dumps(self.config.described(), indent=2) + "\n"
             (place / "config.json").write_text(text, encoding="utf8")
         return folder
@@ -147,7 +160,9 @@ class SoftPromptReward(RewardModel):
             config = SoftPrompt.of_described(described)
         except ValidationError as e:
             raise CheckpointError(f"{folder / 'config.json'} does not describe a soft_prompt: {e}") from e
-        return cls(config, RewardLM.from_pretrained(folder / "model"))
+        held = folder / PRIOR  # a run has none: its rows are those that were trained
+        prior = load_file(held)["directions"] if held.is_file() else None
+        return cls(config, RewardLM.from_pretrained(folder / "model"), prior)
 
 
 def _sure(mean: np.ndarray) -> Reward:
@@ -168,7 +183,7 @@ class _Guests:
         self, lm: RewardLM, config: SoftPrompt, encoded: Sequence[Encoded], rows: Tensor, ties: Tensor, weight: Tensor
     ):
         self.lm, self.encoded, self.rows, self.ties, self.weight = lm, encoded, rows, ties, weight
-        self.objective = make_objective(config.objective)
+        self.objective = cast(Objective, make_objective(config.objective))
         self.layout = choose_layout(lm, encoded, config.training.layout)
         self.model = subset(lm.user_model, [0] * (int(rows.max()) + 1))
         order = sorted(range(len(encoded)), key=lambda i: encoded[i].length)

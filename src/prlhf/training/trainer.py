@@ -112,6 +112,7 @@ class PreferenceTrainer(Trainer):
             args.weight_decay,
             max_grad_norm,
             shared_learning_rate,
+            lm.new_parameters(),
         )
         super().__init__(
             model=PairModel(lm, layout),

@@ -18,8 +18,8 @@ def train_soft_prompt(
 ) -> SoftPromptReward:
     """Train a personalised LM with a scalar head on the votes of `config.data`, and write a complete run folder.
 
-    The folder is that of `prlhf.training.train.train` (metrics, evaluation on held-out votes, plots, checkpoints to go on
-    from), and is the reward model's too: `load_reward(output)` reads its `config.json` and `model/`. Arguments and
+    The folder is that of `prlhf.training.train.train` (metrics, evaluation on held-out votes, plots, checkpoints to go
+    on from), and the reward model's too: `load_reward(output)` reads its `config.json` and `model/`. Arguments and
     errors are those of `train`.
     """
     result = train(config, output, log=log, resume=resume, cache=cache)
