@@ -5,13 +5,14 @@ from dataclasses import replace
 
 import pytest
 import torch
-from made_up import USERS, comparisons, dataset, gradients, trainer
+from made_up import USERS, comparisons, dataset, gradients, thumbs, trainer
 
 from prlhf.config import Individual, ModelConfig, Uniform
 from prlhf.config.rewards import SoftPrompt
 from prlhf.data import Log
-from prlhf.errors import CheckpointError, ConfigError
+from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import PersonalizedLM, RewardLM, pair_logprobs
+from prlhf.lm.logprobs import _looked_at
 from prlhf.rewards import load_reward
 from prlhf.training.reward import train_soft_prompt
 
@@ -151,11 +152,23 @@ def _stop(*args, **options):
     raise KeyboardInterrupt
 
 
-def test_a_reward_model_is_not_taken_for_a_policy(base_folder, tmp_path):
-    train_soft_prompt(config(base_folder(), training={"max_steps": 1, "device": "cpu"}), tmp_path / "run", log=LOG)
+def test_a_reward_model_is_not_taken_for_a_policy(fp64, tmp_path):
+    fp64().save_pretrained(tmp_path / "model")
     with pytest.raises(CheckpointError, match="scores and does not answer"):
-        PersonalizedLM.from_pretrained(tmp_path / "run")
-    assert isinstance(RewardLM.from_pretrained(tmp_path / "run" / "model"), RewardLM)
+        PersonalizedLM.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match="push_to_hub"):
+        fp64().push_to_hub("somebody/something")
+
+
+def test_the_layout_is_chosen_by_states_not_by_a_head_that_may_be_zero(fp64):
+    lm = fp64().eval()
+    torch.nn.init.zeros_(lm.reward_head.weight)
+    assert _looked_at(lm, [lm.template.comparison(c) for c in comparisons(2)], "packed").abs().min() > 0.1
+
+
+def test_thumbs_alone_teach_no_reward_model(tmp_path):
+    with pytest.raises(DataError, match="a reward model learns from comparisons, and there are only thumbs"):
+        train_soft_prompt(SoftPrompt(), tmp_path / "run", log=Log(tuple(thumbs(4)), "made up"))
 
 
 @pytest.mark.parametrize("options", [{"beta": 0.5}, {"sft_weight": 0.1}, {"type": "ipo"}])
