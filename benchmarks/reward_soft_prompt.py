@@ -1,6 +1,6 @@
 """P-RM `soft_prompt` beside P-DPO on the planted world: accuracy for seen users at equal steps, each at its best rate.
 
-    python benchmarks/reward_soft_prompt.py --output runs/soft_prompt [--epochs 1] [--rates 5e-4,2e-3]
+    python benchmarks/reward_soft_prompt.py --output runs/soft_prompt [--epochs 4] [--rates 5e-4,2e-3]
 
 Both have the demo's recipe: the same votes in the same order, the same language model, LoRA and user tokens, as many
 steps. Each is trained at every learning rate; half of each user's held-out votes choose the rate, the other half give
@@ -24,8 +24,12 @@ from prlhf.evaluation.metrics import credit, summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
 
-KINDS: dict[str, type[RunConfig]] = {"P-DPO": RunConfig, "P-RM soft_prompt": SoftPrompt}
-BETA = {"P-DPO": 0.5, "P-RM soft_prompt": 1.0}
+KINDS: dict[str, tuple[type[RunConfig], list[str]]] = {
+    "P-DPO": (RunConfig, []),
+    "P-RM soft_prompt": (SoftPrompt, ["head=shared"]),
+    "P-RM soft_prompt, personal head": (SoftPrompt, ["head=personal"]),
+}
+BETA = {name: 0.5 if kind is RunConfig else 1.0 for name, (kind, _) in KINDS.items()}
 NEAR = -0.03
 
 
@@ -33,9 +37,10 @@ def run(name: str, rate: str, args: argparse.Namespace, runs: Runs) -> Path:
     """Train one run unless its folder is complete."""
     overrides = [
         f"seed={args.seed}", f"training.epochs={args.epochs}", f"training.learning_rate={rate}",
-        "training.eval_steps=0", "training.test_comparisons=null", f"objective.beta={BETA[name]}",
+        "training.eval_steps=0", "training.test_comparisons=null", f"objective.beta={BETA[name]}", *KINDS[name][1],
     ]  # fmt: skip
-    return runs.trained(load_config(KINDS[name], RECIPE, overrides), f"{name.replace(' ', '-')}-{rate}-{args.seed}")
+    folder = f"{name.replace(',', '').replace(' ', '-')}-{rate}-{args.seed}"
+    return runs.trained(load_config(KINDS[name][0], RECIPE, overrides), folder)
 
 
 def halves(scores: Scores) -> tuple[Scores, Scores]:
@@ -73,20 +78,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=float, default=1)
     parser.add_argument("--rates", default="5e-4,2e-3", help="learning rates, with commas")
+    parser.add_argument("--models", default=";".join(KINDS), help="which, with semicolons")
     parser.add_argument("--seed", type=int, default=0)
     add_run_options(parser)
     args = parser.parse_args()
     args.rates = args.rates.split(",")[0] if args.quick else args.rates
     print(machine(), flush=True)
     with runs_of(args) as runs:
-        found = {name: measured(name, args, runs) for name in KINDS}
-    (policy, theirs), (reward, own) = (found[name] for name in KINDS)
-    difference = paired_difference(own, theirs, rows="seen").overall.accuracy
-    reward["minus P-DPO, paired"] = [difference.value, difference.low, difference.high]
-    for line in (policy, reward):
+        found = {name: measured(name, args, runs) for name in args.models.split(";")}
+    lines = []
+    for name, (line, scores) in found.items():
+        if name != "P-DPO" and "P-DPO" in found:
+            difference = paired_difference(scores, found["P-DPO"][1], rows="seen").overall.accuracy
+            line["minus P-DPO, paired"] = [difference.value, difference.low, difference.high]
+            reached = "yes" if difference.value >= NEAR else "no"
+            print(f"{name} - P-DPO: {difference}; wanted: at least {NEAR}: {reached}")
+        lines.append(line)
         print(line, flush=True)
-    print(f"P-RM - P-DPO: {difference}; wanted: at least {NEAR}: {'yes' if difference.value >= NEAR else 'no'}")
-    write(args.json, "reward_soft_prompt", machine(), vars(args), [policy, reward])
+    write(args.json, "reward_soft_prompt", machine(), vars(args), lines)
 
 
 if __name__ == "__main__":
