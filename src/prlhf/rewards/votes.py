@@ -134,11 +134,13 @@ _COLUMNS = ("chosen", "rejected", "user", "y", "weight", "first", "pair")
 def _told(
     comparisons: Sequence[Comparison], row: dict[str | None, int], features: FeatureMap
 ) -> npt.NDArray[np.float32] | None:
-    """The features of each user's last text."""
+    """The features of each user's last text; None where nobody has one, or the map has none of them."""
     texts = {row[c.user]: c.user_text for c in comparisons if c.user_text and row.get(c.user, -1) >= 0}
     if not texts:
         return None
     x = features.texts(list(texts.values()))
+    if not x.shape[1]:
+        return None
     found = np.full((len([name for name in row if name is not None]), x.shape[1]), np.nan, np.float32)
     found[list(texts)] = x
     return found
