@@ -49,7 +49,7 @@ def score(
         raise ConfigError(f"--output {output}: found the ending {output.suffix!r}, expected .jsonl or .parquet")
     asked = read_responses(data)
     model, _ = load_run(folder)
-    users = list(asked.users) if user is None else [user] * len(asked)
+    users: list[str | None] = list(asked.users) if user is None else [user] * len(asked)
     found = model.score(asked.prompts, asked.responses, users)
     ranks = _ranks(asked, users, found)
     rows = [_row(asked, users, found, ranks, i) for i in range(len(asked))]

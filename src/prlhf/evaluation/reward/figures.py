@@ -117,7 +117,7 @@ def _calibration_error(scores: Scores, h: Floats, bootstrap: int, seed: int) -> 
     codes, names = clusters(scores.user)
     table = np.zeros((len(names), BINS + 1))
     np.add.at(table, (codes, bins), scores.weight * (credit(h) - confidence))
-    np.add.at(table, (codes, BINS), scores.weight)
+    table[:, BINS] = np.bincount(codes, scores.weight, minlength=len(names))
     drawn = resample_sums(table, bootstrap, seed)
 
     def error(sums: Floats) -> Floats:
@@ -140,7 +140,7 @@ def reliability(scores: Scores, h: Floats) -> Reliability:
     confidence, bins = _confidence(h)
 
     def sums(x: Floats) -> Floats:
-        return np.bincount(bins, scores.weight * x, minlength=BINS)
+        return np.bincount(bins, scores.weight * x, minlength=BINS).astype(np.float64)
 
     weight = sums(np.ones(len(h)))
     held = weight > 0

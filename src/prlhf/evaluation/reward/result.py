@@ -35,7 +35,7 @@ class RewardEvaluation:
     seen: Scores | None
     """Of users whom it was fitted to."""
     unseen: Scores | None
-    """Of all others: after their votes were folded in where they have some (`Scores.seen` says who), else as anybody."""
+    """Of all others: after their votes were folded in where they have some (`Scores.seen` says who)."""
     votes: int
     """How many votes of each new user were folded in, at most."""
     told: int
