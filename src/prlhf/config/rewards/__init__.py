@@ -8,6 +8,7 @@ from prlhf.config.rewards.bt import Bt
 from prlhf.config.rewards.ensemble import Ensemble
 from prlhf.config.rewards.factor import Factor
 from prlhf.config.rewards.features import FeaturesConfig, Hidden, Sentence, Stored, TfIdf
+from prlhf.config.rewards.item_mf import ItemMf
 from prlhf.config.rewards.linear_head import LinearHead
 from prlhf.config.rewards.lore import Lore
 from prlhf.config.rewards.per_user import PerUser
@@ -20,6 +21,7 @@ __all__ = [
     "Factor",
     "FeaturesConfig",
     "Hidden",
+    "ItemMf",
     "LinearHead",
     "Lore",
     "PerUser",
@@ -31,5 +33,5 @@ __all__ = [
     "Vpl",
 ]
 
-RewardConfig = Annotated[Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble, Field(discriminator="type")]
+RewardConfig = Annotated[Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble | ItemMf, Field(discriminator="type")]
 """How a reward is learned from votes; `factor` is the default."""
