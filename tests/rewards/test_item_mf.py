@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-
 from planted_votes import planted
+
 from prlhf.config.rewards import ItemMf
 from prlhf.rewards import Items, load_reward
 from prlhf.rewards.item_mf import ItemMfReward

@@ -33,5 +33,7 @@ __all__ = [
     "Vpl",
 ]
 
-RewardConfig = Annotated[Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble | ItemMf, Field(discriminator="type")]
+RewardConfig = Annotated[
+    Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble | ItemMf, Field(discriminator="type")
+]
 """How a reward is learned from votes; `factor` is the default."""
