@@ -50,12 +50,13 @@ def comparison_tables(found: RewardComparison) -> Iterator[Table]:
 
 
 def _table(title: str, found: RewardComparison) -> Table:
+    from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
     from prlhf.evaluation.reward.comparison import label
 
-    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False)
-    table.add_column("", no_wrap=True)
+    table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, box=SIMPLE_HEAD)
+    table.add_column("", overflow="fold")
     for setting in found.settings:
         table.add_column(label(setting).replace(" ", "\n", 1), justify="right")
     return table
@@ -67,4 +68,5 @@ def _interval(e: Estimate, scale: float) -> str:
         return "–"
     value, low, high = (x * scale for x in (e.value, e.low, e.high))
     digits = 1 if scale > 1 else 3
-    return f"{value:+.{digits}f}\n[{low:+.{digits}f}, {high:+.{digits}f}]"
+    plain = (f"{x:+.{digits}f}".replace("0.", ".", 1) if digits == 3 else f"{x:+.{digits}f}" for x in (low, high))
+    return f"{value:+.{digits}f}\n[{', '.join(plain)}]"

@@ -15,17 +15,17 @@ class ItemMf(AnyReward):
     has neither. For comparison, where responses repeat."""
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "rank": (2, 4, 8),
-        "ridge": (1.0, 2.0, 4.0),
-        "value_ridge": (0.1, 0.5),
+        "rank": (1, 2, 4, 8),
+        "ridge": (1.5, 3.0, 5.0),
+        "value_ridge": (1.0, 2.0, 4.0),
     }
 
     type: Literal["item_mf"] = "item_mf"
-    rank: int = Field(4, ge=1)
+    rank: int = Field(2, ge=1)
     """Length of the vectors."""
-    ridge: float = Field(2.0, gt=0)
+    ridge: float = Field(3.0, gt=0)
     """Strength of the prior on every number of the vectors, of users and of responses."""
-    value_ridge: float = Field(0.5, gt=0)
+    value_ridge: float = Field(2.0, gt=0)
     """Strength of the prior on the values."""
     steps: int = Field(500, ge=1)
     """Of L-BFGS at most."""
