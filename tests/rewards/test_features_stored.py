@@ -78,7 +78,7 @@ def test_surface_features_by_hand():
         "capitals": np.log(3),
         "log words": np.log(5),
         "log sentences": np.log(3),
-        "letters a word": 3,
+        "log letters a word": np.log(4),
         "log words a sentence": np.log(3),
         "different words": 3 / 4,
         "punctuation share": 4 / 20,

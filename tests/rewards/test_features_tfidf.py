@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from prlhf.config.rewards import TfIdf
-from prlhf.errors import DataError
+from prlhf.errors import CheckpointError, DataError
 from prlhf.rewards.features import load_features, make_features
 from prlhf.types import Comparison
 
@@ -90,3 +90,10 @@ def test_texts_without_any_word():
     with pytest.raises(DataError, match=r"features.type=tfidf: no feature at all; take features.surface=true"):
         make_features(PLAIN, votes)
     assert make_features(PLAIN, many())([], []).shape[0] == 0
+
+
+def test_a_saved_map_that_is_damaged(tmp_path):
+    make_features(PLAIN, many()).save(tmp_path)
+    (tmp_path / "words.json").write_text("[")
+    with pytest.raises(CheckpointError, match=r"words.json and tfidf.safetensors are missing or damaged"):
+        load_features(tmp_path)

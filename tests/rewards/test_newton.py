@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.optimize import minimize
 
+from prlhf.errors import DataError
 from prlhf.rewards.newton import fit_many
 
 
@@ -85,6 +86,15 @@ def test_separable_duplicate_and_contradictory_votes_converge(alone, strength):
     found, _ = fit_many(z, offset, y, weight, who, n, np.zeros(2), precision)
     p = 1 / (1 + np.exp(-np.clip(offset + z @ found[0], -700, 700)))
     np.testing.assert_allclose(z.T @ (p - y) + 0.1 * found[0], 0, atol=1e-6 * strength)
+
+
+@pytest.mark.parametrize("n", [1, 2])
+@pytest.mark.parametrize("wrong", [np.nan, np.inf])
+def test_numbers_that_are_not_finite(n, wrong):
+    z, offset, y, weight, who = drawn([4], 2)
+    z[2, 1] = wrong
+    with pytest.raises(DataError, match="not finite"):
+        fit_many(z, offset, y, weight, who, n, np.zeros(2), np.eye(2))
 
 
 def test_ten_votes_of_one_person_take_less_than_a_millisecond():

@@ -171,6 +171,15 @@ class VectorReward(RewardModel):
         votes = self._votes(comparisons)
         return list(votes.names), self.states_of(votes)
 
+    def _check_width(self, items: Items) -> None:
+        """DataError where features are of another length than those that were learned from."""
+        expected = self.parameters.get("width")
+        if expected is not None and len(items) and items.width != int(expected[0]):
+            raise DataError(
+                f"features: found {items.width} of each response, expected {int(expected[0])} as in training; use the same "
+                "feature map"
+            )
+
     def _votes(self, comparisons: Sequence[Comparison]) -> Votes:
         if self.features is None:
             raise DataError("this reward model was made without a feature map, so it takes Votes, not texts")

@@ -48,7 +48,8 @@ class Configured(FeatureMap):
         return _finite(np.concatenate(parts, axis=1, dtype=np.float32), responses)
 
     def texts(self, texts: Sequence[str]) -> Vectors:
-        return _finite(self.embedder.texts(texts), texts)
+        found = _finite(self.embedder.texts(texts), texts)
+        return self._of_width(found) if found.shape[1] else found
 
     def _product(self, prompts: Sequence[Prompt], vectors: Vectors) -> Vectors:
         """`[n, 1]`, each prompt embedded once."""

@@ -12,7 +12,7 @@ from prlhf.data.cache import default_cache
 from prlhf.rewards.features.base import Vectors
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["Embedder", "Work"]
+__all__ = ["Embedder", "Progress", "Work"]
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 

@@ -16,7 +16,7 @@ NAMES = (
     *surface.FEATURES,
     "log words",
     "log sentences",
-    "letters a word",
+    "log letters a word",
     "log words a sentence",
     "different words",
     "punctuation share",
@@ -42,7 +42,7 @@ def _words(text: str) -> tuple[float, ...]:
     return (
         float(np.log1p(len(words))),
         float(np.log1p(sentences)),
-        sum(map(len, words)) / some,
+        float(np.log1p(sum(map(len, words)) / some)),
         float(np.log1p(len(words) / more)),
         len(set(words)) / some,
         len(_MARK.findall(text)) / max(len(text), 1),

@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from sklearn.decomposition import TruncatedSVD
 from sklearn.feature_extraction.text import TfidfVectorizer
 
 from prlhf.config.rewards.features import TfIdf
+from prlhf.errors import CheckpointError
 from prlhf.rewards.features.base import Vectors
 from prlhf.rewards.features.embedder import Embedder, Work
 from prlhf.types import Comparison, Prompt, prompt_text
@@ -56,9 +58,12 @@ class TfIdfEmbedder(Embedder):
 
     @classmethod
     def load(cls, config: TfIdf, facts: dict[str, Any], folder: Path, work: Work) -> Self:
-        words = json.loads((folder / "words.json").read_text(encoding="utf8"))
-        arrays = load_file(folder / "tfidf.safetensors")
-        return cls(words, arrays["idf"], arrays.get("components"))
+        try:
+            words = json.loads((folder / "words.json").read_text(encoding="utf8"))
+            arrays = load_file(folder / "tfidf.safetensors")
+            return cls(words, arrays["idf"], arrays.get("components"))
+        except (OSError, ValueError, KeyError, SafetensorError) as e:
+            raise CheckpointError(f"{folder}: words.json and tfidf.safetensors are missing or damaged ({e})") from e
 
     def save(self, folder: Path) -> dict[str, Any]:
         (folder / "words.json").write_text(json.dumps(self.words), encoding="utf8")
