@@ -9,6 +9,8 @@ from typer.testing import CliRunner
 from prlhf.cli.main import app
 from prlhf.cli.reward.options import feature_values
 from prlhf.errors import ConfigError
+from prlhf.evaluation.report import Report
+from prlhf.evaluation.reward.comparison import RewardComparison
 from tiny_reward import text, tiny, votes, write_votes  # noqa: F401
 
 RUN = CliRunner()
@@ -132,3 +134,30 @@ def test_features_by_name(tmp_path):
 
 def test_texts_of_the_fixture_say_their_features():
     assert text([0.5, -1, 0, 2]) == "An answer +0.50 -1.00 +0.00 +2.00"
+
+
+def test_compare_prints_tables_keeps_what_is_done_and_goes_on(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardComparison, "report", lambda self: Report("not drawn", "", ()))
+    data, embeddings = files
+    given = ("--data", data, "--embeddings", embeddings, "--seeds", 1, "--budget", 1, "-o", tmp_path / "c")
+    given += ("--set", "bootstrap=20", "--set", "votes=[0,5]", "--set", "features.surface=false")
+    done = call("compare", *given, "--models", "per_user")
+    assert done.exit_code == 0, done.output
+    kept = (tmp_path / "c/runs/seed-0/per_user/cell.json").stat().st_mtime_ns
+    done = call("compare", *given, "--models", "per_user,item_mf")
+    assert done.exit_code == 0, done.output
+    assert "item_mf - per_user" in done.stdout and "5 votes" in done.stdout and "checks" in done.stdout
+    assert (tmp_path / "c/runs/seed-0/per_user/cell.json").stat().st_mtime_ns == kept
+    found = json.loads((tmp_path / "c" / "results.json").read_text())
+    assert set(found["methods"]) == {"per_user", "item_mf"} and (tmp_path / "c" / "report.html").is_file()
+    done = call("compare", *given, "--models", "per_user", "--min-votes", 3)
+    assert done.exit_code == 2 and "other min_votes" in done.stderr
+
+
+def test_compare_errors_name_the_flag(files, tmp_path):
+    done = call("compare", "--data", files[0], "--models", "btt", "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "found 'btt'" in done.stderr
+    done = call("compare", "--data", files[0], "--split", "word", "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "--split" in done.stderr
+    done = call("compare", "--data", files[0], "--models", "per_user", "--min-votes", 1000, "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "lower min_votes" in done.stderr and not (tmp_path / "c").exists()

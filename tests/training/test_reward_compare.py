@@ -13,7 +13,8 @@ from prlhf.config.rewards.compare import RewardCompare
 from prlhf.data import Log
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import Scores
-from prlhf.evaluation.reward.comparison import paired
+from prlhf.evaluation.report import Report
+from prlhf.evaluation.reward.comparison import RewardComparison, paired
 from prlhf.rewards.features import make_features
 from prlhf.rewards.make import MEMBERS
 from prlhf.training.reward import cell, tuning
@@ -56,6 +57,11 @@ def features(tmp_path_factory):
 @pytest.fixture
 def common(config, features):
     return Common.of(LOG, config, 0, features)
+
+
+def undrawn(monkeypatch):
+    """No pictures, which take longest."""
+    monkeypatch.setattr(RewardComparison, "report", lambda self: Report("not drawn", "", ()))
 
 
 def pairs(votes):
@@ -151,7 +157,7 @@ def test_unknown_models_and_options_are_errors(config, tmp_path):
         base_config("btt")
     with pytest.raises(ConfigError, match="strenght"):
         base_config("tiny", {"strenght": 1})
-    with pytest.raises(ConfigError, match="options.lore"):
+    with pytest.raises(ConfigError, match="models compared are flat, tiny"):
         compare_rewards(config.model_copy(update={"options": {"lore": {}}}), tmp_path / "x", log=LOG)
     with pytest.raises(ConfigError, match="each once"):
         RewardCompare(models=("bt", "bt"))
@@ -177,6 +183,7 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
     page = (tmp_path / "c" / "report.html").read_text()
     assert "Chosen configurations" in page and page.count("<img") == 4
 
+    undrawn(monkeypatch)
     monkeypatch.setattr("prlhf.training.reward.compare.make_cell", lambda *args: 1 / 0)
     again = compare_rewards(config, tmp_path / "c", log=LOG, features=features)
     assert again.as_dict() == found.as_dict(), "everything was there"
@@ -185,6 +192,7 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
 
 
 def test_a_folder_of_another_comparison_is_refused(config, features, tmp_path, monkeypatch):
+    undrawn(monkeypatch)
     config = config.model_copy(update={"seeds": 1, "models": ("flat",), "budget": 1})
     compare_rewards(config, tmp_path / "c", log=LOG, features=features)
     for other, what in (({"budget": 4}, "budget"), ({"options": {"flat": {"strength": 1.0}}}, "options.flat")):
