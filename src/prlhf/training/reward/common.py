@@ -89,7 +89,7 @@ class Common:
     def of(cls, log: Log, config: RewardCompare, seed: int, features: FeatureMap | None = None) -> Common:
         """Split `log` (of `kept`), and make features from the training side unless they are given."""
         sides = split(log, _options(config, seed), thumbs=False)
-        rows = {name: parted(log.items[i] for i in indices)[0] for name, indices in sides.sides().items()}
+        rows = {name: parted(log.pick(indices))[0] for name, indices in sides.sides().items()}
         if features is None:
             from prlhf.rewards.features import make_features
 
