@@ -69,4 +69,4 @@ def _interval(e: Estimate, scale: float) -> str:
     value, low, high = (x * scale for x in (e.value, e.low, e.high))
     digits = 1 if scale > 1 else 3
     plain = (f"{x:+.{digits}f}".replace("0.", ".", 1) if digits == 3 else f"{x:+.{digits}f}" for x in (low, high))
-    return f"{value:+.{digits}f}\n[{', '.join(plain)}]"
+    return f"{value:+.{digits}f}\n{'…'.join(plain)}"
