@@ -101,6 +101,8 @@ class VectorReward(RewardModel):
     """
 
     Config: ClassVar[type[AnyReward]]
+    stops_early: ClassVar[bool] = False
+    """Whether `fit` looks at `validation`; where it does not, `prlhf reward compare` lets it learn from those votes."""
 
     def __init__(
         self,

@@ -122,6 +122,12 @@ class Votes:
             told[new[:-1][new[:-1] >= 0]] = self.told[new[:-1] >= 0]
         return replace(self, user=new[self.user], names=tuple(names), told=told)
 
+    def compact(self) -> Votes:
+        """Without the items that no vote is on."""
+        used, places = np.unique(np.concatenate([self.chosen, self.rejected]), return_inverse=True)
+        chosen, rejected = places.reshape(2, -1)
+        return replace(self, items=Items(self.items.keys[used], self.items.x[used]), chosen=chosen, rejected=rejected)
+
     @property
     def counts(self) -> Ints:
         """Votes by user `[n]`."""

@@ -76,27 +76,46 @@ class Shared:
         return int(self.v.shape[1])
 
 
-def fit_crowd(pairs: Pairs, *, items: bool, flips: float = 0.0, steps: int = 25) -> Crowd:
-    """What the crowd likes: Bradley-Terry with random effects of responses, both strengths by evidence."""
+def fit_crowd(
+    pairs: Pairs, *, items: bool, flips: float = 0.0, strengths: tuple[float, float] | None = None, steps: int = 25
+) -> Crowd:
+    """What the crowd likes: Bradley-Terry, with random effects of responses if `items`.
+
+    `strengths`: precisions of weights and of effects; by default both by evidence, which is quick, but takes effects of
+    single responses for too small where there are few votes on each (their covariances are left out).
+    """
     r, m = pairs.z.shape[1], pairs.m
+    w_precision, c_precision = strengths or (float(max(r, 1)), 10.0)
     crowd = Crowd(
         w=np.zeros(r),
         c=np.zeros(m),
-        w_variance=np.full(r, 1 / max(r, 1)),
-        c_variance=np.full(m, 0.1 if items else 0.0),
-        w_precision=float(max(r, 1)),
-        c_precision=10.0 if items else np.inf,
+        w_variance=np.full(r, 1 / w_precision),
+        c_variance=np.full(m, 1 / c_precision if items else 0.0),
+        w_precision=w_precision,
+        c_precision=c_precision if items else np.inf,
         flips=flips,
     )
     nobody = _nobody(pairs)
     for _ in range(steps):
         model = _with_crowd(nobody, crowd)
         new = _maximise(pairs, model, *_weigh(pairs, model), steps=30).crowd
+        if strengths is None:
+            new = _by_evidence(new)
         moved = np.abs(new.w - crowd.w).sum() + np.abs(new.c - crowd.c).sum()
         crowd = new
         if moved < 1e-3 * (np.abs(new.w).sum() + np.abs(new.c).sum()):
             break
     return crowd
+
+
+def _by_evidence(crowd: Crowd) -> Crowd:
+    """With the precisions under which such numbers are most likely (MacKay)."""
+
+    def precision(mean: Floats, variance: Floats) -> float:
+        return float(len(mean) / max(mean @ mean + variance.sum(), 1e-12)) if len(mean) else 1.0
+
+    c_precision = precision(crowd.c, crowd.c_variance) if crowd.with_items else np.inf
+    return replace(crowd, w_precision=precision(crowd.w, crowd.w_variance), c_precision=c_precision)
 
 
 def _nobody(pairs: Pairs) -> Shared:
@@ -273,16 +292,9 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
         c=e[:, 0],
         w_variance=u_variance[:, 0],
         c_variance=e_variance[:, 0],
-        w_precision=_evidence(u[:, 0], u_variance[:, 0]),
-        c_precision=_evidence(e[:, 0], e_variance[:, 0]) if items else np.inf,
         bias=float(bias[0]),
     )
     return replace(model, crowd=new, v=u[:, 1:], b=e[:, 1:], v_variance=u_variance[:, 1:], b_variance=e_variance[:, 1:])
-
-
-def _evidence(mean: Floats, variance: Floats) -> float:
-    """The prior's precision under which such numbers are most likely (MacKay)."""
-    return float(len(mean) / max(mean @ mean + variance.sum(), 1e-12)) if len(mean) else 1.0
 
 
 def _normalise(model: Shared) -> Shared:

@@ -158,7 +158,7 @@ def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Ch
 
 
 def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress) -> Shared:
-    crowd = fit_crowd(pairs, items=items, flips=choice.flips)
+    crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
         return grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
     model = grow(pairs, crowd, config.rank, choice.spread, votes.told)

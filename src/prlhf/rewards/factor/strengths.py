@@ -22,7 +22,10 @@ STEPS = 4
 """Steps of expectation-maximisation at each place of the path, each started from the one before."""
 _WITH_ITEMS = ((0.15, 0.05), (0.3, 0.15), (0.5, 0.25), (0.5, 0.4), (0.5, 0.6), (0.8, 0.8), (1.2, 1.2))
 _WITHOUT = ((0.1, 1.0), (0.2, 1.0), (0.35, 1.0), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0), (2.0, 1.0))
-_SURE = 2.0
+_PRECISIONS = ("w_precision", "c_precision")
+_FACTOR = 3.0
+"""Between two precisions of the crowd that are tried."""
+_SURE = 1.3
 """Standard errors (over people) by which held-out votes must be better predicted for people to differ at all."""
 _WORTH = 2e-4
 """And the least that they must gain, in nats a vote."""
@@ -45,6 +48,8 @@ class Choice:
     """Its standard error over people."""
     flips: float = 0.0
     """The share of votes that are the wrong way round there."""
+    crowd: tuple[float, float] | None = None
+    """Precisions of the crowd's weights and of responses' own effects; None: by evidence."""
 
 
 def shared_responses(votes: Votes) -> bool:
@@ -66,6 +71,11 @@ class _Fold:
     held: Pairs
     crowd: Crowd
     told: npt.NDArray[np.float32] | None
+
+    def with_strengths(self, strengths: tuple[float, float]) -> _Fold:
+        """With a crowd of these precisions."""
+        items, flips = self.crowd.with_items, self.crowd.flips
+        return replace(self, crowd=fit_crowd(self.train, items=items, flips=flips, strengths=strengths, steps=8))
 
     def crowd_alone(self) -> Floats:
         """Log-likelihood of each held-out vote."""
@@ -94,7 +104,8 @@ class _Walk:
     folds: Sequence[_Fold]
     rank: int
     base: Floats
-    """Log-likelihood of each held-out vote under the crowd alone."""
+    """Log-likelihood of each held-out vote under the crowd alone, which has the precisions `crowd`."""
+    crowd: tuple[float, float]
     best: _Place | None = None
     gains: Floats | None = None
     """Of each held-out vote, at the best place."""
@@ -121,10 +132,10 @@ class _Walk:
     def choice(self, nonlinear: bool, flips: float) -> Choice:
         """Of the best place, if people differ beyond chance there."""
         if self.best is None or self.gains is None:
-            return Choice(nonlinear, None, 0.0, 0.0, flips)
+            return Choice(nonlinear, None, 0.0, 0.0, flips, self.crowd)
         real, error = gain_is_real(self.gains, _people(self.folds))
         spread, wrong = (self.best.spread, self.best.flips) if real else (None, flips)
-        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong)
+        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong, self.crowd)
 
 
 def choose(
@@ -140,13 +151,13 @@ def choose(
         yield Choice(smooth, None, 0.0, 0.0, given)
         return
     folds = [_fold(*part, smooth, items, given, components) for part in parts]
-    base = np.concatenate([fold.crowd_alone() for fold in folds])
     if nonlinear is None:
         others = [_fold(*part, True, items, given, components) for part in parts]
-        each = np.concatenate([fold.crowd_alone() for fold in others])
-        if gain_is_real(each - base, _people(folds))[0]:
-            smooth, folds, base = True, others, each
-    walk = _Walk(folds, rank, base)
+        if gain_is_real(_likelihoods(others) - _likelihoods(folds), _people(folds))[0]:
+            smooth, folds = True, others
+    strengths = _crowd_strengths(folds)
+    base = _likelihoods(folds)
+    walk = _Walk(folds, rank, base, strengths)
     yield walk.choice(smooth, given)
     if not rank:
         return
@@ -155,6 +166,32 @@ def choose(
     if flips is None and walk.best is not None:
         for _ in _flips(walk, _WITH_ITEMS if items else _WITHOUT):
             yield walk.choice(smooth, given)
+
+
+def _likelihoods(folds: Sequence[_Fold]) -> Floats:
+    """Of each held-out vote, under the crowd alone."""
+    return np.concatenate([fold.crowd_alone() for fold in folds])
+
+
+def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
+    """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
+    votes best, one after the other. The folds get such crowds."""
+    best = tuple(float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
+    likelihood = -np.inf
+    for which in (1, 0) if folds[0].crowd.with_items else (0,):
+        for factor in (1 / _FACTOR, _FACTOR):
+            while True:
+                tried = (best[0] * factor, best[1]) if which == 0 else (best[0], best[1] * factor)
+                if not 1e-2 < tried[which] < 1e7:
+                    break
+                crowds = [fold.with_strengths(tried) for fold in folds]
+                found = float(np.concatenate([fold.crowd_alone() for fold in crowds]).mean())
+                if found <= max(likelihood, float(_likelihoods(folds).mean())) + 1e-5:
+                    break
+                best, likelihood = tried, found
+                for fold, new in zip(folds, crowds, strict=True):
+                    fold.crowd = new.crowd
+    return best[0], best[1]
 
 
 def _strengths(walk: _Walk, path: Sequence[tuple[float, float]], flips: float) -> Iterator[None]:
