@@ -29,8 +29,8 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 class Reward(NamedTuple):
-    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure the model is of it, `variance` `[b]`
-    (0 where it does not say)."""
+    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure that is, `variance` `[b]` (0 where
+    the model does not say)."""
 
     mean: Floats
     variance: Floats
@@ -182,8 +182,8 @@ class VectorReward(RewardModel):
         expected = self.parameters.get("width")
         if expected is not None and len(items) and items.width != int(expected[0]):
             raise DataError(
-                f"features: found {items.width} of each response, expected {int(expected[0])} as in training; use the same "
-                "feature map"
+                f"features: found {items.width} of each response, expected {int(expected[0])} as in training; use the "
+                "same feature map"
             )
 
     def _votes(self, comparisons: Sequence[Comparison]) -> Votes:

@@ -10,8 +10,10 @@ __all__ = ["Factor"]
 
 
 class Factor(AnyReward):
-    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`: what the crowd likes, and `rank` directions in which people differ; how
-    strong each part is follows from the votes themselves, down to nothing personal (ours; docs/rewards.md)."""
+    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`: what the crowd likes, and `rank` directions in which people differ.
+
+    How strong each part is follows from the votes themselves, down to nothing personal (ours; docs/rewards.md).
+    """
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {"rank": (8, 4, 16), "nonlinear": ("auto", "off")}
 
@@ -23,8 +25,8 @@ class Factor(AnyReward):
     personal_items: float | None = Field(None, gt=0)
     """The same of a response by itself, where responses repeat; by default found on held-out votes."""
     item_effects: Literal["auto", "on", "off"] = "auto"
-    """Whether a response has effects beyond its features. `auto`: where most votes are on responses that several people
-    have judged."""
+    """Whether a response has effects beyond its features. `auto`: where a fifth of the responses in the votes, or
+    more, have been judged by several people."""
     nonlinear: Literal["auto", "on", "off"] = "auto"
     """Whether smooth functions of the features (a Nystroem map of a Gaussian kernel) stand beside them. `auto`: where
     held-out votes say so, and responses have no effects of their own."""

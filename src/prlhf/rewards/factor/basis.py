@@ -1,4 +1,4 @@
-"""From features to the coordinates that the factor model is linear in: scaled, rotated, perhaps with smooth functions."""
+"""From features to the coordinates that the factor model is linear in: scaled, rotated, with smooth functions or not."""
 
 from __future__ import annotations
 

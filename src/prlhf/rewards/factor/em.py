@@ -1,7 +1,7 @@
 """Learning the factor model: variational expectation-maximisation with the bound of Jaakkola and Jordan (2000).
 
-For each vote `log sigma(z) >= (y - 1/2) z - omega z² / 2 + const` with `omega = tanh(xi / 2) / (2 xi)`, `xi² = E[z²]`, so
-that every step is a ridge regression. People have a full Gaussian `N(l, S)` each; crowd weights, loadings and effects of
+For each vote `log sigma(z) >= (y - 1/2) z - omega z² / 2 + const` with `omega = tanh(xi / 2) / (2 xi)`, `xi² = E[z²]`:
+every step is a ridge regression. People have a full Gaussian `N(l, S)` each; crowd weights, loadings and effects of
 responses have means (solved together, by conjugate gradients) and variances (each by itself).
 """
 

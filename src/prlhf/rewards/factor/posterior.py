@@ -1,8 +1,8 @@
 """Meeting a person: where they stand, from a few votes, with everything else frozen.
 
-The same bound as in training (`em`), iterated to its fixed point: each vote is a Gaussian observation of its margin with
-precision `omega(xi)`, `xi² = E[z²]`. What is unsure about the loadings of a pair adds to the ridge, so that somebody with
-thousands of votes does not fit the errors that are left in them. The covariance is Laplace's at that mean.
+The same bound as in training (`em`), iterated to its fixed point: each vote is a Gaussian observation of its margin
+with precision `omega(xi)`, `xi² = E[z²]`. What is unsure about the loadings of a pair adds to the ridge, so that
+somebody with thousands of votes does not fit the errors that are left in them. The covariance is Laplace's at that mean.
 """
 
 from __future__ import annotations
@@ -90,8 +90,9 @@ def _precision(votes: Evidence, turned: Floats, information: Floats, one: Floats
 
 
 def observed(y: Floats, weight: Floats, z: Floats, variance: Floats, flips: float) -> tuple[Floats, Floats]:
-    """The votes as Gaussian observations around margins of mean `z` and `variance` (any shape): `information` and `pull`,
-    so that a vote adds `pull z' - information z'^2 / 2` to what is maximised.
+    """The votes as Gaussian observations around margins of mean `z` and `variance` (any shape): information and pull.
+
+    A vote adds `pull z' - information z'² / 2` to what is maximised.
 
     A vote may be the wrong way round: its label is what it probably was. As long as that is not known a vote says less,
     which is taken off its information, since steps would be much too short otherwise.

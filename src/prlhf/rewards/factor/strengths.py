@@ -22,6 +22,7 @@ STEPS = 4
 """Steps of expectation-maximisation at each place of the path, each started from the one before."""
 _WITH_ITEMS = ((0.15, 0.05), (0.3, 0.15), (0.5, 0.25), (0.5, 0.4), (0.5, 0.6), (0.8, 0.8), (1.2, 1.2))
 _WITHOUT = ((0.1, 1.0), (0.2, 1.0), (0.35, 1.0), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0), (2.0, 1.0))
+_SHARED = 0.2
 _PRECISIONS = ("w_precision", "c_precision")
 _FACTOR = 3.0
 """Between two precisions of the crowd that are tried."""
@@ -53,14 +54,15 @@ class Choice:
 
 
 def shared_responses(votes: Votes) -> bool:
-    """Whether most votes are on two responses that at least three people have judged."""
-    if not len(votes):
-        return False
+    """Whether a good part of the votes is on responses that several people have judged.
+
+    (Where each person judges their own, an effect of a response is only another name for that person's vote.)
+    """
     user = np.tile(votes.user, 2)
     item = np.concatenate([votes.chosen, votes.rejected])
     judged = np.unique(np.stack([item, user], 1)[user >= 0], axis=0)
     people = np.bincount(judged[:, 0], minlength=len(votes.items))
-    return bool(((people[votes.chosen] >= 3) & (people[votes.rejected] >= 3)).mean() > 0.5)
+    return bool(len(item) and (people[item] >= 2).mean() > _SHARED)
 
 
 @dataclass
