@@ -146,7 +146,7 @@ def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Ch
     smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
     if config.personal is not None and (not items or config.personal_items is not None) and smooth is not None:
         spread = Spread(config.personal, config.personal_items or 1.0)
-        return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips or 0.0)
+        return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips or 0.0, rank=config.rank)
     looked = choose(
         votes, rank=config.rank, items=items, nonlinear=smooth, flips=config.flips, components=config.components
     )
@@ -161,7 +161,7 @@ def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Vot
     crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
         return grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
-    model = grow(pairs, crowd, config.rank, choice.spread, votes.told)
+    model = grow(pairs, crowd, choice.rank, choice.spread, votes.told)
     for _ in progress(range(config.iterations)):
         new = improve(pairs, model, choice.spread)
         change = np.abs(_sizes(pairs, new) - _sizes(pairs, model)).max(initial=0)

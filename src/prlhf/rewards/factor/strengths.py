@@ -20,8 +20,12 @@ Floats = npt.NDArray[np.float64]
 
 STEPS = 4
 """Steps of expectation-maximisation at each place of the path, each started from the one before."""
-_WITH_ITEMS = ((0.15, 0.05), (0.3, 0.15), (0.5, 0.25), (0.5, 0.4), (0.5, 0.6), (0.8, 0.8), (1.2, 1.2))
-_WITHOUT = ((0.1, 1.0), (0.2, 1.0), (0.35, 1.0), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0), (2.0, 1.0))
+_WITH_ITEMS = ((0.3, 0.2), (0.5, 0.4), (0.6, 0.7), (0.8, 1.0), (0.8, 1.5), (1.0, 2.2))
+_WITHOUT = ((0.1, 1.0), (0.2, 1.0), (0.35, 1.0), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0), (2.0, 1.0), (3.0, 1.0))
+_AT_LEAST = 3
+"""The last place of the path that is looked at in any case."""
+_FEW = 2
+"""Directions with which the path is walked."""
 _SHARED = 0.2
 _PRECISIONS = ("w_precision", "c_precision")
 _FACTOR = 3.0
@@ -51,6 +55,8 @@ class Choice:
     """The share of votes that are the wrong way round there."""
     crowd: tuple[float, float] | None = None
     """Precisions of the crowd's weights and of responses' own effects; None: by evidence."""
+    rank: int = 0
+    """Directions, where people differ."""
 
 
 def shared_responses(votes: Votes) -> bool:
@@ -87,7 +93,7 @@ class _Fold:
         """A model a few steps on from the one of the place `before`, and the log-likelihood of each held-out vote."""
         model = before or grow(self.train, self.crowd, rank, place.spread, self.told)
         model = replace(model, crowd=replace(model.crowd, flips=place.flips))
-        for _ in range(STEPS):
+        for _ in range(STEPS if before else 2 * STEPS):
             model = improve(self.train, model, place.spread)
         return model, log_likelihood(chances(self.held, model), place.flips)
 
@@ -115,17 +121,31 @@ class _Walk:
     """At the best place; `latest` at the last one."""
     latest: Sequence[Shared | None] = ()
 
-    def go(self, place: _Place, least: float = 0.0) -> bool:
-        """Whether held-out votes are better told here than anywhere before, by at least so many nats in all."""
+    @property
+    def gain(self) -> float:
+        """At the best place, in nats over all held-out votes."""
+        return 0.0 if self.gains is None else float(self.gains.sum())
+
+    def go(self, place: _Place, least: float | None = None) -> bool:
+        """Whether held-out votes are better told here than anywhere before, or than by `least` nats."""
         before = self.latest or [None] * len(self.folds)
         found = [fold.at(place, self.rank, model) for fold, model in zip(self.folds, before, strict=True)]
         self.latest = [model for model, _ in found]
         weight = np.concatenate([fold.held.votes.weight for fold in self.folds])
         gains = weight * (np.concatenate([each for _, each in found]) - self.base)
-        if gains.sum() <= (0.0 if self.gains is None else self.gains.sum()) + least:
+        if gains.sum() <= (self.gain if least is None else least):
             return False
         self.best, self.gains, self.models = place, gains, self.latest
         return True
+
+    def with_rank(self, rank: int) -> _Walk:
+        """A walk with more directions, that begins."""
+        return _Walk(self.folds, rank, self.base, self.crowd)
+
+    def take(self, other: _Walk) -> None:
+        """Go on as the other."""
+        self.rank, self.best, self.gains = other.rank, other.best, other.gains
+        self.models = self.latest = other.models
 
     def back(self) -> None:
         """To the best place."""
@@ -137,7 +157,7 @@ class _Walk:
             return Choice(nonlinear, None, 0.0, 0.0, flips, self.crowd)
         real, error = gain_is_real(self.gains, _people(self.folds))
         spread, wrong = (self.best.spread, self.best.flips) if real else (None, flips)
-        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong, self.crowd)
+        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong, self.crowd, self.rank)
 
 
 def choose(
@@ -159,15 +179,61 @@ def choose(
             smooth, folds = True, others
     strengths = _crowd_strengths(folds)
     base = _likelihoods(folds)
-    walk = _Walk(folds, rank, base, strengths)
+    walk = _Walk(folds, min(rank, _FEW), base, strengths)
     yield walk.choice(smooth, given)
     if not rank:
         return
-    for _ in _strengths(walk, _WITH_ITEMS if items else _WITHOUT, given):
+    for _ in _look(walk, rank, flips):
         yield walk.choice(smooth, given)
+
+
+def _look(walk: _Walk, rank: int, flips: float | None) -> Iterator[None]:
+    """Strengths with few directions, then more directions, then votes that are the wrong way round."""
+    items = walk.folds[0].crowd.with_items
+    path = [_Place(Spread(*strength), flips or 0.0) for strength in (_WITH_ITEMS if items else _WITHOUT)]
+    yield from _along(walk, path)
+    if items and walk.best is not None:
+        features, own = walk.best.spread
+        for times in (0.25, 4.0):
+            walk.go(_Place(Spread(features * times, own), walk.best.flips))
+            yield
+            walk.back()
+    while walk.best is not None and walk.rank < rank:
+        more = walk.with_rank(min(2 * walk.rank, rank))
+        better = more.go(walk.best, walk.gain)
+        yield
+        if not better:
+            break
+        walk.take(more)
     if flips is None and walk.best is not None:
-        for _ in _flips(walk, _WITH_ITEMS if items else _WITHOUT):
-            yield walk.choice(smooth, given)
+        yield from _flips(walk, path)
+
+
+def _along(walk: _Walk, path: Sequence[_Place]) -> Iterator[None]:
+    """The first places in any case, and then until it has become worse twice."""
+    worse = 0
+    for number, place in enumerate(path):
+        worse += not walk.go(place)
+        yield
+        if worse >= 2 and number >= _AT_LEAST:
+            return
+
+
+def _flips(walk: _Walk, path: Sequence[_Place]) -> Iterator[None]:
+    """More and more votes taken to be flipped, as long as held-out votes are better told; and then the strengths
+    again, since margins grow with it. (From the votes that were learned from it would be far too low: a model comes to
+    believe them.)"""
+    assert walk.best is not None
+    walk.back()
+    spread = walk.best.spread
+    for flips in _FLIPS:
+        better = walk.go(_Place(spread, flips), walk.gain + _CLEAR)
+        yield
+        if not better:
+            break
+    if walk.best.flips:
+        walk.back()
+        yield from _along(walk, [place._replace(flips=walk.best.flips) for place in path if place.spread > spread])
 
 
 def _likelihoods(folds: Sequence[_Fold]) -> Floats:
@@ -194,34 +260,6 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
                 for fold, new in zip(folds, crowds, strict=True):
                     fold.crowd = new.crowd
     return best[0], best[1]
-
-
-def _strengths(walk: _Walk, path: Sequence[tuple[float, float]], flips: float) -> Iterator[None]:
-    """Until it has become worse twice."""
-    worse = 0
-    for strength in path:
-        worse += not walk.go(_Place(Spread(*strength), flips))
-        yield
-        if worse == 2:
-            return
-
-
-def _flips(walk: _Walk, path: Sequence[tuple[float, float]]) -> Iterator[None]:
-    """More and more votes taken to be flipped, as long as held-out votes are better told; and then the strengths
-    again, since margins grow with it. (From the votes that were learned from it would be far too low: a model comes to
-    believe them.)"""
-    assert walk.best is not None
-    walk.back()
-    spread = walk.best.spread
-    for flips in _FLIPS:
-        better = walk.go(_Place(spread, flips), _CLEAR)
-        yield
-        if not better:
-            break
-    if walk.best.flips:
-        walk.back()
-        above = [strength for strength in path if strength > spread]
-        yield from _strengths(walk, above, walk.best.flips)
 
 
 def gain_is_real(gains: Floats, people: npt.NDArray[np.int64]) -> tuple[bool, float]:
