@@ -1,5 +1,7 @@
 """Everything that a training run needs to know, in one model."""
 
+from typing import Any, ClassVar, Self
+
 from pydantic import Field
 
 from prlhf.config.base import Config
@@ -15,6 +17,9 @@ __all__ = ["RunConfig"]
 class RunConfig(Config):
     """One run of `prlhf train`: the same for Python, a TOML recipe and the command line."""
 
+    COMMAND: ClassVar[str] = "prlhf train"
+    """What is typed for such a run."""
+
     seed: int = 0
     """Of everything that is drawn; the split has its own."""
     alpha: float = Field(0.5, ge=0, le=1)
@@ -26,3 +31,21 @@ class RunConfig(Config):
     objective: ObjectiveConfig = Dpo()
     """The loss of a comparison."""
     training: TrainingConfig = TrainingConfig()
+
+    @property
+    def language_model(self) -> ModelConfig:
+        """As the language model is made."""
+        return self.model
+
+    def described(self) -> dict[str, Any]:
+        """As the run's folder keeps it, in `config.json`."""
+        return self.model_dump(mode="json")
+
+    @classmethod
+    def of_described(cls, held: dict[str, Any]) -> Self:
+        """From what `described` gave.
+
+        Raises:
+            pydantic.ValidationError: it is of something else.
+        """
+        return cls.model_validate(held)

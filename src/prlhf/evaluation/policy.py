@@ -13,7 +13,7 @@ from prlhf.data.items import parted
 from prlhf.evaluation.metrics import derangement
 from prlhf.evaluation.scores import Scores
 from prlhf.evaluation.thumbs import ThumbPair, thumb_pairs
-from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, reference_logprobs, tokenise
+from prlhf.lm import Encoded, PersonalizedLM, choose_layout, pair_scores, tokenise
 from prlhf.lm.logprobs import Layout
 from prlhf.objectives import PairLogps, margin
 from prlhf.types import Comparison, Feedback
@@ -72,7 +72,7 @@ class EvaluationSet:
             encoded=encoded,
             slots=slots,
             branches=_branches(lm, [c.user for c in shown], seed),
-            reference=reference_logprobs(lm, encoded, layout=chosen, cache=cache, progress=progress).reshape(-1)[slots],
+            reference=lm.reference_values(encoded, layout=chosen, cache=cache, progress=progress).reshape(-1)[slots],
             layout=chosen,
         )
 

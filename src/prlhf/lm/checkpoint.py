@@ -4,6 +4,7 @@ README.md                          model card
 adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
 tokenizer files
 user_model/                        config.json, model.safetensors, users.parquet
+head.safetensors                   of a reward model: its scalar head
 prlhf.json                         how to put them together; written last, so a folder without it is unfinished
 """
 
@@ -14,6 +15,7 @@ import logging
 import os
 import shlex
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -38,12 +40,14 @@ if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
 __all__ = [
+    "HEAD",
     "MARKER",
     "Parts",
     "find",
     "is_checkpoint",
     "load",
     "recover",
+    "refuse_head",
     "replace_folder",
     "resume_command",
     "save",
@@ -53,6 +57,7 @@ __all__ = [
 logger = logging.getLogger(__name__)
 FORMAT = 1
 MARKER = "prlhf.json"
+HEAD = "head.safetensors"
 
 
 class Parts(NamedTuple):
@@ -101,8 +106,10 @@ def _old(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def save(lm: PersonalizedLM | Parts, folder: Path, card: str = "") -> Path:
-    """Write `lm` aside and rename it to `folder`."""
+def save(
+    lm: PersonalizedLM | Parts, folder: Path, card: str = "", beside: Callable[[Path], None] = lambda folder: None
+) -> Path:
+    """Write `lm`, and what `beside` adds to it, aside and rename the folder to `folder`."""
     recover(folder)
     if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
@@ -111,6 +118,7 @@ def save(lm: PersonalizedLM | Parts, folder: Path, card: str = "") -> Path:
     aside.mkdir(parents=True)
     try:
         _write(lm, aside, card)
+        beside(aside)
         replace_folder(aside, folder)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
@@ -198,9 +206,16 @@ def find(folder: str | Path) -> Path:
     return fetched
 
 
-def resume_command(folder: Path) -> str:
+def refuse_head(folder: str | Path) -> None:
+    """Raise CheckpointError where the checkpoint of `folder` is a reward model's: its language is not trained."""
+    path = find(folder)
+    if (path / HEAD).is_file():
+        raise CheckpointError(f"{path} is a reward model, which scores and does not answer; prlhf reward takes it")
+
+
+def resume_command(folder: Path, command: str = RunConfig.COMMAND) -> str:
     """What to type to go on with an unfinished run."""
-    return f"prlhf train --output {shlex.quote(str(folder))} --resume"
+    return f"{command} --output {shlex.quote(str(folder))} --resume"
 
 
 def unfinished(folder: Path) -> CheckpointError:

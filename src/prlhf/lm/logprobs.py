@@ -1,9 +1,14 @@
-"""Log-probabilities of the responses of a comparison or thumb, for any number of branches at once."""
+"""What a model makes of the responses of a comparison or thumb, for any number of branches at once: log-probabilities.
+
+A model with a scalar head (`RewardLM`) gives rewards in their place: of a reward model that is the log of what it takes
+a response to be worth, so everything that is made of log-probabilities can be made of them, with a reference of 0.
+"""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -18,7 +23,15 @@ from prlhf.objectives import PairLogps
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["AT_ONCE", "Layout", "choose_layout", "pair_logprobs", "tokens_at_once"]
+__all__ = [
+    "AT_ONCE",
+    "Layout",
+    "choose_layout",
+    "decoder_states",
+    "pair_logprobs",
+    "response_logprobs",
+    "tokens_at_once",
+]
 
 AT_ONCE = {"cpu": 2048, "cuda": 65_536}
 """Tokens of a batch where no gradient is taken, padding included: what fills a GPU, and what a CPU's caches hold."""
@@ -36,7 +49,7 @@ def tokens_at_once(device: torch.device) -> int:
 def pair_logprobs(
     lm: PersonalizedLM, batch: Sequence[Encoded], branches: Sequence[Sequence[int]], layout: Layout = "plain"
 ) -> PairLogps:
-    """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons and k branches.
+    """Summed log-probabilities `[b, k]` of chosen and rejected for b comparisons, k branches; of a `RewardLM` rewards.
 
     A response that is not there (the second one of a thumb) has 0 of 0 tokens.
 
@@ -46,40 +59,59 @@ def pair_logprobs(
         branches: for each, its k rows of the user table (-1 = no user tokens, as the reference sees it).
         layout: `packed` where `choose_layout` allows it, else `plain`.
     """
+    return _pairs(lm, batch, branches, layout, lm.response_values)
+
+
+def _pairs(
+    lm: PersonalizedLM,
+    batch: Sequence[Encoded],
+    branches: Sequence[Sequence[int]],
+    layout: Layout,
+    values: Callable[[Rows], Tensor],
+) -> PairLogps:
+    """The `values` `[slots]` of responses, by comparison and branch."""
     b, k = len(batch), len(branches[0])
-    if lm.user_model.tokens == 0:  # without user tokens all branches are the same
+    if lm.user_model.tokens == 0 and lm.one_prompt:  # without user tokens all branches are the same
         branches = [[-1]] * b
-    elif not shares_prompt(batch):  # nothing to share between branches: a row for each
-        batch = [c for c in batch for _ in range(k)]
+    elif not (lm.one_prompt and shares_prompt(batch)):  # nothing to share between branches: a row for each
+        batch = [lm.read_by(row, c) for c, rows in zip(batch, branches, strict=True) for row in rows]
         branches = [[row] for rows in branches for row in rows]
     build = packed_rows if layout == "packed" else plain_rows
     rows = build(batch, branches, lm.user_token_ids, lm.pad_id).to(lm.device)
-    sums = _response_logprobs(lm, rows).view(b, -1, 2).expand(b, k, 2)
+    sums = values(rows).view(b, -1, 2).expand(b, k, 2)
     lengths = torch.tensor([[len(c.chosen), len(c.rejected)] for c in batch], device=sums.device)
     lengths = lengths.view(b, -1, 2)[:, :1].expand(b, k, 2)
     return PairLogps(sums[..., 0], sums[..., 1], lengths[..., 0], lengths[..., 1])
 
 
-def _response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
+def response_logprobs(lm: PersonalizedLM, rows: Rows) -> Tensor:
     """Log-probabilities summed over each response: `[slots]`. Only positions that predict one are projected."""
-    inputs: dict[str, Any] = {
-        "input_ids": rows.input_ids,
-        "attention_mask": rows.attention_mask,
-        "position_ids": rows.position_ids,
-    }
-    if _along_paths(lm, rows):
-        inputs["paths"] = rows.paths
     if lm.splits_head:
-        hidden = lm.decoder(**inputs, use_cache=False).last_hidden_state
+        hidden = decoder_states(lm, rows)
         states = hidden[rows.row.to(hidden.device), rows.source.to(hidden.device)]
         token_logps = projected_logprobs(lm.head, states, rows.target)
     else:
-        whole = lm.model(**inputs, use_cache=False).logits
+        whole = lm.model(**_inputs(lm, rows), use_cache=False).logits
         token_logps = token_logprobs(whole[rows.row.to(whole.device), rows.source.to(whole.device)], rows.target)
     token_logps = token_logps.to(lm.device)
     return torch.zeros(rows.slots, dtype=token_logps.dtype, device=token_logps.device).index_add(
         0, rows.slot, token_logps
     )
+
+
+def decoder_states(lm: PersonalizedLM, rows: Rows) -> Tensor:
+    """The last hidden states of every position `[r, s, d]`."""
+    found: Tensor = lm.decoder(**_inputs(lm, rows), use_cache=False).last_hidden_state
+    return found
+
+
+def _inputs(lm: PersonalizedLM, rows: Rows) -> dict[str, Any]:
+    inputs: dict[str, Any] = {
+        "input_ids": rows.input_ids,
+        "attention_mask": rows.attention_mask,
+        "position_ids": rows.position_ids,
+    }
+    return inputs | ({"paths": rows.paths} if _along_paths(lm, rows) else {})
 
 
 def _along_paths(lm: PersonalizedLM, rows: Rows) -> bool:
@@ -128,8 +160,10 @@ def choose_layout(lm: PersonalizedLM, sample: Sequence[Encoded], wanted: str = "
 
 
 def _looked_at(lm: PersonalizedLM, comparisons: Sequence[Encoded], layout: Layout) -> Tensor:
-    """Log-probabilities of both responses by the generic user and by the last one `[b, 2, 2]`."""
-    logps = pair_logprobs(lm, comparisons, [[0, lm.user_model.n - 1]] * len(comparisons), layout)
+    """Log-probabilities of both responses by the generic user and by the last one `[b, 2, 2]`, whatever the model makes
+    of its states: a head of zeros would see no difference between any two layouts."""
+    branches = [[0, lm.user_model.n - 1]] * len(comparisons)
+    logps = _pairs(lm, comparisons, branches, layout, partial(response_logprobs, lm))
     return torch.stack([logps.chosen, logps.rejected]).transpose(0, 1).double()
 
 

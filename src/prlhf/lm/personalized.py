@@ -6,25 +6,29 @@ import logging
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, overload
+from typing import Any, ClassVar, Literal, Self, overload
 
+import numpy as np
 import torch
 from peft import PeftModel
 from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
 from prlhf.errors import ConfigError, UnknownUserError
-from prlhf.lm.checkpoint import load, save
+from prlhf.lm.checkpoint import load, refuse_head, save
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
+from prlhf.lm.layout import Rows
 from prlhf.lm.loading import context_length, fingerprint, load_base, load_tokenizer
+from prlhf.lm.logprobs import response_logprobs
 from prlhf.lm.lora import add_lora, lora_config
 from prlhf.lm.placement import is_placed
 from prlhf.lm.publish import PublishedUsers, push_to_hub
 from prlhf.lm.publish_card import INTENDED_USE
+from prlhf.lm.reference import reference_logprobs
 from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
-from prlhf.lm.template import Template
+from prlhf.lm.template import Encoded, Template
 from prlhf.types import Prompt
 from prlhf.users import Ids, UserIndex, UserModel, check_size, make_user_model
 
@@ -47,6 +51,9 @@ class PersonalizedLM(nn.Module):
         base_fingerprint: identity of the base model, to refuse a checkpoint on another one.
         with_user_text: whether it was trained with texts about its users, and so expects them in its prompts.
     """
+
+    answers: ClassVar[bool] = True
+    """Whether it writes, so that its language is worth something; a reward model only scores."""
 
     def __init__(
         self,
@@ -78,9 +85,7 @@ class PersonalizedLM(nn.Module):
             user_model.to(self.device)
 
     @classmethod
-    def create(
-        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0
-    ) -> PersonalizedLM:
+    def create(cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0) -> Self:
         """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table.
 
         With the default start every user gets the generic user's tokens exactly.
@@ -102,9 +107,15 @@ class PersonalizedLM(nn.Module):
         return cls(model, tokenizer, table, users, config, identity)
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path) -> PersonalizedLM:
-        """Load what `save_pretrained` wrote: a model folder, a run folder (its `model/`), or a hub id of one."""
-        return cls(*load(folder)).eval()
+    def from_pretrained(cls, folder: str | Path) -> Self:
+        """Load what `save_pretrained` wrote: a model folder, a run folder (its `model/`), or a hub id of one.
+
+        Raises:
+            CheckpointError: no such model, or one that does not answer but scores.
+        """
+        parts = load(folder)
+        refuse_head(folder)
+        return cls(*parts).eval()
 
     def save_pretrained(self, folder: str | Path, card: str = "") -> Path:
         """Write the checkpoint aside, then rename it to `folder`; `card` is added to the model card."""
@@ -149,6 +160,43 @@ class PersonalizedLM(nn.Module):
             yield
         finally:
             self._user_tokens = UserTokens(self.embedding, self.user_model)
+
+    @contextmanager
+    def seating(self, user_model: UserModel) -> Iterator[None]:
+        """Within it the users are those of another user model, of the same number of tokens and the same width."""
+        own = self.user_model
+        self._seat(user_model)
+        try:
+            yield
+        finally:
+            self._seat(own)
+
+    def _seat(self, user_model: UserModel) -> None:
+        self._user_tokens.remove()
+        self.user_model = user_model
+        self._user_tokens = UserTokens(self.embedding, user_model)
+
+    def response_values(self, rows: Rows) -> Tensor:
+        """What this model makes of each response `[slots]`: its log-probability, summed over its tokens."""
+        return response_logprobs(self, rows)
+
+    def reference_values(self, comparisons: Sequence[Encoded], **options: Any) -> np.ndarray:
+        """What these values are measured against `[n, 2]`: log-probabilities under the reference, with the options of
+        `reference_logprobs`."""
+        return reference_logprobs(self, comparisons, **options)
+
+    def new_parameters(self) -> list[nn.Parameter]:
+        """Those beside the user model's that no trained model had; they are learned as fast as what users share."""
+        return []
+
+    @property
+    def one_prompt(self) -> bool:
+        """Whether all branches of a comparison read the same prompt, but for the user tokens."""
+        return True
+
+    def read_by(self, row: int, c: Encoded) -> Encoded:
+        """A comparison as the branch of a row of the user table reads it."""
+        return c
 
     @property
     def causal_lm(self) -> Any:

@@ -25,8 +25,8 @@ from prlhf.types import Feedback, Message, Prompt, Thumb
 
 __all__ = ["Encoded", "Rendered", "Template"]
 
-_FORMAT = 1
-"""To be raised when the same texts become other tokens."""
+_FORMAT = 2
+"""To be raised when the same texts become other tokens, or these are kept in another way."""
 _AT_ONCE = 256
 _NO_MESSAGES = "a conversation without messages cannot be a prompt"
 _MARK = "\u2063prlhf\u2063"  # stands in a text while a chat template runs, to find a place in what it wrote
@@ -72,6 +72,7 @@ class Encoded:
     Of a thumb `chosen` is the one response, whatever was thought of it, and `rejected` is empty: every response ends
     with a token, so an empty one is none. Its log-probability is 0, and no work is done for it.
     `truncated`: whether the prompt was cut at its left; `responses_cut`: how many responses were cut at their right.
+    `reference_cut`: where user tokens would go in the reference's prompt, where that is another one.
     """
 
     prompt: tuple[int, ...]
@@ -81,6 +82,7 @@ class Encoded:
     reference_prompt: tuple[int, ...]
     truncated: bool = False
     responses_cut: int = 0
+    reference_cut: int = 0
 
     @property
     def responses(self) -> tuple[tuple[int, ...], ...]:
@@ -347,6 +349,7 @@ class Template:
             reference_prompt=reference.ids,
             truncated=rendered.truncated,
             responses_cut=sum(len(ids) > limit for ids in responses),
+            reference_cut=0 if reference.ids == rendered.ids else reference.cut,
         )
 
     @cached_property

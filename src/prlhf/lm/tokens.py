@@ -25,21 +25,22 @@ Progress = Callable[[Iterable[int], str], Iterable[int]]
 PART = 32_768
 """Comparisons of a part: what a kill loses at most. What fits into one is held in memory."""
 
-_PROMPT, _CHOSEN, _REJECTED, _REFERENCE, _CUT, _TRUNCATED, _RESPONSES_CUT = range(7)
+_PROMPT, _CHOSEN, _REJECTED, _REFERENCE, _CUT, _TRUNCATED, _RESPONSES_CUT, _REFERENCE_CUT = range(8)
+_WIDTH = 8
 
 
 class TokenIds(AskedFor[Encoded]):
     """The token ids of n comparisons or thumbs.
 
     Args:
-        parts: int32 arrays: how many items m, `[m, 7]` counts of each (tokens of prompt, chosen, rejected and the
-            reference's prompt, 0 = the same as the prompt; cut; whether truncated; responses that were cut), and the
-            token ids one after the other.
+        parts: int32 arrays: how many items m, `[m, 8]` counts of each (tokens of prompt, chosen, rejected and the
+            reference's prompt, 0 = the same as the prompt; cut; whether truncated; responses that were cut;
+            the reference's cut), and the token ids one after the other.
     """
 
     def __init__(self, parts: Sequence[np.ndarray]):
-        self._flat = [part[1 + 7 * part[0] :] for part in parts]
-        self._counts = np.concatenate([part[1 : 1 + 7 * part[0]].reshape(-1, 7) for part in parts])
+        self._flat = [part[1 + _WIDTH * part[0] :] for part in parts]
+        self._counts = np.concatenate([part[1 : 1 + _WIDTH * part[0]].reshape(-1, _WIDTH) for part in parts])
         self._first = np.cumsum([0, *(int(part[0]) for part in parts)])
         ends = [
             np.cumsum(self._counts[a:b, : _REFERENCE + 1].sum(1, dtype=np.int64))
@@ -62,8 +63,10 @@ class TokenIds(AskedFor[Encoded]):
             pieces.append(tuple(ids[at : at + size]))
             at += size
         prompt, chosen, rejected, reference = pieces
-        cut, truncated, responses_cut = counts[_CUT:]
-        return Encoded(prompt, cut, chosen, rejected, reference or prompt, bool(truncated), responses_cut)
+        cut, truncated, responses_cut, reference_cut = counts[_CUT:]
+        return Encoded(
+            prompt, cut, chosen, rejected, reference or prompt, bool(truncated), responses_cut, reference_cut
+        )
 
     @property
     def lengths(self) -> np.ndarray:
@@ -139,7 +142,7 @@ def _part(template: Template, items: Iterable[Feedback]) -> np.ndarray:
     for e in template.comparisons(items):
         other = () if e.reference_prompt == e.prompt else e.reference_prompt
         pieces = (e.prompt, e.chosen, e.rejected, other)
-        counts += [*map(len, pieces), e.cut, e.truncated, e.responses_cut]
+        counts += [*map(len, pieces), e.cut, e.truncated, e.responses_cut, e.reference_cut]
         flat.append(np.array([i for piece in pieces for i in piece], np.int32))
     return np.concatenate([np.array([len(flat), *counts], np.int32), *flat])
 
@@ -157,8 +160,8 @@ def _read(path: Path, count: int) -> np.ndarray | None:
     """A part of `count` items that is kept, mapped; None where it is not there or damaged."""
     try:
         found: np.ndarray = np.load(path, mmap_mode="r")
-        counts = found[1 : 1 + 7 * count].reshape(count, 7)[:, : _REFERENCE + 1]
-        if found[0] != count or len(found) != 1 + 7 * count + int(counts.sum(dtype=np.int64)):
+        counts = found[1 : 1 + _WIDTH * count].reshape(count, _WIDTH)[:, : _REFERENCE + 1]
+        if found[0] != count or len(found) != 1 + _WIDTH * count + int(counts.sum(dtype=np.int64)):
             raise ValueError("other counts than it has token ids")
     except FileNotFoundError:
         return None

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
-from prlhf.config.rewards.base import AnyReward
+from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION, AnyReward
 from prlhf.errors import CheckpointError, DataError
 from prlhf.lm.folders import new_folder, read_object
 from prlhf.rewards.features import FeatureMap, load_features
@@ -26,9 +26,6 @@ __all__ = ["FORMAT", "Progress", "Reward", "RewardModel", "VectorReward"]
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
-
-FORMAT = "prlhf-reward-model"
-FORMAT_VERSION = 1
 
 
 class Reward(NamedTuple):
@@ -74,6 +71,15 @@ class RewardModel(ABC):
     @abstractmethod
     def save(self, folder: str | Path) -> Path:
         """Write the model aside, then rename it to `folder`, which must not exist."""
+
+    @classmethod
+    @abstractmethod
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote; `prlhf.rewards.load_reward` finds out of which kind it is.
+
+        Raises:
+            CheckpointError: no such folder, or another format.
+        """
 
     def probability(self, comparisons: Sequence[Comparison], users: Sequence[str | None] | None = None) -> Floats:
         """How likely each user, or each of `users`, prefers `chosen` to `rejected` `[b]`."""
@@ -209,11 +215,6 @@ class VectorReward(RewardModel):
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
-        """Read what `save` wrote; `prlhf.rewards.load_reward` finds out of which kind it is.
-
-        Raises:
-            CheckpointError: no such folder, or another format.
-        """
         folder = Path(folder)
         described = read_object(folder / "config.json")
         if described.get("format") != FORMAT:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal, Self
 
 import numpy as np
@@ -22,8 +23,8 @@ Ints = npt.NDArray[np.int64]
 GRID = tuple(10.0 ** (e / 2) for e in range(8, -3, -1))
 """Ridges that `auto` tries, strongest first: 10,000 to 0.1."""
 FOLDS = 5
-LARGE = 30_000_000
-"""From so many numbers one of the folds decides for all."""
+LARGE = 2e8
+"""Where a Hessian costs more multiplications, one of the folds decides for all."""
 COVARIANCE = 1024
 """With more parameters there is no variance: a covariance would cost more than the rest."""
 
@@ -113,16 +114,16 @@ def choose_ridge(design: Design, votes: Votes, item_ridge: float, seed: int, pro
     parts = [fold == i for i in range(FOLDS) if 0 < (fold == i).sum() < len(fold)]
     if not parts:
         return 10.0  # a single pair
-    parts = parts[:1] if design.x.size >= LARGE else parts
+    parts = parts[:1] if design.cost > LARGE else parts
     starts: list[Floats | None] = [None for _ in parts]
     losses: list[float] = []
     for ridge in progress(GRID):
         loss = 0.0
         for i, held in enumerate(parts):
-            regression = _regression(design.take(~held), votes.take(~held), ridge, item_ridge)
-            theta = starts[i] = regression.fit(starts[i], rough=True)
-            s = design.take(held).margins(theta)
-            loss += float(votes.weight[held] @ (softplus(s) - votes.y[held] * s))
+            others = replace(votes, weight=votes.weight * ~held)
+            theta = starts[i] = _regression(design, others, ridge, item_ridge).fit(starts[i], rough=True)
+            s = design.margins(theta)
+            loss += float((votes.weight * held) @ (softplus(s) - votes.y * s))
         losses.append(loss)
         if losses[-1] > min(losses):
             break

@@ -83,7 +83,15 @@ class AlphaMix:
         return float(self.weight @ each + 0.5 * l2 @ theta**2), gradient
 
     def fit(self) -> Floats:
-        """Where it is least."""
-        start = np.zeros(self.common.size + self.own.shape[1])
-        settings = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-11, "gtol": 1e-4}
-        return np.asarray(minimize(self.loss, start, jac=True, method="L-BFGS-B", options=settings).x)
+        """Where it is least, found in units in which its curvature is about 1."""
+        f, alpha = self.common.size, self.config.alpha
+        common = np.full(f, self.weight.sum() / 4 + self.config.common_l2)
+        own = alpha / 4 * (self.own.multiply(self.own).T @ self.weight) + self.config.user_l2
+        root = np.sqrt(np.concatenate([common, own]))
+
+        def loss(scaled: Floats) -> tuple[float, Floats]:
+            value, gradient = self.loss(scaled / root)
+            return value, gradient / root
+
+        settings = {"maxiter": 1000, "maxcor": 20, "ftol": 1e-10, "gtol": 1e-5}
+        return np.asarray(minimize(loss, np.zeros(len(root)), jac=True, method="L-BFGS-B", options=settings).x) / root

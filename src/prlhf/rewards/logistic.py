@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 DOUBLE = 30_000_000
 """So many numbers are held in 64 bits; more in 32, which L-BFGS bears."""
 NEWTON = 5e9
-"""So many multiplications a Hessian may cost; beyond, L-BFGS's many steps are cheaper than Newton's few."""
+"""So many multiplications may a Hessian cost; beyond, L-BFGS's many steps are cheaper than Newton's few."""
 
 
 @dataclass(frozen=True)
@@ -55,11 +55,10 @@ class Design:
         """p."""
         return int(self.x.shape[1]) + (len(self.x) if self.effects else 0)
 
-    def take(self, rows: npt.NDArray[np.bool_]) -> Design:
-        """Some of the votes."""
-        if self.chosen is None or self.rejected is None:
-            return replace(self, x=self.x[rows])
-        return replace(self, chosen=self.chosen[rows], rejected=self.rejected[rows])
+    @property
+    def cost(self) -> int:
+        """Multiplications of a Hessian."""
+        return len(self.x) * self.size**2
 
     def margins(self, theta: Floats) -> Floats:
         """`[b]`."""
@@ -116,21 +115,22 @@ class Regression:
     def fit(self, start: Floats | None = None, *, rough: bool = False) -> Floats:
         """The parameters `[p]` where the loss is least; `rough`: near enough to compare losses."""
         theta = np.zeros(self.design.size) if start is None else start
-        if len(self.design.x) * self.design.size**2 <= NEWTON:
-            return self._newton(theta)
+        if self.design.cost <= NEWTON:
+            return self._newton(theta, 1e-6 if rough else 1e-14)
         rough = rough or self.design.x.dtype == np.float32
         settings = {"maxiter": 500, "maxcor": 20, "ftol": 1e-9 if rough else 1e-12, "gtol": 1e-3 if rough else 1e-5}
         return np.asarray(minimize(self.loss, theta, jac=True, method="L-BFGS-B", options=settings).x)
 
-    def _newton(self, theta: Floats) -> Floats:
+    def _newton(self, theta: Floats, tolerance: float) -> Floats:
+        """Until a step promises less than `tolerance` of the loss."""
         value, gradient = self.loss(theta)
         for _ in range(100):
             step = np.linalg.solve(self.hessian(theta), -gradient)
-            length = 1.0
+            length, promised = 1.0, -gradient @ step
             while (new := self.loss(theta + length * step))[0] > value + 1e-12 * (1 + abs(value)) and length > 1e-12:
                 length /= 2
             theta, (value, gradient) = theta + length * step, new
-            if np.abs(step).max(initial=0) < 1e-7:
+            if promised <= tolerance * (1e-12 + abs(value)):
                 break
         return theta
 
@@ -188,9 +188,9 @@ def fit_around(
 def by_person(votes: Votes) -> list[tuple[int, Ints]]:
     """Each person with votes, and the rows of theirs."""
     order = np.argsort(votes.user, kind="stable")
-    people, starts = np.unique(votes.user[order], return_index=True)
-    parts = np.split(order, starts[1:])
-    return [(int(person), rows) for person, rows in zip(people, parts, strict=True) if person >= 0]
+    people, counts = np.unique(votes.user, return_counts=True)
+    ends = np.cumsum(counts)
+    return [(int(u), order[end - t : end]) for u, t, end in zip(people, counts, ends, strict=True) if u >= 0]
 
 
 def folds(votes: Votes, count: int, seed: int) -> Ints:

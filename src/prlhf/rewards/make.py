@@ -6,9 +6,9 @@ from importlib import import_module
 from pathlib import Path
 
 from prlhf.config.rewards.base import AnyReward
-from prlhf.errors import CheckpointError
+from prlhf.errors import CheckpointError, ConfigError
 from prlhf.lm.folders import read_object
-from prlhf.rewards.base import FORMAT, Progress, VectorReward
+from prlhf.rewards.base import FORMAT, Progress, RewardModel, VectorReward
 from prlhf.rewards.votes import Votes
 
 __all__ = ["MEMBERS", "fit_reward", "load_reward", "member"]
@@ -23,14 +23,15 @@ MEMBERS = {
     "vpl": "prlhf.rewards.vpl:VplReward",
     "ensemble": "prlhf.rewards.ensemble:EnsembleReward",
     "item_mf": "prlhf.rewards.item_mf:ItemMfReward",
+    "soft_prompt": "prlhf.rewards.soft_prompt:SoftPromptReward",
 }
 """`type` of a configuration -> where its model is."""
 
 
-def member(kind: str) -> type[VectorReward]:
+def member(kind: str) -> type[RewardModel]:
     """The class of a `type`."""
     module, name = MEMBERS[kind].split(":")
-    found: type[VectorReward] = getattr(import_module(module), name)
+    found: type[RewardModel] = getattr(import_module(module), name)
     return found
 
 
@@ -42,12 +43,21 @@ def fit_reward(
     seed: int = 0,
     progress: Progress = lambda steps: steps,
 ) -> VectorReward:
-    """Learn a reward model of `config.type` from votes."""
+    """Learn a reward model of `config.type` from votes.
+
+    Raises:
+        ConfigError: a model that learns from texts and not from features.
+    """
     kind = member(config.type)  # type: ignore[attr-defined]
+    if not issubclass(kind, VectorReward):
+        raise ConfigError(
+            f"{config.type} learns from texts, by prlhf.training.reward.train_soft_prompt; "  # type: ignore[attr-defined]
+            "take another model where there are features"
+        )
     return kind.fit(config, votes, validation=validation, seed=seed, progress=progress)
 
 
-def load_reward(folder: str | Path) -> VectorReward:
+def load_reward(folder: str | Path) -> RewardModel:
     """The reward model in a folder.
 
     Raises:

@@ -69,6 +69,6 @@ class LearningCurves:
         error = metrics.overall.accuracy_per_user.standard_error
         curves |= {} if math.isnan(error) else {"accuracy_per_user_se": error}
         curves |= {f"accuracy_group_{name}": value for name, value in groups.items() if value is not None}
-        found = falls(self.data, logps)
+        found = falls(self.data, logps) if self.lm.answers else {}
         self.warned = self.warned or warn_fallen(found, objective)
         return curves | found

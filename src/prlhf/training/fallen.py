@@ -34,7 +34,7 @@ def falls(data: EvaluationSet, logps: np.ndarray) -> dict[str, float]:
 def warn_fallen(found: dict[str, float], objective: ObjectiveConfig) -> bool:
     """Warn of a fall that is too large; whether there is one."""
     whose = {"chosen_fall": "", "chosen_fall_worst_tenth": " of the tenth of users who lost most"}
-    large = [name for name in whose if found[name] > FALLEN]
+    large = [name for name in whose if found.get(name, 0.0) > FALLEN]
     if large:
         logger.warning(
             "chosen responses%s: their log-probability has fallen by %.2f times what it was before training: the model "

@@ -53,11 +53,11 @@ def finish(
     data = EvaluationSet.of(lm, rows, cache=cache, layout=layout, seed=config.seed, progress=bar)
     _tell_unmeasured(rows)
     if len(data):
-        logps, card = policy_logprobs(lm, data, progress=bar), _card(lm, data)
+        logps, card = policy_logprobs(lm, data, progress=bar), _card(lm, data) if lm.answers else ""
     if not writes:
         return None
     if len(data):
-        if not config.training.eval_steps:  # nobody has looked yet
+        if lm.answers and not config.training.eval_steps:  # nobody has looked yet
             warn_fallen(falls(data, logps), config.objective)
         scores = scores_of(data, logps, margin_of(config.objective))
         metrics, users = summarise(scores, beta=config.objective.beta), per_user(scores, config.objective.beta)

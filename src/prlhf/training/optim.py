@@ -186,12 +186,13 @@ def make_optimizer(
     weight_decay: float = 0.0,
     max_grad_norm: float = 0.0,
     shared_learning_rate: float | None = None,
+    new: Iterable[nn.Parameter] = (),
 ) -> UserAdamW:
     """The optimiser of a personalised language model.
 
     Groups: the language model's matrices (with weight decay), its vectors (biases and norms, without), what users share
-    (common part, centres, directions) and the user table, each at a learning rate of its own and without weight decay:
-    the prior `user_l2` is what pulls users to the generic one.
+    (common part, centres, directions; with it what else is new) and the user table, each at a learning rate of its own
+    and without weight decay: the prior `user_l2` is what pulls users to the generic one.
 
     Args:
         user_model: its parameters form the last two groups.
@@ -201,15 +202,16 @@ def make_optimizer(
         weight_decay: of the language model's matrices.
         max_grad_norm: norm to which the gradient of all dense parameters is clipped; 0 = not at all.
         shared_learning_rate: of what users share; by default ten times `learning_rate`.
+        new: of `dense_named_params`, what does not come from a trained model and so has as far to go as the former.
 
     Raises:
         TrainingError: nothing to train.
     """
     shared_rate = 10 * learning_rate if shared_learning_rate is None else shared_learning_rate
     table = [] if user_model.table is None else [user_model.table.weight]
-    users = {id(p) for p in user_model.parameters()}
-    shared = [p for p in user_model.parameters() if not any(p is t for t in table)]
-    own = [p for _, p in dense_named_params if p.requires_grad and id(p) not in users]
+    shared = [*(p for p in user_model.parameters() if not any(p is t for t in table)), *new]
+    others = {id(p) for p in (*table, *shared)}
+    own = [p for _, p in dense_named_params if p.requires_grad and id(p) not in others]
     groups: list[dict[str, Any]] = [
         {"name": "matrices", "params": [p for p in own if p.ndim > 1], "weight_decay": weight_decay},
         {"name": "vectors", "params": [p for p in own if p.ndim <= 1]},

@@ -37,23 +37,16 @@ _UNSET = "not set"
 LIBRARIES = ("prlhf", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy")
 
 
-def _is_run_config(path: Path) -> bool:
-    try:
-        RunConfig.model_validate_json(path.read_text(encoding="utf8"))
-    except (OSError, ValueError):
-        return False
-    return True
-
-
 def _aside(name: str) -> str:
     return f".{name}.writing"
 
 
 class Run:
-    """One run's folder."""
+    """One run's folder; `kind` says of which command."""
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, kind: type[RunConfig] = RunConfig):
         self.folder = folder
+        self.kind = kind
         self.checkpoints = folder / "checkpoints"
         self.model = folder / "model"
         self.metrics = folder / "metrics.jsonl"
@@ -76,7 +69,7 @@ class Run:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name in (VERSIONS, SPLIT, DATA):  # of a start that failed
                 (self.folder / name).unlink(missing_ok=True)
-            self.write_json(CONFIG, config.model_dump(mode="json"))
+            self.write_json(CONFIG, config.described())
         self._write_versions(processes)
 
     def _held(self) -> str:
@@ -84,8 +77,23 @@ class Run:
 
     def _go_on(self) -> str:
         """The end of a sentence where the folder holds an unfinished run."""
-        unfinished = not is_checkpoint(self.model) and _is_run_config(self.folder / CONFIG)
-        return f", or go on with: {resume_command(self.folder)}" if unfinished else ""
+        unfinished = not is_checkpoint(self.model) and self._is_config()
+        return f", or go on with: {self._resume}" if unfinished else ""
+
+    @property
+    def _resume(self) -> str:
+        return resume_command(self.folder, self.kind.COMMAND)
+
+    def _is_config(self) -> bool:
+        try:
+            self.config()
+        except (OSError, ValueError):
+            return False
+        return True
+
+    def config(self) -> RunConfig:
+        """What the run was started with."""
+        return self.kind.of_described(json.loads((self.folder / CONFIG).read_text(encoding="utf8")))
 
     def _only_begun(self) -> bool:
         """Whether the folder is empty, or a run's that made no step: its first files, no checkpoint, nothing logged."""
@@ -97,17 +105,17 @@ class Run:
         first = {CONFIG, VERSIONS, SPLIT, DATA}
         if not names <= first | {_aside(name) for name in first}:
             return False
-        return not names & first or _is_run_config(self.folder / CONFIG)
+        return not names & first or self._is_config()
 
     def how_to_go_on(self) -> str:
         """What to do after an interruption, for a message."""
         if is_checkpoint(self.model):
             return f"{self.folder} is complete"
         if last_checkpoint(self.checkpoints) is not None:
-            return f"go on with: {resume_command(self.folder)}"
+            return f"go on with: {self._resume}"
         if self._only_begun():
             return "nothing was kept; run the same command again"
-        return f"no checkpoint was finished, so no step is kept; begin again with: {resume_command(self.folder)}"
+        return f"no checkpoint was finished, so no step is kept; begin again with: {self._resume}"
 
     def resumed(self, config: RunConfig, processes: int) -> RunConfig:
         """The configuration to go on with: the one held, its batches cut so that so many processes make the same step.
@@ -119,13 +127,13 @@ class Run:
         path = self.folder / CONFIG
         if not path.exists():
             raise CheckpointError(f"nothing to resume in {self.folder} (no {CONFIG}); start without resume")
-        held = RunConfig.model_validate_json(path.read_text(encoding="utf8"))
+        held = self.config()
         batch = {x: getattr(held.training, x) for x in ("batch_size", "gradient_accumulation_steps")}
         others = differences(held, config.model_copy(update={"training": config.training.model_copy(update=batch)}))
         if others:
             raise ConfigError(
                 f"{path} differs from the options given: {'; '.join(others)}. Resume with the same, or leave them out: "
-                f"{resume_command(self.folder)}"
+                f"{self._resume}"
             )
         if is_checkpoint(self.model):
             raise ConfigError(f"{self.folder} is complete; there is nothing to resume")

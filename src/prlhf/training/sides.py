@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from prlhf.config import RunConfig
+from prlhf.config.rewards import SoftPrompt
 from prlhf.data import Log, Split, split, subsample
 from prlhf.data.items import Items
 from prlhf.errors import ConfigError, DataError
@@ -28,6 +29,8 @@ def check_log(log: Log, config: RunConfig) -> None:
 
 
 def _only_thumbs(config: RunConfig) -> str:
+    if isinstance(config, SoftPrompt):
+        return "a reward model learns from comparisons, and there are only thumbs to train on"
     return (
         f"objective.type = {config.objective.type} learns from comparisons, and there are only thumbs to train on; "
         "kto learns from them: --set objective.type=kto"

@@ -19,13 +19,14 @@ from safetensors.torch import load_file
 from transformers import TrainerState, TrainingArguments
 
 from prlhf.config import RunConfig
+from prlhf.config.rewards import SoftPrompt
 from prlhf.data import Log, load_comparisons, recency_weights
 from prlhf.data.cache import paced
 from prlhf.data.facts import Facts
 from prlhf.data.items import Items, Picked, facts_of
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
-from prlhf.lm import Encoded, PersonalizedLM, choose_layout, default_cache, reference_logprobs, tokenise
+from prlhf.lm import Encoded, PersonalizedLM, RewardLM, choose_layout, default_cache, tokenise
 from prlhf.objectives import make_objective
 from prlhf.training.arguments import training_arguments
 from prlhf.training.branches import Branches
@@ -93,7 +94,7 @@ def train(
     make_objective(config.objective)  # a custom one that cannot be found is told before anything is written
     process = PartialState(cpu=on_cpu(config.training.device), timeout=timedelta(days=7))
     check_processes(config, process.num_processes)
-    run = Run(Path(output))
+    run = Run(Path(output), type(config))
     if resume:
         config = run.resumed(config, process.num_processes)
     check_batch(config, process.num_processes)
@@ -157,7 +158,7 @@ def _last_texts(training: Items, users: Collection[str | None]) -> dict[str, str
 def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
     facts = training.facts
-    lm = PersonalizedLM.create(config.model, config.user_model, facts.distinct, config.seed)
+    lm = _created(config, facts.distinct)
     lm.users = lm.users.counted(_users(facts))
     lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
     lm.with_user_text = bool((facts["told"] & (facts.user >= 0)).any())
@@ -165,6 +166,15 @@ def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
+    return lm
+
+
+def _created(config: RunConfig, users: Sequence[str]) -> PersonalizedLM:
+    if not isinstance(config, SoftPrompt):
+        return PersonalizedLM.create(config.language_model, config.user_model, users, config.seed)
+    lm = RewardLM.create(config.language_model, config.user_model, users, config.seed)
+    if config.head == "personal":
+        lm.personalise_head()
     return lm
 
 
@@ -189,7 +199,7 @@ def prepare(
     def reference(some: Sequence[Encoded]) -> np.ndarray:
         # computed as the policy is in a step, or h would not be 0 at the start
         with torch.autocast(lm.device.type, torch.bfloat16, enabled=config.training.bf16):
-            return reference_logprobs(lm, some, layout=chosen, cache=cache, progress=bar)
+            return lm.reference_values(some, layout=chosen, cache=cache, progress=bar)
 
     if not facts["thumb"].any():
         return PairDataset(**common, reference=reference(encoded), ties=facts["tie"].copy())

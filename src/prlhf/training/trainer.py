@@ -33,7 +33,7 @@ __all__ = ["PairModel", "PreferenceTrainer"]
 
 
 class PairModel(nn.Module):
-    """What the trainer wraps: batch in, log-probabilities of its responses and the users' prior out.
+    """What the trainer wraps: batch in, log-probabilities (or rewards) of its responses and the users' prior out.
 
     Its `state_dict` holds the trained parameters only, so a training checkpoint does not repeat the base model.
 
@@ -104,15 +104,15 @@ class PreferenceTrainer(Trainer):
         self.branches = branches
         self.user_l2 = user_l2
         self.evaluation = evaluation
-        trained = lm.model.named_parameters()
         self.user_optimizer = make_optimizer(
             lm.user_model,
-            trained,
+            lm.named_parameters(),
             args.learning_rate,
             user_learning_rate,
             args.weight_decay,
             max_grad_norm,
             shared_learning_rate,
+            lm.new_parameters(),
         )
         super().__init__(
             model=PairModel(lm, layout),

@@ -157,6 +157,10 @@ class UserIndex:
         counts = np.bincount(self.rows(ids), minlength=len(self) + 1).astype(np.int64)
         return UserIndex(replace(self._columns, counts=counts))
 
+    def noted(self, counts: IntArray, versions: IntArray) -> UserIndex:
+        """The same index with these counts and versions by row, `[n]`, the generic user's first."""
+        return UserIndex(replace(self._columns, counts=counts, versions=versions))
+
     def add(self, ids: Ids) -> tuple[UserIndex, IntArray]:
         """An index that has `ids` too, and the rows of those that are new; the rows of all others stay as they are."""
         distinct = pc.unique(_encode(ids)).drop_null()

@@ -13,6 +13,7 @@ from prlhf.config.rewards.linear_head import LinearHead
 from prlhf.config.rewards.lore import Lore
 from prlhf.config.rewards.per_user import PerUser
 from prlhf.config.rewards.pref import Pref
+from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.config.rewards.vpl import Vpl
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "Pref",
     "RewardConfig",
     "Sentence",
+    "SoftPrompt",
     "Stored",
     "TfIdf",
     "Vpl",
@@ -36,4 +38,5 @@ __all__ = [
 RewardConfig = Annotated[
     Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble | ItemMf, Field(discriminator="type")
 ]
-"""How a reward is learned from votes; `factor` is the default."""
+"""How a reward is learned from votes on feature vectors; `factor` is the default. `SoftPrompt` learns from texts, by
+a run of its own."""

@@ -4,7 +4,10 @@ from typing import Any, ClassVar
 
 from prlhf.config.base import Config
 
-__all__ = ["AnyReward"]
+__all__ = ["FORMAT", "FORMAT_VERSION", "AnyReward"]
+
+FORMAT = "prlhf-reward-model"
+FORMAT_VERSION = 1
 
 
 class AnyReward(Config):

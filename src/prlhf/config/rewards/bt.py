@@ -1,6 +1,6 @@
 """Options of `bt`."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -19,7 +19,7 @@ class Bt(AnyReward):
     }
 
     type: Literal["bt"] = "bt"
-    ridge: Literal["auto"] | float = "auto"
+    ridge: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """Strength of the prior: one over the variance of a weight, where a feature's differences have root mean square 1.
     `auto`: the best of a grid by cross-validation over pairs."""
     item_effects: bool = False

@@ -31,6 +31,7 @@ class Factor(AnyReward):
     components: int = Field(1024, ge=1)
     """At most so many principal directions of the features are kept."""
     flips: float | None = Field(None, ge=0, lt=0.5)
-    """Share of the votes that are the wrong way round; by default learned."""
+    """Share of the votes that are the wrong way round; by default found on held-out votes, and 0 where those do not
+    clearly show any."""
     iterations: int = Field(30, ge=1)
     """Steps of expectation-maximisation at the end; those that look for strengths are six each."""

@@ -15,15 +15,15 @@ class LinearHead(AnyReward):
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {
         "alpha": (0.5, 0.9),
-        "user_l2": (30.0, 3.0, 10.0, 100.0, 300.0),
+        "user_l2": (100.0, 10.0, 30.0, 300.0, 1000.0),
         "common_l2": (10.0, 1.0, 100.0),
     }
 
     type: Literal["linear_head"] = "linear_head"
     alpha: float = Field(0.5, ge=0, le=1)
     """Weight of the specific branch; the paper's is 0.5."""
-    user_l2: float = Field(30.0, gt=0)
-    """Strength of the prior on a person's offset `o_u`, in votes (features scaled to differences of root mean square 1).
-    The paper has none, which would leave a person with few votes anywhere."""
+    user_l2: float = Field(100.0, gt=0)
+    """Strength of the prior on a person's offset `o_u`: one over the variance of a weight, where a feature's
+    differences have root mean square 1. The paper has none, which would leave a person with few votes anywhere."""
     common_l2: float = Field(10.0, gt=0)
     """Strength of the prior on the common part `e_0`."""

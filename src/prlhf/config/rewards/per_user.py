@@ -1,6 +1,6 @@
 """Options of `per_user`."""
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -20,8 +20,10 @@ class PerUser(AnyReward):
 
     type: Literal["per_user"] = "per_user"
     ridge: float = Field(100.0, gt=0)
-    """Strength of the prior: one over the variance of a weight, where a feature's differences have root mean square 1."""
+    """Strength of the prior: one over the variance of a weight, where a feature's differences have root mean square
+    1."""
     shrink_to: Literal["pooled", "zero"] = "pooled"
-    """`w_0`: `pooled`, the weights of everybody together; `zero`, as such baselines are usually built: each person alone."""
-    pooled_ridge: Literal["auto"] | float = "auto"
+    """`w_0`: `pooled`, the weights of everybody together; `zero`, as such baselines are usually built: each person
+    alone."""
+    pooled_ridge: Literal["auto"] | Annotated[float, Field(gt=0)] = "auto"
     """The `ridge` of the pooled weights, as that of `bt`."""

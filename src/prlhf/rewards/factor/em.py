@@ -1,6 +1,6 @@
 """Learning the factor model: variational expectation-maximisation with the bound of Jaakkola and Jordan (2000).
 
-For each vote `log sigma(z) >= kappa z - omega z² / 2 + const` with `omega = tanh(xi / 2) / (2 xi)`, `xi² = E[z²]`, so
+For each vote `log sigma(z) >= (y - 1/2) z - omega z² / 2 + const` with `omega = tanh(xi / 2) / (2 xi)`, `xi² = E[z²]`, so
 that every step is a ridge regression. People have a full Gaussian `N(l, S)` each; crowd weights, loadings and effects of
 responses have means (solved together, by conjugate gradients) and variances (each by itself).
 """
@@ -15,17 +15,15 @@ import numpy.typing as npt
 from scipy.sparse.linalg import svds
 
 from prlhf.rewards.factor.pairs import Pairs
-from prlhf.rewards.factor.posterior import omega, sigmoid
+from prlhf.rewards.factor.posterior import observed, omega, sigmoid
 from prlhf.rewards.factor.solve import Arrays, solve
 from prlhf.rewards.factor.texts import TextPrior
 
-__all__ = ["Crowd", "Shared", "Spread", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
+__all__ = ["Crowd", "chances", "Shared", "Spread", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
 
 Floats = npt.NDArray[np.float64]
 _BIAS = 1.0
 """Spread of the position bias in log-odds, before any vote."""
-_FLIPS = (1.0, 40.0)
-"""Votes' worth that are taken to be flipped, and not, before any vote."""
 _BLOCK = 1 << 22
 
 
@@ -49,7 +47,6 @@ class Crowd:
     c_precision: float
     bias: float = 0.0
     flips: float = 0.0
-    learns_flips: bool = True
 
     @property
     def with_items(self) -> bool:
@@ -79,28 +76,46 @@ class Shared:
         return int(self.v.shape[1])
 
 
-def fit_crowd(pairs: Pairs, *, items: bool, flips: float | None, steps: int = 25) -> Crowd:
-    """What the crowd likes: Bradley-Terry with random effects of responses, both strengths by evidence."""
+def fit_crowd(
+    pairs: Pairs, *, items: bool, flips: float = 0.0, strengths: tuple[float, float] | None = None, steps: int = 25
+) -> Crowd:
+    """What the crowd likes: Bradley-Terry, with random effects of responses if `items`.
+
+    `strengths`: precisions of weights and of effects; by default both by evidence, which is quick, but takes effects of
+    single responses for too small where there are few votes on each (their covariances are left out).
+    """
     r, m = pairs.z.shape[1], pairs.m
+    w_precision, c_precision = strengths or (float(max(r, 1)), 10.0)
     crowd = Crowd(
         w=np.zeros(r),
         c=np.zeros(m),
-        w_variance=np.full(r, 1 / max(r, 1)),
-        c_variance=np.full(m, 0.1 if items else 0.0),
-        w_precision=float(max(r, 1)),
-        c_precision=10.0 if items else np.inf,
-        flips=0.02 if flips is None else flips,
-        learns_flips=flips is None,
+        w_variance=np.full(r, 1 / w_precision),
+        c_variance=np.full(m, 1 / c_precision if items else 0.0),
+        w_precision=w_precision,
+        c_precision=c_precision if items else np.inf,
+        flips=flips,
     )
     nobody = _nobody(pairs)
     for _ in range(steps):
         model = _with_crowd(nobody, crowd)
         new = _maximise(pairs, model, *_weigh(pairs, model), steps=30).crowd
+        if strengths is None:
+            new = _by_evidence(new)
         moved = np.abs(new.w - crowd.w).sum() + np.abs(new.c - crowd.c).sum()
         crowd = new
         if moved < 1e-3 * (np.abs(new.w).sum() + np.abs(new.c).sum()):
             break
     return crowd
+
+
+def _by_evidence(crowd: Crowd) -> Crowd:
+    """With the precisions under which such numbers are most likely (MacKay)."""
+
+    def precision(mean: Floats, variance: Floats) -> float:
+        return float(len(mean) / max(mean @ mean + variance.sum(), 1e-12)) if len(mean) else 1.0
+
+    c_precision = precision(crowd.c, crowd.c_variance) if crowd.with_items else np.inf
+    return replace(crowd, w_precision=precision(crowd.w, crowd.w_variance), c_precision=c_precision)
 
 
 def _nobody(pairs: Pairs) -> Shared:
@@ -139,7 +154,7 @@ def grow(pairs: Pairs, crowd: Crowd, rank: int, spread: Spread, told: npt.NDArra
     information = (
         omega(np.abs(margin)) * pairs.votes.weight
     )  # loadings are still nothing, their variances not to be counted
-    return _normalise(_maximise(pairs, model, information, pairs.votes.y, steps=20))
+    return _normalise(_maximise(pairs, model, information, (pairs.votes.y - 0.5) * pairs.votes.weight, steps=20))
 
 
 def improve(pairs: Pairs, model: Shared, spread: Spread) -> Shared:
@@ -190,28 +205,21 @@ def moments(pairs: Pairs, model: Shared) -> Moments:
     return Moments(base + (l * phi).sum(1), variance, base, phi, phi_variance)
 
 
-def log_likelihood(pairs: Pairs, model: Shared | Crowd) -> Floats:
-    """Of each vote `[b]`, for what of the model is unsure."""
-    model = _with_crowd(_nobody(pairs), model) if isinstance(model, Crowd) else model
-    m = moments(pairs, model)
-    p = sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * m.variance))
-    return np.asarray(np.log(np.maximum(model.crowd.flips + (1 - 2 * model.crowd.flips) * p, 1e-300)))
+def chances(pairs: Pairs, model: Shared | Crowd) -> Floats:
+    """How likely the user of each vote prefers what was chosen `[b]`, whether or not they said so."""
+    m = moments(pairs, _with_crowd(_nobody(pairs), model) if isinstance(model, Crowd) else model)
+    return sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * m.variance))
+
+
+def log_likelihood(p: Floats, flips: float) -> Floats:
+    """Of votes `[b]` of such chances, a share of which are the wrong way round."""
+    return np.asarray(np.log(np.maximum(flips + (1 - 2 * flips) * p, 1e-300)))
 
 
 def _weigh(pairs: Pairs, model: Shared) -> tuple[Floats, Floats]:
-    """The bound's `omega` `[b]`, times the votes' weights, and the labels `[b]`, softened by what may be flipped."""
+    """Votes as Gaussian observations of their margins: information and pull `[b]` (`posterior.observed`)."""
     m = moments(pairs, model)
-    return omega(np.sqrt(m.mean**2 + m.variance)) * pairs.votes.weight, soft_labels(pairs, m, model.crowd.flips)
-
-
-def soft_labels(pairs: Pairs, m: Moments, flips: float) -> Floats:
-    """The chance that each vote is the right way round; a tie stays one half."""
-    y = pairs.votes.y
-    if not flips:
-        return y
-    p = np.clip(sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * m.variance)), 1e-12, 1 - 1e-12)
-    right = (1 - flips) * p / ((1 - flips) * p + flips * (1 - p))
-    return np.where(y == 1, right, y)
+    return observed(pairs.votes.y, pairs.votes.weight, m.mean, m.variance, model.crowd.flips)
 
 
 def _meet(pairs: Pairs, model: Shared) -> Shared:
@@ -219,11 +227,10 @@ def _meet(pairs: Pairs, model: Shared) -> Shared:
     k, n = model.rank, pairs.n + 1
     for _ in range(2):
         m = moments(pairs, model)
-        information = omega(np.sqrt(m.mean**2 + m.variance)) * pairs.votes.weight
-        y = soft_labels(pairs, m, model.crowd.flips)
+        information, pull = observed(pairs.votes.y, pairs.votes.weight, m.mean, m.variance, model.crowd.flips)
         precision = _outer_sums(pairs, information, m.phi)
         precision[:, range(k), range(k)] += pairs.by_user @ (information[:, None] * m.phi_variance) + 1
-        target = (y - 0.5) * pairs.votes.weight - information * m.crowd
+        target = pull - information * m.crowd
         right = pairs.by_user @ (target[:, None] * m.phi) + model.prior.mean(k)
         s = np.linalg.inv(precision)
         l = np.einsum("nij,nj->ni", s, right)  # noqa: E741
@@ -245,14 +252,14 @@ def _outer_sums(pairs: Pairs, information: Floats, phi: Floats) -> Floats:
     return found.reshape(-1, k, k)
 
 
-def _maximise(pairs: Pairs, model: Shared, information: Floats, y: Floats, steps: int = 8) -> Shared:
+def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, steps: int = 8) -> Shared:
     """The maximisation: everything shared, given the people and the bound."""
     crowd, k = model.crowd, model.rank
     w_precision, c_precision = crowd.w_precision, crowd.c_precision if crowd.with_items else 1.0
     v_precision = _mean_square(pairs) / model.spread.features**2
     b_precision = 1 / model.spread.items**2
     l, s = model.l[pairs.user], model.s[pairs.user]  # noqa: E741
-    first, kappa = pairs.votes.first[:, None], (y - 0.5) * pairs.votes.weight
+    first = pairs.votes.first[:, None]
     items = float(crowd.with_items)
 
     def pulled(values: Floats) -> tuple[Floats, Floats]:
@@ -275,7 +282,7 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, y: Floats, steps
         items * (pairs.touching @ second) + e_prior,
         np.array([information @ first[:, 0] ** 2 + 1 / _BIAS**2]),
     ]
-    right = [*pulled(np.concatenate([kappa[:, None], kappa[:, None] * l], 1)), np.array([kappa @ first[:, 0]])]
+    right = [*pulled(np.concatenate([pull[:, None], pull[:, None] * l], 1)), np.array([pull @ first[:, 0]])]
     start = [np.concatenate([crowd.w[:, None], model.v], 1), np.concatenate([crowd.c[:, None], model.b], 1)]
     u, e, bias = solve(operator, right, [*start, np.array([crowd.bias])], diagonal, steps)
     u_variance, e_variance = 1 / diagonal[0], items / diagonal[1]
@@ -285,26 +292,9 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, y: Floats, steps
         c=e[:, 0],
         w_variance=u_variance[:, 0],
         c_variance=e_variance[:, 0],
-        w_precision=_evidence(u[:, 0], u_variance[:, 0]),
-        c_precision=_evidence(e[:, 0], e_variance[:, 0]) if items else np.inf,
         bias=float(bias[0]),
-        flips=_learned_flips(pairs, y, crowd),
     )
     return replace(model, crowd=new, v=u[:, 1:], b=e[:, 1:], v_variance=u_variance[:, 1:], b_variance=e_variance[:, 1:])
-
-
-def _evidence(mean: Floats, variance: Floats) -> float:
-    """The prior's precision under which such numbers are most likely (MacKay)."""
-    return float(len(mean) / max(mean @ mean + variance.sum(), 1e-12)) if len(mean) else 1.0
-
-
-def _learned_flips(pairs: Pairs, y: Floats, crowd: Crowd) -> float:
-    """The share of votes that are taken to be flipped now."""
-    if not crowd.learns_flips:
-        return crowd.flips
-    decided = pairs.votes.y == 1
-    weight = pairs.votes.weight * decided
-    return float((weight @ (1 - y) + _FLIPS[0]) / (weight.sum() + sum(_FLIPS)))
 
 
 def _normalise(model: Shared) -> Shared:

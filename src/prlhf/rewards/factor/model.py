@@ -146,21 +146,19 @@ def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Ch
     smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
     if config.personal is not None and (not items or config.personal_items is not None) and smooth is not None:
         spread = Spread(config.personal, config.personal_items or 1.0)
-        return Choice(smooth, spread if config.rank else None, 0.0, 0.0)
-    found = Choice(False, None, 0.0, 0.0)
+        return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips or 0.0)
     looked = choose(
         votes, rank=config.rank, items=items, nonlinear=smooth, flips=config.flips, components=config.components
     )
-    for found in progress(looked):
-        pass
+    found: Choice = list(progress(looked))[-1]
     if found.spread is None:
         return found
     given = Spread(config.personal or found.spread.features, config.personal_items or found.spread.items)
-    return Choice(found.nonlinear, given, found.gain, found.error)
+    return replace(found, spread=given)
 
 
 def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress) -> Shared:
-    crowd = fit_crowd(pairs, items=items, flips=config.flips)
+    crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
         return grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
     model = grow(pairs, crowd, config.rank, choice.spread, votes.told)

@@ -14,10 +14,11 @@ import numpy.typing as npt
 
 from prlhf.rewards.newton import runs
 
-__all__ = ["Evidence", "meet", "omega", "sigmoid"]
+__all__ = ["Evidence", "meet", "observed", "omega", "sigmoid"]
 
 Floats = npt.NDArray[np.float64]
 _STEPS = 25
+_LEAST = 0.3
 _CLOSE = 1e-4
 """Change of a mean, in units of its prior's spread, at which it is found."""
 
@@ -62,9 +63,9 @@ def _together(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Flo
     mean, covariance = prior, np.broadcast_to(one, (len(prior), *one.shape))
     for _ in range(_STEPS):
         z, variance = _margins(votes, mean, covariance)
-        information = omega(np.sqrt(z * z + variance)) * votes.weight
+        information, pull = observed(votes.y, votes.weight, z, variance, flips)
         covariance = np.linalg.inv(_precision(votes, turned, information, one))
-        target = (_soft(votes.y, z, variance, flips) - 0.5) * votes.weight - information * votes.offset
+        target = pull - information * votes.offset
         new = (covariance @ ((turned @ target[:, :, None]) + prior[:, :, None]))[:, :, 0]
         moved = float(np.abs(new - mean).max(initial=0))
         mean = new
@@ -88,12 +89,20 @@ def _precision(votes: Evidence, turned: Floats, information: Floats, one: Floats
     return np.asarray((turned * information[:, None, :]) @ votes.phi + unsure + one)
 
 
-def _soft(y: Floats, z: Floats, variance: Floats, flips: float) -> Floats:
-    """The chance that each vote is the right way round; a tie stays one half."""
+def observed(y: Floats, weight: Floats, z: Floats, variance: Floats, flips: float) -> tuple[Floats, Floats]:
+    """The votes as Gaussian observations around margins of mean `z` and `variance` (any shape): `information` and `pull`,
+    so that a vote adds `pull z' - information z'^2 / 2` to what is maximised.
+
+    A vote may be the wrong way round: its label is what it probably was. As long as that is not known a vote says less,
+    which is taken off its information, since steps would be much too short otherwise.
+    """
+    information = omega(np.sqrt(z * z + variance))
     if not flips:
-        return y
-    p = np.clip(sigmoid(z / np.sqrt(1 + np.pi / 8 * variance)), 1e-12, 1 - 1e-12)
-    return np.where(y == 1, (1 - flips) * p / ((1 - flips) * p + flips * (1 - p)), y)
+        return information * weight, (y - 0.5) * weight
+    p = np.clip(sigmoid(z), 1e-12, 1 - 1e-12)
+    soft = np.where(y == 1, (1 - flips) * p / ((1 - flips) * p + flips * (1 - p)), y)
+    less = np.maximum(_information(z, flips) / (p * (1 - p)), _LEAST)
+    return information * less * weight, (soft - 0.5 - information * (1 - less) * z) * weight
 
 
 def _information(z: Floats, flips: float) -> Floats:

@@ -1,0 +1,58 @@
+"""Options of `soft_prompt`."""
+
+from typing import Any, ClassVar, Literal, Self
+
+from pydantic import Field
+
+from prlhf.config.model import ModelConfig
+from prlhf.config.objectives import Dpo
+from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION, AnyReward
+from prlhf.config.run import RunConfig
+
+__all__ = ["Logistic", "SoftPrompt"]
+
+
+class Logistic(Dpo):
+    """`-log sigmoid(r(chosen) - r(rejected))`: DPO's loss of rewards in the place of log-probabilities."""
+
+    beta: float = Field(1.0, ge=1, le=1)
+    """1: the scale of rewards is learned."""
+    sft_weight: float = Field(0.0, ge=0, le=0)
+    """0: a reward model keeps no language."""
+
+
+class SoftPrompt(RunConfig, AnyReward):
+    """`-alpha log sigmoid(r(x, y1, u) - r(x, y2, u)) - (1 - alpha) log sigmoid(r(x, y1, u_0) - r(x, y2, u_0))`: a
+    language model with user tokens, a LoRA and a scalar head (P-RM of P-RLHF, arXiv 2402.05133, appendix F.2).
+
+    It learns from texts and not from features, so its options are those of a run of `prlhf train`, and mean the same.
+    """
+
+    COMMAND: ClassVar[str] = "prlhf reward train --model soft_prompt"
+
+    type: Literal["soft_prompt"] = "soft_prompt"
+    objective: Logistic = Logistic()
+    """The loss of a difference of rewards."""
+    generic_text: Literal["keep", "drop"] = "keep"
+    """What the generic user reads of texts about users. `keep`: what the user of the vote reads, as in P-DPO; `drop`:
+    none, which is how the paper defines it for P-RM. (`model.reference_user_text` means nothing here.)"""
+    head: Literal["shared", "personal"] = "shared"
+    """`shared`: one scalar head, as in the paper's soft prompt; `personal`: the mean of the user's tokens, less that of
+    the generic ones, is added to it: with the paper's linear head, its two architectures in one."""
+    fold_in_rank: int = Field(32, ge=1)
+    """Directions in which the row of a new user may leave the generic one: those in which trained rows do most."""
+    fold_in_steps: int = Field(40, ge=1)
+    """Steps of Adam from the generic row to that of a new user."""
+
+    @property
+    def language_model(self) -> ModelConfig:
+        """As the language model is made: the generic user reads what a reference would."""
+        return self.model.model_copy(update={"reference_user_text": self.generic_text == "keep"})
+
+    def described(self) -> dict[str, Any]:
+        """As every folder of a reward model begins."""
+        return {"format": FORMAT, "format_version": FORMAT_VERSION, "config": super().described()}
+
+    @classmethod
+    def of_described(cls, held: dict[str, Any]) -> Self:
+        return cls.model_validate(held.get("config", held))
