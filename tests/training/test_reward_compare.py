@@ -11,6 +11,7 @@ from prlhf.config.rewards import Stored
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.compare import RewardCompare
 from prlhf.data import Log
+from prlhf.data.facts import Facts
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import Scores
 from prlhf.evaluation.report import Report
@@ -82,7 +83,14 @@ def test_sides_share_neither_pairs_nor_unseen_users(common):
     assert not pairs(t.train) & validation and not pairs(t.new.context) & validation
     assert not names(t.new.measured.votes) & names(t.train)
     assert not (pairs(t.train) | validation | pairs(t.new.context)) - pairs(common.train)
+    assert len(t.new.context.names) == 3, "15 % of the 18 users of the training side"
     assert not pairs(t.rest) & pairs(t.early) and len(t.rest) + len(t.early) == len(common.train)
+
+
+def test_facts_of_some_items_can_name_their_users_alone():
+    facts = Facts.of([ALL[0], ALL[-1], Comparison("?", "a", "b"), ALL[1]]).take(np.array([1, 2]))
+    assert facts.names == ["user00", "user23"] and facts.compact().names == ["user23"]
+    assert facts.compact().user.tolist() == [0, -1] and facts.compact().distinct == facts.distinct
 
 
 def test_rows_are_the_votes_in_their_order(common):

@@ -133,6 +133,13 @@ class Facts:
         """Of some of the items, in this order."""
         return replace(self, rows=self.rows[indices], user=self.user[indices])
 
+    def compact(self) -> Facts:
+        """With nobody among the names who has none of these items."""
+        there = np.unique(self.user[self.user >= 0])
+        place = np.full(len(self.names) + 1, -1, np.int32)  # the last is that of -1
+        place[there] = np.arange(len(there))
+        return replace(self, user=place[self.user], names=[self.names[i] for i in there.tolist()])
+
     @property
     def decided(self) -> np.ndarray:
         """Whether a model can get it right `[n]` (`prlhf.data.decided`)."""

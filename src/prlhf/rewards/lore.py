@@ -31,6 +31,7 @@ class LoreReward(VectorReward):
     """A person's state is `logits` `[n, B]`, the generic user's the mean of those trained; no variance (0)."""
 
     Config = Lore
+    stops_early = True
 
     @classmethod
     def fit(

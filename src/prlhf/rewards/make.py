@@ -11,7 +11,7 @@ from prlhf.lm.folders import read_object
 from prlhf.rewards.base import FORMAT, Progress, RewardModel, VectorReward
 from prlhf.rewards.votes import Votes
 
-__all__ = ["MEMBERS", "fit_reward", "load_reward", "member"]
+__all__ = ["MEMBERS", "fit_reward", "load_reward", "member", "vector_member"]
 
 MEMBERS = {
     "factor": "prlhf.rewards.factor:FactorReward",
@@ -35,6 +35,21 @@ def member(kind: str) -> type[RewardModel]:
     return found
 
 
+def vector_member(kind: str) -> type[VectorReward]:
+    """The same of a model on features.
+
+    Raises:
+        ConfigError: a model that learns from texts.
+    """
+    found = member(kind)
+    if not issubclass(found, VectorReward):
+        raise ConfigError(
+            f"{kind} learns from texts, by prlhf.training.reward.train_soft_prompt; take another model where there are "
+            "features"
+        )
+    return found
+
+
 def fit_reward(
     config: AnyReward,
     votes: Votes,
@@ -48,12 +63,7 @@ def fit_reward(
     Raises:
         ConfigError: a model that learns from texts and not from features.
     """
-    kind = member(config.type)  # type: ignore[attr-defined]
-    if not issubclass(kind, VectorReward):
-        raise ConfigError(
-            f"{config.type} learns from texts, by prlhf.training.reward.train_soft_prompt; "  # type: ignore[attr-defined]
-            "take another model where there are features"
-        )
+    kind = vector_member(config.type)  # type: ignore[attr-defined]
     return kind.fit(config, votes, validation=validation, seed=seed, progress=progress)
 
 

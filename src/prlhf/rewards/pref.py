@@ -28,6 +28,7 @@ class PrefReward(VectorReward):
     """`r_u(x, y) = <l_u, phi(x, y)>`; a state is the mode of `l_u` and Laplace's covariance there."""
 
     Config: ClassVar[type[AnyReward]] = Pref
+    stops_early: ClassVar[bool] = True
 
     @classmethod
     def fit(

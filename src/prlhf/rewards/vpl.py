@@ -39,6 +39,7 @@ class VplReward(VectorReward):
     """
 
     Config: ClassVar[type[AnyReward]] = Vpl
+    stops_early: ClassVar[bool] = True
 
     @classmethod
     def fit(

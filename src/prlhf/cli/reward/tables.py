@@ -58,7 +58,7 @@ def _table(title: str, found: RewardComparison) -> Table:
     table = Table(title=title, title_justify="left", show_edge=False, pad_edge=False, box=SIMPLE_HEAD)
     table.add_column("", overflow="fold")
     for setting in found.settings:
-        table.add_column(label(setting).replace(" ", "\n", 1), justify="right")
+        table.add_column(label(setting).replace(" ", "\n", 1), justify="right", no_wrap=True)
     return table
 
 

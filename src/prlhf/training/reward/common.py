@@ -13,9 +13,9 @@ import numpy.typing as npt
 
 from prlhf.config.data import SplitConfig
 from prlhf.config.rewards.compare import RewardCompare
-from prlhf.data import Log, decided, split
+from prlhf.data import Log, Split, decided, split
 from prlhf.data.checks import Check, check_split
-from prlhf.data.items import parted
+from prlhf.data.items import Picked, parted
 from prlhf.errors import DataError
 from prlhf.evaluation.reward.checks import check_features
 from prlhf.evaluation.reward.scores import places_in_order
@@ -101,7 +101,7 @@ class Common:
             train=train,
             seen=Measured(whole.votes("test", train.names), rows["test"]),
             unseen=unseen,
-            tuning=_tuning(Log(rows["train"], log.source), train, config, seed),
+            tuning=_tuning(_training(log, sides), train, config, seed),
             checks=(*check_split(log, sides, config.split), check_features(train)),
             notes=notes,
             sizes={name: len(found) for name, found in rows.items()}
@@ -169,6 +169,13 @@ def _unseen(whole: _Whole, rows: dict[str, Sequence[Comparison]], most: int, see
         return found, (f"seed {seed}: only {what}, so all are measured, with the votes they have.",)
     left = f"; only they are measured, at every count ({len(asked) - len(found.measured.rows):,} votes of others not)"
     return found, (f"seed {seed}: {what}{left if enough < len(measured) else ''}.",)
+
+
+def _training(log: Log, sides: Split) -> Log:
+    """The training side as a log of its own, with nobody who is held out among its users."""
+    place = np.array(sides.train, np.int64)
+    rows = Picked(log.items, place, log.facts.take(place).compact())
+    return Log(parted(rows)[0], log.source)
 
 
 def _tuning(log: Log, train: Votes, config: RewardCompare, seed: int) -> Tuning:
