@@ -13,7 +13,6 @@ class Bt(AnyReward):
     """Bradley-Terry, the same for everybody: `P(a over b) = sigmoid(<w, x_a - x_b>)`, `w ~ N(0, 1 / ridge)`."""
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {
-        "ridge": ("auto", 1.0, 10.0, 100.0, 1000.0),
         "item_effects": (False, True),
         "item_ridge": (1.0, 0.3, 3.0),
     }
