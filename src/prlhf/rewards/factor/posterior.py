@@ -2,7 +2,8 @@
 
 The same bound as in training (`em`), iterated to its fixed point: each vote is a Gaussian observation of its margin
 with precision `omega(xi)`, `xi² = E[z²]`. What is unsure about the loadings of a pair adds to the ridge, so that
-somebody with thousands of votes does not fit the errors that are left in them. The covariance is Laplace's at that mean.
+somebody with thousands of votes does not fit the errors that are left in them. The covariance is Laplace's at that
+mean.
 """
 
 from __future__ import annotations
