@@ -35,12 +35,12 @@ def test_where_people_differ_it_is_found_out_how(seed=5):
 
 
 def test_intervals_cover_the_true_margins():
-    train, _, truth = planted(users=100, votes_each=60, items=300, rank=2, seed=2, personal=1.5)
-    old = train.take(train.user < 60).of_users(train.names[:60])
+    train, _, truth = planted(users=190, votes_each=40, items=300, rank=2, seed=2, personal=1.5)
+    old = train.take(train.user < 150).of_users(train.names[:150])
     model = fit_reward(Factor(**FIXED, rank=2), old)
-    new = train.take(train.user >= 60)
+    new = train.take(train.user >= 150)
     for count in (5, 30):
-        few = np.concatenate([np.flatnonzero(new.user == user)[:count] for user in range(60, 100)])
+        few = np.concatenate([np.flatnonzero(new.user == user)[:count] for user in range(150, 190)])
         found = model.margins(new, model.states_of(new.take(few)))
         covered = np.abs(found.mean - truth.margins(new)) < 1.645 * np.sqrt(found.variance)
         assert 0.8 < covered.mean() < 0.98
