@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -14,13 +13,21 @@ from prlhf.rewards.features import FeatureMap
 from prlhf.rewards.make import MEMBERS, member
 from prlhf.types import Comparison
 
-KINDS = [kind for kind, place in MEMBERS.items() if find_spec(place.split(":")[0])]
+KINDS = list(MEMBERS)
 PERSONAL = [kind for kind in KINDS if kind != "bt"]
+READERS = [kind for kind in KINDS if kind != "item_mf"]
+"""Those that look at features."""
+FEW = {"factors": 3, "prior": "trained", "l2": 3.0, "l2_features": 10.0, "steps": 40}
 QUICK = {
     "lore": {"steps": 150, "few_shot_steps": 150, "temperature": 10.0, "learning_rate": 0.1, "weight_decay": 1.0,
              "prior": 1.0, "user_weights": "signed"},
     "per_user": {"ridge": 3.0},
     "linear_head": {"user_l2": 3.0},
+    "pref": FEW,
+    "vpl": {"latent": 4, "hidden": 32, "clamp": 4.0, "epochs": 30, "batch": 8, "learning_rate": 1e-2,
+            "kl_weight": 1e-2, "counted": True},
+    "ensemble": {"copies": 2, "members": [{"type": "pref", **FEW}]},
+    "factor": {"personal": 0.5, "item_effects": "off", "nonlinear": "off", "rank": 3},
 }  # fmt: skip
 """Options for six features and forty votes a person, where the defaults are for real data."""
 
@@ -170,8 +177,10 @@ def test_nothing_but_constants(kind):
     assert np.isfinite(fit_reward(config(kind), flat).margins(flat)).all()
 
 
+@pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_features_that_are_not_finite(kind, model, wrong):
+def test_features_that_are_not_finite(kind, wrong):
+    model = fitted(kind)
     x = TRAIN.items.x.copy()
     x[4, 1] = wrong
     broken = replace(TRAIN, items=Items(TRAIN.items.keys, x))
@@ -184,7 +193,9 @@ def test_features_that_are_not_finite(kind, model, wrong):
             ask()
 
 
-def test_features_of_another_length(model):
+@pytest.mark.parametrize("kind", READERS)
+def test_features_of_another_length(kind):
+    model = fitted(kind)
     longer = Items(TRAIN.items.keys, np.ones((len(TRAIN.items), 9), np.float32))
     for ask in (model.states_of, model.margins):
         with pytest.raises(DataError, match=r"found 9 .* expected 6"):

@@ -17,7 +17,7 @@ from prlhf.evaluation.reward.evaluate import evaluate_reward
 from prlhf.evaluation.reward.result import RewardEvaluation
 from prlhf.evaluation.rows import seen_by
 from prlhf.lm.folders import read_object
-from prlhf.rewards import VectorReward, load_reward
+from prlhf.rewards import RewardModel, load_reward
 from prlhf.rewards.base import FORMAT
 from prlhf.types import Comparison
 
@@ -26,7 +26,7 @@ __all__ = ["evaluate_reward_run", "load_run", "own_sides"]
 Rows = Sequence[Comparison]
 
 
-def load_run(folder: str | Path) -> tuple[VectorReward, RewardRun | None]:
+def load_run(folder: str | Path) -> tuple[RewardModel, RewardRun | None]:
     """The reward model of a run folder with its options, or of a model folder by itself.
 
     Raises:
