@@ -10,15 +10,15 @@ from prlhf.config.rewards import Bt, PerUser, SoftPrompt
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.rewards import RewardModel, VectorReward, fit_reward, load_reward
 from prlhf.rewards.ensemble import EnsembleReward
-from prlhf.rewards.make import MEMBERS, OTHERS, member
+from prlhf.rewards.make import MEMBERS, OTHERS, vector_member
 
 VOTES, _, _ = planted(users=3, votes_each=10, items=12, width=3)
 
 
 @pytest.mark.parametrize("kind", MEMBERS)
 def test_each_member_is_of_its_type(kind):
-    assert issubclass(member(kind), VectorReward)
-    assert member(kind).Config().type == kind
+    assert issubclass(vector_member(kind), VectorReward)
+    assert vector_member(kind).Config().type == kind
 
 
 def test_members_of_an_ensemble_of_models_may_be_of_different_kinds(tmp_path):
@@ -55,7 +55,7 @@ def test_a_folder_of_something_else(described, tmp_path):
 
 def test_what_learns_from_texts_is_not_fitted_to_vectors():
     assert set(MEMBERS).isdisjoint(OTHERS)
-    with pytest.raises(ConfigError, match="learns from texts"):
+    with pytest.raises(ConfigError, match="from texts"):
         fit_reward(SoftPrompt(), VOTES)
 
 

@@ -10,7 +10,7 @@ from planted_votes import planted, votes_of
 from prlhf.errors import DataError
 from prlhf.rewards import Items, Votes, fit_reward, load_reward
 from prlhf.rewards.features import FeatureMap
-from prlhf.rewards.make import MEMBERS, member
+from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.types import Comparison
 
 KINDS = list(MEMBERS)
@@ -30,6 +30,7 @@ QUICK = {
     "factor": {"personal": 0.5, "item_effects": "off", "nonlinear": "off", "rank": 3},
 }  # fmt: skip
 """Options for six features and forty votes a person, where the defaults are for real data."""
+HASTY = {"lore": {"steps": 20, "few_shot_steps": 20}, "vpl": {"epochs": 2}, "pref": {"steps": 10}}
 
 TRAIN, TEST, TRUTH = planted(users=20, votes_each=40, width=6, rank=2, seed=3)
 
@@ -39,8 +40,13 @@ def fitted(kind):
     return fit_reward(config(kind), TRAIN, validation=TEST, seed=0)
 
 
-def config(kind):
-    return member(kind).Config(**QUICK.get(kind, {}))
+def config(kind, **options):
+    return vector_member(kind).Config(**{**QUICK.get(kind, {}), **options})
+
+
+def hasty(kind):
+    """For what is true of a model however little it has learned."""
+    return config(kind, **HASTY.get(kind, {}))
 
 
 def swapped(votes):
@@ -112,7 +118,7 @@ def test_somebody_without_votes_is_the_generic_user(model):
 
 
 def test_a_commit_touches_its_own_rows_only_and_counts_versions(kind):
-    model = member(kind).fit(config(kind), TRAIN.take(np.arange(200)), seed=1)
+    model = vector_member(kind).fit(hasty(kind), TRAIN.take(np.arange(200)), seed=1)
     before = model.users
     names = [TRAIN.names[2], "somebody new"]
     few = TEST.take(TEST.user < 2)
@@ -174,7 +180,7 @@ def test_constant_features_say_nothing(kind):
 
 def test_nothing_but_constants(kind):
     flat = replace(TRAIN, items=Items(TRAIN.items.keys, np.ones((len(TRAIN.items), 2), np.float32)))
-    assert np.isfinite(fit_reward(config(kind), flat).margins(flat)).all()
+    assert np.isfinite(fit_reward(hasty(kind), flat).margins(flat)).all()
 
 
 @pytest.mark.parametrize("kind", READERS)
@@ -224,7 +230,7 @@ def test_texts_in_scores_out(kind):
     words = ["aab", "bcd", "ef", "abba", "cafe", "dad"]
     log = [Comparison("q", a, b, user=u) for u in ("ann", "bob") for a in words for b in words if a < b]
     votes = Votes.of(log, Letters())
-    model = member(kind).fit(config(kind), votes)
+    model = vector_member(kind).fit(hasty(kind), votes)
     model.features = Letters()
     names, states = model.fold_in([replace(c, user="cid") for c in log[:5]])
     assert names == ["cid"]

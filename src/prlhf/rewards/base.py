@@ -30,8 +30,8 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 class Reward(NamedTuple):
-    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure the model is of it, `variance`
-    `[b]` (0 where it does not say)."""
+    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure that is, `variance` `[b]` (0 where
+    the model does not say)."""
 
     mean: Floats
     variance: Floats

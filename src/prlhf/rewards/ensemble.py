@@ -14,7 +14,7 @@ from prlhf.config.rewards.ensemble import Ensemble
 from prlhf.rewards.aggregate import How, aggregate, total_variance
 from prlhf.rewards.base import Progress, Reward, RewardModel, VectorReward
 from prlhf.rewards.ensemble_models import ModelEnsemble
-from prlhf.rewards.make import fit_reward, member
+from prlhf.rewards.make import fit_reward, vector_member
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 from prlhf.types import Prompt
@@ -105,7 +105,7 @@ class EnsembleReward(VectorReward):
         for i, (options, states) in enumerate(zip(kinds, generic, strict=True)):
             parameters = _under(self.parameters, f"{i}.")
             table = UserTable.of(states, [], states.take(slice(0, 0)))
-            found.append(member(options.type)(options, parameters, table))
+            found.append(vector_member(options.type)(options, parameters, table))
         return found
 
     def _scores(self, items: Items, places: Ints, own: list[States], who: Ints) -> Floats:

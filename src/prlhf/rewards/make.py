@@ -12,7 +12,7 @@ from prlhf.lm.folders import read_object
 from prlhf.rewards.base import FORMAT, Progress, RewardModel, VectorReward
 from prlhf.rewards.votes import Votes
 
-__all__ = ["MEMBERS", "OTHERS", "fit_reward", "load_reward", "member"]
+__all__ = ["MEMBERS", "OTHERS", "fit_reward", "load_reward", "vector_member"]
 
 MEMBERS = {
     "factor": "prlhf.rewards.factor:FactorReward",
@@ -33,8 +33,17 @@ OTHERS = {
 """The same of those that are made in another way, and are only read here."""
 
 
-def member(kind: str) -> type[VectorReward]:
-    """The class of a `type` of `MEMBERS`."""
+def vector_member(kind: str) -> type[VectorReward]:
+    """The class of a `type`.
+
+    Raises:
+        ConfigError: one that does not learn from votes on vectors.
+    """
+    if kind in OTHERS:
+        raise ConfigError(
+            f"{kind} is not learned from features but from texts, by prlhf.training.reward.train_soft_prompt, or made "
+            "of other models; take another where there are features"
+        )
     found: type[VectorReward] = _named(MEMBERS[kind])
     return found
 
@@ -50,17 +59,12 @@ def fit_reward(
     """Learn a reward model of `config.type` from votes.
 
     Raises:
-        ConfigError: a model that learns from texts and not from features.
+        ConfigError: a model that does not learn from features.
         DataError: no votes, or features that are not finite.
     """
-    kind: str = config.type  # type: ignore[attr-defined]
-    if kind not in MEMBERS:
-        raise ConfigError(
-            f"{kind} learns from texts, by prlhf.training.reward.train_soft_prompt; take another model where there are "
-            "features"
-        )
+    kind = vector_member(config.type)  # type: ignore[attr-defined]
     votes.needed()
-    return member(kind).fit(config, votes, validation=validation, seed=seed, progress=progress)
+    return kind.fit(config, votes, validation=validation, seed=seed, progress=progress)
 
 
 def load_reward(folder: str | Path) -> RewardModel:

@@ -10,8 +10,8 @@ __all__ = ["Factor"]
 
 
 class Factor(AnyReward):
-    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`: what the crowd likes, and `rank` directions in which people differ;
-    how strong each part is follows from the votes themselves, down to nothing personal (ours; docs/rewards.md)."""
+    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`: what the crowd likes, and `rank` directions in which people differ; how
+    strong each part is follows from the votes themselves, down to nothing personal (ours; docs/rewards.md)."""
 
     SEARCH: ClassVar[dict[str, tuple[Any, ...]]] = {"rank": (8, 4, 16), "nonlinear": ("auto", "off")}
 

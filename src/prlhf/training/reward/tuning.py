@@ -18,7 +18,7 @@ from prlhf.errors import ConfigError, DataError, PrlhfError
 from prlhf.evaluation.by_user import log_loss
 from prlhf.evaluation.reward.scores import log_odds
 from prlhf.rewards import States, VectorReward, Votes, fit_reward
-from prlhf.rewards.make import member
+from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.training.progress import bar
 from prlhf.training.reward.common import TOLD, Tuning
 
@@ -57,11 +57,9 @@ class Trial:
 
 def base_config(kind: str, options: dict[str, Any] | None = None) -> AnyReward:
     """The configuration of a type that is tried first: its defaults, with `options`."""
-    from prlhf.rewards.make import MEMBERS
-
     if kind not in MEMBERS:
         raise ConfigError(f"models: found {kind!r}, expected some of {', '.join(MEMBERS)}")
-    return member(kind).Config(**(options or {}))
+    return vector_member(kind).Config(**(options or {}))
 
 
 def candidates(base: AnyReward, budget: int, seed: int) -> list[AnyReward]:
@@ -131,6 +129,6 @@ def refit(config: AnyReward, train: Votes, tuning: Tuning, seed: int) -> VectorR
     def steps(over: Iterable[Any]) -> Iterable[Any]:
         return bar(over, f"fitting {config.type}")  # type: ignore[attr-defined]
 
-    if member(config.type).stops_early:  # type: ignore[attr-defined]
+    if vector_member(config.type).stops_early:  # type: ignore[attr-defined]
         return fit_reward(config, tuning.rest, validation=tuning.early, seed=seed, progress=steps)
     return fit_reward(config, train, seed=seed, progress=steps)
