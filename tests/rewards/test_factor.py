@@ -50,7 +50,7 @@ def test_votes_that_are_the_wrong_way_round_are_noticed():
     train, test, truth = planted(
         users=20, votes_each=150, items=2000, width=3, rank=1, seed=3, personal=4.0, flips=0.15
     )
-    options = {"item_effects": "off", "nonlinear": "off", "rank": 1}
+    options = {"item_effects": "off", "nonlinear": "off", "rank": 1, "personal": 3.0}
     model = fit_reward(Factor(**options), train)
     assert 0.08 < model.flips < 0.22
     z = truth.margins(test)
@@ -141,18 +141,18 @@ def test_an_effect_of_a_response_is_learned_beyond_its_features():
 
 def test_smooth_functions_of_features_where_held_out_votes_say_so():
     rng = np.random.default_rng(1)
-    x = rng.normal(size=(1500, 2)).astype(np.float32)
+    x = rng.normal(size=(800, 2)).astype(np.float32)
     worth = 4 * np.exp(-np.abs(x[:, 0]))  # best in the middle
-    a = rng.integers(1500, size=3000)
-    b = (a + rng.integers(1, 1500, size=3000)) % 1500
-    likes = rng.random(3000) < 1 / (1 + np.exp(worth[b] - worth[a]))
-    items = Items(np.arange(1500, dtype=np.uint64), x)
-    votes = votes_of(items, list(np.where(likes, a, b)), list(np.where(likes, b, a)), [0] * 3000, ("one",))
+    a = rng.integers(800, size=2000)
+    b = (a + rng.integers(1, 800, size=2000)) % 800
+    likes = rng.random(2000) < 1 / (1 + np.exp(worth[b] - worth[a]))
+    items = Items(np.arange(800, dtype=np.uint64), x)
+    votes = votes_of(items, list(np.where(likes, a, b)), list(np.where(likes, b, a)), [0] * 2000, ("one",))
     model = fit_reward(Factor(rank=0, item_effects="off"), votes)
     assert len(model.parameters["basis.landmarks"])
     linear = fit_reward(Factor(rank=0, item_effects="off", nonlinear="off"), votes)
     right = np.sign(worth[a] - worth[b])
-    where = np.zeros(3000, np.int64)
+    where = np.zeros(2000, np.int64)
     for fitted, low, high in ((model, 0.85, 1), (linear, 0.4, 0.65)):
         found = fitted.reward(items, a, b, fitted.users.states, where).mean
         assert low < (np.sign(found) == right).mean() < high

@@ -80,16 +80,16 @@ def test_people_met_together_are_those_met_alone():
         rng.normal(size=(b, k)), rng.random((b, k)), rng.normal(size=b), rng.random(b), np.ones(b), np.ones(b)
     )
     prior = rng.normal(size=(8, k))
-    l, s = meet(some, who, prior, 0.05)
+    means, covariances = meet(some, who, prior, 0.05)
     for person in range(8):
         own = who == person
         alone = Evidence(*(column[own] for column in some))
         mean, covariance = meet(alone, np.zeros(own.sum(), np.int64), prior[person : person + 1], 0.05)
-        np.testing.assert_allclose(l[person], mean[0], atol=1e-3)
-        np.testing.assert_allclose(s[person], covariance[0], atol=1e-3)
+        np.testing.assert_allclose(means[person], mean[0], atol=1e-3)
+        np.testing.assert_allclose(covariances[person], covariance[0], atol=1e-3)
     assert (who == 7).sum() == 0
-    np.testing.assert_array_equal(l[7], prior[7])
-    np.testing.assert_array_equal(s[7], np.eye(k))
+    np.testing.assert_array_equal(means[7], prior[7])
+    np.testing.assert_array_equal(covariances[7], np.eye(k))
 
 
 def test_unsure_loadings_hold_a_person_back():

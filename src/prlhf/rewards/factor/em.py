@@ -19,7 +19,7 @@ from prlhf.rewards.factor.posterior import observed, omega, sigmoid
 from prlhf.rewards.factor.solve import Arrays, solve
 from prlhf.rewards.factor.texts import TextPrior
 
-__all__ = ["Crowd", "chances", "Shared", "Spread", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
+__all__ = ["Crowd", "Shared", "Spread", "chances", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
 
 Floats = npt.NDArray[np.float64]
 _BIAS = 1.0
@@ -232,7 +232,7 @@ def _meet(pairs: Pairs, model: Shared) -> Shared:
         precision[:, range(k), range(k)] += pairs.by_user @ (information[:, None] * m.phi_variance) + 1
         target = pull - information * m.crowd
         right = pairs.by_user @ (target[:, None] * m.phi) + model.prior.mean(k)
-        s = np.linalg.inv(precision)
+        s = np.asarray(np.linalg.inv(precision))
         l = np.einsum("nij,nj->ni", s, right)  # noqa: E741
         l[n - 1], s[n - 1] = 0, 0
         model = replace(model, l=l, s=s)

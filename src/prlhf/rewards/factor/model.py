@@ -144,13 +144,21 @@ class FactorReward(VectorReward):
 
 
 def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Choice:
-    """Strengths that are not given are found."""
+    """What is not given is found."""
     smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
-    if config.personal is not None and (not items or config.personal_items is not None) and smooth is not None:
+    spread = None
+    if config.personal is not None and (config.personal_items is not None or not items):
         spread = Spread(config.personal, config.personal_items or 1.0)
-        return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips or 0.0, rank=config.rank)
+        if smooth is not None and config.flips is not None:
+            return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips, rank=config.rank)
     looked = choose(
-        votes, rank=config.rank, items=items, nonlinear=smooth, flips=config.flips, components=config.components
+        votes,
+        rank=config.rank,
+        items=items,
+        spread=spread,
+        nonlinear=smooth,
+        flips=config.flips,
+        components=config.components,
     )
     found: Choice = list(progress(looked))[-1]
     if found.spread is None:

@@ -161,11 +161,18 @@ class _Walk:
 
 
 def choose(
-    votes: Votes, *, rank: int, items: bool, nonlinear: bool | None, flips: float | None, components: int
+    votes: Votes,
+    *,
+    rank: int,
+    items: bool,
+    spread: Spread | None,
+    nonlinear: bool | None,
+    flips: float | None,
+    components: int,
 ) -> Iterator[Choice]:
     """Look along the path; yields what is known so far after each place of it, for a bar, and at last the choice.
 
-    `nonlinear` and `flips` None: to be found out.
+    `spread`, `nonlinear` and `flips` None: to be found out; with a `spread` there are `rank` directions.
     """
     parts, given = list(_parts(votes)), flips or 0.0
     smooth = bool(nonlinear)
@@ -179,9 +186,15 @@ def choose(
             smooth, folds = True, others
     strengths = _crowd_strengths(folds)
     base = _likelihoods(folds)
-    walk = _Walk(folds, min(rank, _FEW), base, strengths)
+    walk = _Walk(folds, min(rank, _FEW) if spread is None else rank, base, strengths)
     yield walk.choice(smooth, given)
     if not rank:
+        return
+    if spread is not None:
+        walk.go(_Place(spread, given), -np.inf)
+        for _ in _flips(walk, []) if flips is None else ():
+            yield walk.choice(smooth, given)
+        yield replace(walk.choice(smooth, given), spread=spread, flips=walk.best.flips if walk.best else given)
         return
     for _ in _look(walk, rank, flips):
         yield walk.choice(smooth, given)
