@@ -19,7 +19,18 @@ from prlhf.rewards.factor.posterior import observed, omega, sigmoid
 from prlhf.rewards.factor.solve import Arrays, solve
 from prlhf.rewards.factor.texts import TextPrior
 
-__all__ = ["Crowd", "Shared", "Spread", "chances", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
+__all__ = [
+    "Crowd",
+    "Shared",
+    "Spread",
+    "as_strangers",
+    "chances",
+    "fit_crowd",
+    "grow",
+    "improve",
+    "log_likelihood",
+    "moments",
+]
 
 Floats = npt.NDArray[np.float64]
 _BIAS = 1.0
@@ -205,10 +216,16 @@ def moments(pairs: Pairs, model: Shared) -> Moments:
     return Moments(base + (l * phi).sum(1), variance, base, phi, phi_variance)
 
 
-def chances(pairs: Pairs, model: Shared | Crowd) -> Floats:
-    """How likely the user of each vote prefers what was chosen `[b]`, whether or not they said so."""
+def chances(pairs: Pairs, model: Shared | Crowd, doubt: float = 1.0) -> Floats:
+    """How likely the user of each vote prefers what was chosen `[b]`, whether or not they said so; `doubt` times the
+    margin's variance counts."""
     m = moments(pairs, _with_crowd(_nobody(pairs), model) if isinstance(model, Crowd) else model)
-    return sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * m.variance))
+    return sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * doubt * m.variance))
+
+
+def as_strangers(model: Shared) -> Shared:
+    """The model as if it knew nobody: all people under the prior."""
+    return replace(model, l=np.zeros_like(model.l), s=np.tile(np.eye(model.rank), (len(model.s), 1, 1)))
 
 
 def log_likelihood(p: Floats, flips: float) -> Floats:

@@ -75,7 +75,7 @@ class FactorReward(VectorReward):
         if choice.spread is not None:
             model = _pruned(pairs, model)
         _tell(model, choice)
-        parameters = {**basis.arrays(), **_arrays(model, votes)}
+        parameters = {**basis.arrays(), **_arrays(model, votes), "doubt": np.array([choice.doubt])}
         generic = States(
             {"l": np.zeros((1, model.rank)), "s": np.eye(model.rank, dtype=np.float32)[None]}, np.zeros(1, np.int64)
         )
@@ -103,7 +103,8 @@ class FactorReward(VectorReward):
 
     def probability_of(self, margin: Reward) -> Floats:
         """See `RewardModel.probability_of`: how likely they *vote* so, which some votes say wrongly."""
-        return self.flips + (1 - 2 * self.flips) * super().probability_of(margin)
+        counted = Reward(margin.mean, margin.variance * self.parameters["doubt"][0])
+        return self.flips + (1 - 2 * self.flips) * super().probability_of(counted)
 
     def _prior(self, votes: Votes) -> Floats:
         """Where the texts of `votes.names` say they stand `[n, k]`."""

@@ -10,7 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from prlhf.rewards.factor.basis import Basis
-from prlhf.rewards.factor.em import Crowd, Shared, Spread, chances, fit_crowd, grow, improve, log_likelihood
+from prlhf.rewards.factor.em import (
+    Crowd,
+    Shared,
+    Spread,
+    as_strangers,
+    chances,
+    fit_crowd,
+    grow,
+    improve,
+    log_likelihood,
+)
 from prlhf.rewards.factor.pairs import Pairs
 from prlhf.rewards.votes import Votes
 
@@ -34,6 +44,7 @@ _SURE = 1.645
 """Standard errors (over people) by which held-out votes must be better predicted for people to differ at all."""
 _WORTH = 2e-4
 """And the least that they must gain, in nats a vote."""
+_DOUBTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 _FLIPS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
 _CLEAR = 0.5
 """Nats in all that each further share of flipped votes must bring."""
@@ -57,6 +68,8 @@ class Choice:
     """Precisions of the crowd's weights and of responses' own effects; None: by evidence."""
     rank: int = 0
     """Directions, where people differ."""
+    doubt: float = 1.0
+    """How much of a margin's variance counts in the probability of a vote."""
 
 
 def shared_responses(votes: Votes) -> bool:
@@ -157,7 +170,24 @@ class _Walk:
             return Choice(nonlinear, None, 0.0, 0.0, flips, self.crowd)
         real, error = gain_is_real(self.gains, _people(self.folds))
         spread, wrong = (self.best.spread, self.best.flips) if real else (None, flips)
-        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong, self.crowd, self.rank)
+        gain = float(self.gains.mean())
+        return Choice(nonlinear, spread, gain, error, wrong, self.crowd, self.rank, self.doubt())
+
+    def doubt(self) -> float:
+        """By the held-out votes, of people as they are known and as if nobody knew them.
+
+        The bound that is learned by makes margins too small where people are far apart, and their whole variance would
+        make probabilities timid twice.
+        """
+        likelihood = np.zeros(len(_DOUBTS))
+        for fold, model in zip(self.folds, self.models, strict=True):
+            if model is None or self.best is None:
+                continue
+            for people in (model, as_strangers(model)):
+                for place, doubt in enumerate(_DOUBTS):
+                    each = log_likelihood(chances(fold.held, people, doubt), self.best.flips)
+                    likelihood[place] += fold.held.votes.weight @ each
+        return _DOUBTS[int(likelihood.argmax())]
 
 
 def choose(
