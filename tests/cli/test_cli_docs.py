@@ -43,6 +43,13 @@ def test_a_stale_page_is_named_and_made_anew(tmp_path):
     assert "--resume" in page.read_text(encoding="utf8")
 
 
+def test_every_reward_option_is_listed_with_its_meaning():
+    rows = docs.options_table("reward").splitlines()
+    assert any(row.startswith("| `model.rank` |") and "*factor:*" in row for row in rows)
+    silent = [row for row in rows[2:] if row.rstrip("| ").endswith(":*")]
+    assert not silent, f"options without a meaning: {silent}"
+
+
 def test_options_table_merges_variants_and_names_them():
     table = docs.options_table("train")
     assert "| `objective.beta` | number > 0 | `0.1` |" in table
@@ -52,12 +59,12 @@ def test_options_table_merges_variants_and_names_them():
         assert not line.endswith("|  |"), f"an option without a meaning: {line}"
 
 
-@pytest.mark.parametrize("mark", ["train", "sft"])
-def test_training_page_keeps_the_text_around_a_table(mark):
+@pytest.mark.parametrize("mark", ["train", "sft", "reward", "compare"])
+def test_a_page_keeps_the_text_around_a_table(mark):
     page = f"before\n<!-- options {mark} -->\nold\n<!-- end -->\nafter\n"
-    made = docs.training_page(page)
+    made = docs.with_options(page)
     assert made.startswith(f"before\n<!-- options {mark} -->\n| option |") and made.endswith("|\n<!-- end -->\nafter\n")
-    assert docs.training_page(made) == made
+    assert docs.with_options(made) == made
 
 
 def test_tree_takes_the_first_sentence(tmp_path):

@@ -2,6 +2,7 @@
 
 import json
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from typer.testing import CliRunner
@@ -79,6 +80,27 @@ def test_score_ranks_within_prompt_and_user(run, tmp_path):
         assert sorted(r["rank"] for r in three) == [1, 2, 3]
         assert sorted(three, key=lambda r: -r["reward"]) == sorted(three, key=lambda r: r["rank"])
     assert [r["reward"] for r in rows[3:6]] == [r["reward"] for r in rows[6:]] != [r["reward"] for r in rows[:3]]
+
+
+def test_new_texts_need_embeddings_of_their_own(run, files, tmp_path):
+    asked = tmp_path / "new.jsonl"
+    asked.write_text('{"prompt": "Which?", "response": "never seen"}\n')
+    done = call("score", run, "--data", asked)
+    assert done.exit_code == 2 and "never seen" in done.stderr
+    rows = [{"text": text, "embedding": [0.5] * 4} for text in ("never seen", "Which?")]
+    pq.write_table(pa.Table.from_pylist(rows), tmp_path / "new.parquet")
+    done = call("score", run, "--data", asked, "--embeddings", tmp_path / "new.parquet")
+    assert done.exit_code == 0, done.output
+
+
+def test_rewards_are_in_sight_beside_long_texts(run, files, tmp_path):
+    long = max((t for c in votes() for t in c.responses), key=len)
+    asked = tmp_path / "long.jsonl"
+    asked.write_text(json.dumps({"prompt": "Which? " * 40, "response": long, "user_id": "user00"}) + "\n")
+    done = RUN.invoke(app, ["reward", "score", str(run), "--data", str(asked)], env={"COLUMNS": "80"})
+    assert done.exit_code == 0, done.output
+    line = next(line for line in done.stdout.splitlines() if line.startswith("user00"))
+    assert len(line) <= 80 and line.rstrip().endswith("1")
 
 
 def test_score_for_one_user_as_parquet(run, tmp_path):

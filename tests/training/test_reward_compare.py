@@ -163,7 +163,7 @@ def test_only_who_stops_early_gives_votes_up_for_it(common, tiny, monkeypatch): 
 def test_unknown_models_and_options_are_errors(config, tmp_path):
     with pytest.raises(ConfigError, match="found 'btt', expected some of"):
         base_config("btt")
-    with pytest.raises(ConfigError, match="strenght"):
+    with pytest.raises(ConfigError, match=r"options\.tiny: unknown option strenght"):
         base_config("tiny", {"strenght": 1})
     with pytest.raises(ConfigError, match="models compared are flat, tiny"):
         compare_rewards(config.model_copy(update={"options": {"lore": {}}}), tmp_path / "x", log=LOG)

@@ -116,5 +116,5 @@ def test_half_life_and_ties_reach_the_votes(config, tmp_path, monkeypatch):
     )
     data = DataConfig(source=str(path))
     with pytest.raises(ZeroDivisionError):
-        train_reward(RewardRun(data=data, half_life=10, ties=True, model=PerUser()), tmp_path / "run")
+        train_reward(RewardRun(data=data, half_life_days=10, ties=True, model=PerUser()), tmp_path / "run")
     assert set(given[0].y) == {0.5, 1.0} and given[0].weight.min() < 0.1

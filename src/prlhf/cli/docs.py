@@ -1,7 +1,8 @@
 """The generated parts of the documentation: `python -m prlhf.cli.docs` writes them, `--check` says which are stale.
 
 - `docs/cli.md`: the `--help` of every command;
-- the option tables between `<!-- options … -->` marks in `docs/training.md`, from the configuration models;
+- the option tables between `<!-- options … -->` marks in `docs/training.md` and `docs/rewards.md`, from the
+  configuration models;
 - the file tree between `<!-- tree -->` marks in `README.md`, from what the files say about themselves.
 """
 
@@ -18,8 +19,10 @@ from typing import Any
 from prlhf.cli.tree import with_tree
 from prlhf.config import Config, RunConfig, SftConfig
 from prlhf.config.options import Option, Options
+from prlhf.config.rewards.compare import RewardCompare
+from prlhf.config.rewards.run import RewardRun
 
-__all__ = ["cli_page", "main", "options_table", "other_typer", "pages", "stale", "training_page"]
+__all__ = ["cli_page", "main", "options_table", "other_typer", "pages", "stale", "with_options"]
 
 WIDTH = 100
 HEAD = """# The command line
@@ -30,7 +33,7 @@ Every command exits with 0 when it did what was asked, 2 when something in the o
 (one message says what), and 130 after Ctrl-C; `prlhf check-data --strict` with 1 where it finds a leak. `PRLHF_DEBUG=1`
 shows tracebacks and all log lines.
 """
-KINDS: dict[str, type[Config]] = {"train": RunConfig, "sft": SftConfig}
+KINDS: dict[str, type[Config]] = {"train": RunConfig, "sft": SftConfig, "reward": RewardRun, "compare": RewardCompare}
 
 
 def cli_page() -> str:
@@ -63,7 +66,7 @@ def other_typer(page: str) -> bool:
 
 
 def options_table(kind: str) -> str:
-    """All options of `train` or `sft`, as a Markdown table."""
+    """All options of a kind of run, as a Markdown table."""
     rows = [f"| {' | '.join(_cells(option))} |" for option in _merged(Options(KINDS[kind]).rows())]
     return "\n".join(["| option | values | default | meaning |", "|---|---|---|---|", *rows])
 
@@ -85,7 +88,7 @@ def _cells(option: Option) -> list[str]:
     ]
 
 
-def training_page(text: str) -> str:
+def with_options(text: str) -> str:
     """`text` with its option tables made anew."""
     pattern = re.compile(r"(<!-- options (\w+) -->\n).*?(?:\n)?(<!-- end -->)", re.DOTALL)
     return pattern.sub(lambda match: f"{match[1]}{options_table(match[2])}\n{match[3]}", text)
@@ -93,10 +96,10 @@ def training_page(text: str) -> str:
 
 def pages(root: Path) -> dict[Path, str]:
     """Every generated page as it should be."""
-    training, readme = root / "docs" / "training.md", root / "README.md"
+    tables, readme = [root / "docs" / name for name in ("training.md", "rewards.md")], root / "README.md"
     return {
         root / "docs" / "cli.md": cli_page(),
-        training: training_page(training.read_text(encoding="utf8")),
+        **{page: with_options(page.read_text(encoding="utf8")) for page in tables},
         readme: with_tree(readme.read_text(encoding="utf8"), root),
     }
 

@@ -10,7 +10,7 @@ import typer
 
 from prlhf.cli.options import DataOverrides, OnBadRow, data_config, one_source
 from prlhf.cli.places import check_places
-from prlhf.cli.reward.options import RewardFolder
+from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 
 if TYPE_CHECKING:
     from prlhf.config import DataConfig
@@ -25,6 +25,7 @@ def evaluate(
         list[str] | None,
         typer.Option(metavar="SOURCE", help="Votes to measure on; by default those that the run held out."),
     ] = None,
+    embeddings: NewEmbeddings = None,
     votes: Annotated[
         int,
         typer.Option(metavar="FEWSHOT", min=0, help="So many votes of each unknown user are folded in first."),
@@ -50,7 +51,7 @@ def evaluate(
     from prlhf.evaluation.reward.run import evaluate_reward_run
 
     config = _data(folder, one_source(data), on_bad_row, overrides or [])
-    found = evaluate_reward_run(folder, config, votes=votes, bootstrap=bootstrap, seed=seed)
+    found = evaluate_reward_run(folder, config, embeddings=embeddings, votes=votes, bootstrap=bootstrap, seed=seed)
     _tell(found)
     if json_path is not None:
         json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")

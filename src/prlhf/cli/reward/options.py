@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["REWARD_FLAGS", "Embeddings", "Features", "RewardFolder", "feature_values"]
+__all__ = ["REWARD_FLAGS", "Embeddings", "Features", "NewEmbeddings", "RewardFolder", "feature_values"]
 
 RewardFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `prlhf reward train`.")]
 Features = Annotated[
@@ -21,6 +21,10 @@ Features = Annotated[
 Embeddings = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="A Parquet file of embeddings (text, embedding, optionally kind) instead."),
+]
+NewEmbeddings = Annotated[
+    Path | None,
+    typer.Option("--embeddings", metavar="FILE", help="Of new texts, where the model was trained on --embeddings."),
 ]
 
 REWARD_FLAGS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prlhf.cli.places import check_places
-from prlhf.cli.reward.options import RewardFolder
+from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 
 if TYPE_CHECKING:
     import numpy as np
@@ -30,6 +30,7 @@ def score(
     user: Annotated[
         str | None, typer.Option("--user", "-u", metavar="ID", help="For whom, in every row; else as user_id says.")
     ] = None,
+    embeddings: NewEmbeddings = None,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="Write the rows with their rewards: .jsonl or .parquet."),
@@ -48,7 +49,7 @@ def score(
     if output is not None and output.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--output {output}: found the ending {output.suffix!r}, expected .jsonl or .parquet")
     asked = read_responses(data)
-    model, _ = load_run(folder)
+    model, _ = load_run(folder, embeddings)
     users: list[str | None] = list(asked.users) if user is None else [user] * len(asked)
     found = model.score(asked.prompts, asked.responses, users)
     ranks = _ranks(asked, users, found)
@@ -94,9 +95,10 @@ def _tell(rows: list[dict[str, Any]], unknown: list[str]) -> None:
         names = ", ".join(map(repr, sorted(set(unknown))[:5]))
         told = f"{len(set(unknown)):,} users are unknown to the model and answered as the generic user: {names}"
         console.print(told + (", …" if len(set(unknown)) > 5 else ""), highlight=False, markup=False, style="yellow")
-    table = Table(show_edge=False, pad_edge=False)
-    for heading in ("user", "prompt", "response"):
-        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    table = Table(show_edge=False, pad_edge=False, expand=True)
+    table.add_column("user", overflow="ellipsis", no_wrap=True, max_width=16)
+    for heading, share in (("prompt", 1), ("response", 2)):  # of the width that the numbers leave over
+        table.add_column(heading, overflow="ellipsis", no_wrap=True, ratio=share)
     for heading in ("reward", "sd", "rank"):
         table.add_column(heading, justify="right", no_wrap=True)
     for row in rows[:SHOWN]:

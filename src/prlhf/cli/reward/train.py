@@ -67,5 +67,6 @@ def _tell(result: RewardResult) -> None:
         console.print(result.metrics.about(), highlight=False, markup=False)
         console.print(figures_table(result.metrics))
     folder = shlex.quote(str(result.folder))
-    typer.echo(f"\nreward model: {folder}\nnext:\n  prlhf reward evaluate {folder}")
+    told = " --votes 10" if result.metrics is not None and result.metrics.unseen is not None else ""
+    typer.echo(f"\nreward model: {folder}\nnext:\n  prlhf reward evaluate {folder}{told}")
     typer.echo(f"  prlhf reward score {folder} --data responses.jsonl")

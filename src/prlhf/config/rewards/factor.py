@@ -36,4 +36,4 @@ class Factor(AnyReward):
     """Share of the votes that are the wrong way round; by default found on held-out votes, and 0 where those do not
     clearly show any."""
     iterations: int = Field(30, ge=1)
-    """Steps of expectation-maximisation at the end; those that look for strengths are six each."""
+    """Steps of expectation-maximisation at the end; those that look for strengths are four each."""

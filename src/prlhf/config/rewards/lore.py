@@ -29,9 +29,11 @@ class Lore(AnyReward):
     steps: int = Field(1000, ge=1)
     """Adam's, on all votes at once."""
     learning_rate: float = Field(0.5, gt=0)
+    """Of Adam, in training."""
     few_shot_steps: int = Field(500, ge=1)
     """The same for people who are met later."""
     few_shot_learning_rate: float = Field(0.1, gt=0)
+    """Of Adam, for people who are met later."""
     balance: Literal["user", "vote"] = "user"
     """What counts the same: `user`, each person, as in the paper; `vote`, each vote."""
     user_weights: Literal["simplex", "signed"] = "simplex"

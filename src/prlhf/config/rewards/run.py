@@ -22,5 +22,5 @@ class RewardRun(Config):
     ties: bool = False
     """Train on ties too, as votes that are half for each response. Nothing is measured on them, and votes with a winner
     are predicted with more doubt after them."""
-    half_life: float | None = Field(None, gt=0)
+    half_life_days: float | None = Field(None, gt=0)
     """Days after which a vote counts half (`prlhf.data.recency_weights`); every vote must say when it was given."""

@@ -17,8 +17,9 @@ from prlhf.evaluation.reward.evaluate import evaluate_reward
 from prlhf.evaluation.reward.result import RewardEvaluation
 from prlhf.evaluation.rows import seen_by
 from prlhf.lm.folders import read_object
-from prlhf.rewards import RewardModel, load_reward
+from prlhf.rewards import RewardModel, VectorReward, load_reward
 from prlhf.rewards.base import FORMAT
+from prlhf.rewards.features import load_features
 from prlhf.types import Comparison
 
 __all__ = ["evaluate_reward_run", "load_run", "own_sides"]
@@ -26,22 +27,35 @@ __all__ = ["evaluate_reward_run", "load_run", "own_sides"]
 Rows = Sequence[Comparison]
 
 
-def load_run(folder: str | Path) -> tuple[RewardModel, RewardRun | None]:
+def load_run(folder: str | Path, embeddings: Path | None = None) -> tuple[RewardModel, RewardRun | None]:
     """The reward model of a run folder with its options, or of a model folder by itself.
+
+    Args:
+        embeddings: of a model on stored features the file of new texts.
 
     Raises:
         CheckpointError: neither is there.
+        ConfigError: `embeddings` for a model that computes its features.
     """
     place = Path(folder)
     if read_object(place / "config.json").get("format") == FORMAT:
-        return load_reward(place), None
+        return _with_embeddings(load_reward(place), place, embeddings), None
     if not (place / "model").is_dir():
         raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
     try:
         config = load_config(RewardRun, place / "config.json")
     except ConfigError as e:
         raise CheckpointError(f"{folder}: no run of `prlhf reward train` of this version ({e})") from e
-    return load_reward(place / "model"), config
+    return _with_embeddings(load_reward(place / "model"), place / "model", embeddings), config
+
+
+def _with_embeddings(model: RewardModel, place: Path, embeddings: Path | None) -> RewardModel:
+    if embeddings is None:
+        return model
+    if not isinstance(model, VectorReward) or model.features is None:
+        raise ConfigError(f"{place}: this model reads texts and no embeddings; leave --embeddings out")
+    model.features = load_features(place / "features", embeddings=embeddings)
+    return model
 
 
 @dataclass(frozen=True)
@@ -60,6 +74,7 @@ def evaluate_reward_run(
     folder: str | Path,
     data: DataConfig | str | Path | Log | None = None,
     *,
+    embeddings: Path | None = None,
     votes: int = 0,
     bootstrap: int = 1000,
     seed: int = 0,
@@ -69,6 +84,7 @@ def evaluate_reward_run(
     Args:
         data: another log, all of which is measured; by default the run's own, of which its sides `test` and `unseen`
             are. A log with the fingerprint of the run's own is the run's own, wherever it comes from.
+        embeddings: as for `load_run`.
         votes: so many votes of each user whom the model does not know are folded in first (`evaluate_reward`); of the
             run's own data those are of the side `context`.
         bootstrap, seed: as for `evaluate_reward`.
@@ -77,7 +93,7 @@ def evaluate_reward_run(
         CheckpointError: no reward model there.
         DataError: data that cannot be read or have nothing to measure on.
     """
-    model, config = load_run(folder)
+    model, config = load_run(folder, embeddings)
     what = _measured(Path(folder), config, data)
     found = evaluate_reward(model, what.rows, votes=votes, context=what.context, bootstrap=bootstrap, seed=seed)
     log = what.log

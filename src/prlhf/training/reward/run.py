@@ -8,9 +8,8 @@ split.json    comparison ids of every side
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -31,8 +30,6 @@ from prlhf.training.progress import bar
 from prlhf.types import Comparison
 
 __all__ = ["RewardResult", "steps_bar", "train_reward"]
-
-logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -73,7 +70,6 @@ def train_reward(config: RewardRun, output: str | Path, *, log: Log | None = Non
     model = fit_reward(config.model, votes, validation=validation, seed=config.seed, progress=progress)
     model.features = features
     learned = _learned(model, votes, time.monotonic() - began)
-    logger.info("%s", learned)
     rows, context = own_sides(log, sides)
     metrics = evaluate_reward(model, rows, context=context, seed=config.seed) if rows else None
     _write(folder, config, log, sides, model, metrics)
@@ -90,20 +86,20 @@ def _side(log: Log, indices: Sequence[int]) -> Sequence[Comparison]:
 
 
 def _recency(config: RewardRun, train: Sequence[Comparison]) -> npt.NDArray[np.float64] | None:
-    return None if config.half_life is None else recency_weights(train, config.half_life)
+    return None if config.half_life_days is None else recency_weights(train, config.half_life_days)
 
 
 def _learned(model: VectorReward, votes: Votes, seconds: float) -> str:
     """Sizes of what went in and of what is kept."""
 
-    def shapes(arrays: Any) -> str:
-        return ", ".join(f"{name} {'×'.join(map(str, a.shape)) or '1'}" for name, a in arrays.items()) or "nothing"
+    def numbers(arrays: Mapping[str, npt.NDArray[Any]]) -> int:
+        return sum(array.size for array in arrays.values())
 
-    own = {name: a[0] for name, a in model.users.states.arrays.items()}
+    own = numbers(model.users.states.take(slice(0, 1)).arrays)
     return (
         f"{model.config.type}: {len(votes):,} votes of {len(votes.names):,} users on {len(votes.items):,} responses, "
-        f"{votes.items.width:,} features, fitted in {seconds:.1f} s. Shared: {shapes(model.parameters)}; of each user: "
-        f"{shapes(own)}."
+        f"{votes.items.width:,} features, fitted in {seconds:.1f} s. It keeps {numbers(model.parameters):,} numbers "
+        f"that all share, and {own:,} of each user."
     )
 
 

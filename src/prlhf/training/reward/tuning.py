@@ -59,7 +59,10 @@ def base_config(kind: str, options: dict[str, Any] | None = None) -> AnyReward:
     """The configuration of a type that is tried first: its defaults, with `options`."""
     if kind not in MEMBERS:
         raise ConfigError(f"models: found {kind!r}, expected some of {', '.join(MEMBERS)}")
-    return vector_member(kind).Config(**(options or {}))
+    try:
+        return vector_member(kind).Config(**(options or {}))
+    except ConfigError as e:
+        raise ConfigError(f"options.{kind}: {e}") from e
 
 
 def candidates(base: AnyReward, budget: int, seed: int) -> list[AnyReward]:
