@@ -24,12 +24,8 @@ from prlhf.evaluation.metrics import credit, summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
 
-KINDS: dict[str, tuple[type[RunConfig], list[str]]] = {
-    "P-DPO": (RunConfig, []),
-    "P-RM soft_prompt": (SoftPrompt, ["head=shared"]),
-    "P-RM soft_prompt, personal head": (SoftPrompt, ["head=personal"]),
-}
-BETA = {name: 0.5 if kind is RunConfig else 1.0 for name, (kind, _) in KINDS.items()}
+KINDS: dict[str, type[RunConfig]] = {"P-DPO": RunConfig, "P-RM soft_prompt": SoftPrompt}
+BETA = {"P-DPO": 0.5, "P-RM soft_prompt": 1.0}
 NEAR = -0.03
 
 
@@ -37,10 +33,10 @@ def run(name: str, rate: str, args: argparse.Namespace, runs: Runs) -> Path:
     """Train one run unless its folder is complete."""
     overrides = [
         f"seed={args.seed}", f"training.epochs={args.epochs}", f"training.learning_rate={rate}",
-        "training.eval_steps=0", "training.test_comparisons=null", f"objective.beta={BETA[name]}", *KINDS[name][1],
+        "training.eval_steps=0", "training.test_comparisons=null", f"objective.beta={BETA[name]}",
     ]  # fmt: skip
-    folder = f"{name.replace(',', '').replace(' ', '-')}-{rate}-{args.seed}"
-    return runs.trained(load_config(KINDS[name][0], RECIPE, overrides), folder)
+    folder = f"{name.replace(' ', '-')}-{rate}-{args.seed}"
+    return runs.trained(load_config(KINDS[name], RECIPE, overrides), folder)
 
 
 def halves(scores: Scores) -> tuple[Scores, Scores]:

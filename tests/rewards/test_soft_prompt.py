@@ -29,7 +29,6 @@ def model(base: str, user_model=None) -> SoftPromptReward:
     lm.reward_head.weight.normal_()
     if lm.user_model.table is not None:
         lm.user_model.table.weight[1:].normal_(std=0.5)
-        lm.personalise_head()
     return SoftPromptReward(SoftPrompt(fold_in_steps=8), lm)
 
 

@@ -41,19 +41,13 @@ def reward(lm, prompt, cut, response, row):
     """By plain concatenation: the head on the last state of one sequence."""
     ids = torch.tensor([[*prompt[:cut], *lm.user_token_ids(row), *prompt[cut:], *response]])
     states = lm.causal_lm.transformer(inputs_embeds=lm._user_tokens.explicit(lm.embedding, ids)).last_hidden_state
-    head = lm.reward_head.weight[0]
-    if lm.personal_head:
-        own = lm.user_model(torch.tensor([row, 0]))
-        head = head + (own[0] - own[1]).mean(0) / len(head) ** 0.5
-    return head @ states[0, -1]
+    return lm.reward_head.weight[0] @ states[0, -1]
 
 
 @pytest.mark.parametrize("layout", ["plain", "packed"])
-@pytest.mark.parametrize(("place", "personal"), [("start", False), ("before_response", True)])
-def test_a_reward_is_the_head_on_the_state_of_the_last_token(fp64, layout, place, personal):
+@pytest.mark.parametrize("place", ["start", "before_response"])
+def test_a_reward_is_the_head_on_the_state_of_the_last_token(fp64, layout, place):
     lm = fp64(user_tokens_at=place).eval()
-    if personal:
-        lm.personalise_head()
     encoded = [lm.template.comparison(c) for c in comparisons(6)]
     values = pair_logprobs(lm, encoded, [[1, 0]] * 6, layout)
     for i, c in enumerate(encoded):

@@ -9,12 +9,12 @@ from typing import Any, ClassVar, Self, cast
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
-from prlhf.errors import CheckpointError, UnsupportedModelError
+from prlhf.errors import CheckpointError
 from prlhf.lm.checkpoint import HEAD, find, load, save
 from prlhf.lm.layout import Rows
 from prlhf.lm.logprobs import decoder_states
@@ -33,9 +33,6 @@ class RewardLM(PersonalizedLM):
     Rewards stand where a policy has log-probabilities, and 0 where it has those of the reference, so trainer, layouts
     and evaluation are the policy's. A bias would cancel in every comparison, so there is none.
 
-    With `personal_head` the user is in the head too: `r = <w + mean_t(e_u - e_0) / sqrt(d), h>`, where `e` `[t, d]` are
-    the user tokens: the paper's linear head on top of its soft prompt.
-
     The generic user reads the prompt that `model.reference_user_text` says: with the user's text, or without.
     """
 
@@ -45,7 +42,6 @@ class RewardLM(PersonalizedLM):
         super().__init__(*parts, **options)
         width = cast(Tensor, self.head.weight).shape[1]
         kind = torch.promote_types(torch.float32, self.dtype)
-        self.personal_head = False
         self.reward_head = nn.Linear(width, 1, bias=False, dtype=kind)
         nn.init.zeros_(self.reward_head.weight)
         if is_placed(self.causal_lm):
@@ -63,19 +59,6 @@ class RewardLM(PersonalizedLM):
             lm.head.requires_grad_(False)  # nothing is predicted
         return lm
 
-    def personalise_head(self) -> None:
-        """Put the users into the head too.
-
-        Raises:
-            UnsupportedModelError: token embeddings of another width than the last hidden states.
-        """
-        if self.user_model.width != self.reward_head.in_features:
-            raise UnsupportedModelError(
-                f"head = personal adds user tokens of width {self.user_model.width} to a head of width "
-                f"{self.reward_head.in_features}; take head = shared"
-            )
-        self.personal_head = self.user_model.tokens > 0
-
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
         """Load what `save_pretrained` wrote: a model folder, or a run folder (its `model/`).
@@ -85,9 +68,7 @@ class RewardLM(PersonalizedLM):
         """
         lm, path = cls(*load(folder)), find(folder) / HEAD
         try:
-            with safe_open(path, framework="pt") as file:
-                lm.reward_head.load_state_dict({"weight": file.get_tensor("weight")})
-                lm.personal_head = (file.metadata() or {}).get("personal") == "1"
+            lm.reward_head.load_state_dict(load_file(path))
         except (OSError, SafetensorError, RuntimeError) as e:
             raise CheckpointError(f"{path} is not the head of a reward model: {e}") from e
         return lm.eval()
@@ -98,7 +79,7 @@ class RewardLM(PersonalizedLM):
 
     def _write_head(self, folder: Path) -> None:
         weights = {name: value.detach().cpu().contiguous() for name, value in self.reward_head.state_dict().items()}
-        save_file(weights, folder / HEAD, metadata={"format": "pt", "personal": str(int(self.personal_head))})
+        save_file(weights, folder / HEAD, metadata={"format": "pt"})
         card = _CARD.format(base=self.config.base, tokens=self.user_model.tokens)
         (folder / "README.md").write_text(card, encoding="utf8")
 
@@ -108,22 +89,13 @@ class RewardLM(PersonalizedLM):
 
     def response_values(self, rows: Rows) -> Tensor:
         """The reward of each response `[slots]`; 0 of a response that is not there."""
-        row, end, slot, user = rows.ends.unbind(1)
+        row, end, slot = rows.ends.unbind(1)
         hidden = decoder_states(self, rows)
         weight = self.reward_head.weight
         with torch.autocast(weight.device.type, enabled=False):  # two rounded rewards differ by rounding mostly
             states = hidden[row.to(hidden.device), end.to(hidden.device)].to(weight)
-            rewards = self.reward_head(states)[:, 0]
-            if self.personal_head:
-                rewards = rewards + (states * self._own_head(user).to(states)).sum(1)
-            rewards = rewards.to(self.device)
+            rewards = self.reward_head(states)[:, 0].to(self.device)
         return rewards.new_zeros(rows.slots).index_add(0, slot, rewards)
-
-    def _own_head(self, user: Tensor) -> Tensor:
-        """What each user's head has beside the common one `[n, d]`; 0 of the generic user."""
-        rows, at = user.clamp(min=0).unique(return_inverse=True)
-        offsets = self.user_model(rows) - self.user_model(torch.zeros_like(rows))
-        return (offsets.mean(1) / self.user_model.width**0.5)[at]
 
     def reference_values(self, comparisons: Sequence[Encoded], **options: Any) -> np.ndarray:
         """0 `[n, 2]`: a reward is measured against nothing."""

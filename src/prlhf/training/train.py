@@ -158,7 +158,8 @@ def _last_texts(training: Items, users: Collection[str | None]) -> dict[str, str
 def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
     facts = training.facts
-    lm = _created(config, facts.distinct)
+    kind = RewardLM if isinstance(config, SoftPrompt) else PersonalizedLM
+    lm = kind.create(config.language_model, config.user_model, facts.distinct, config.seed)
     lm.users = lm.users.counted(_users(facts))
     lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
     lm.with_user_text = bool((facts["told"] & (facts.user >= 0)).any())
@@ -166,15 +167,6 @@ def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
-    return lm
-
-
-def _created(config: RunConfig, users: Sequence[str]) -> PersonalizedLM:
-    if not isinstance(config, SoftPrompt):
-        return PersonalizedLM.create(config.language_model, config.user_model, users, config.seed)
-    lm = RewardLM.create(config.language_model, config.user_model, users, config.seed)
-    if config.head == "personal":
-        lm.personalise_head()
     return lm
 
 

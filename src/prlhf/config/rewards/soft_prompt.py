@@ -36,9 +36,6 @@ class SoftPrompt(RunConfig, AnyReward):
     generic_text: Literal["keep", "drop"] = "keep"
     """What the generic user reads of texts about users. `keep`: what the user of the vote reads, as in P-DPO; `drop`:
     none, which is how the paper defines it for P-RM. (`model.reference_user_text` means nothing here.)"""
-    head: Literal["shared", "personal"] = "shared"
-    """`shared`: one scalar head, as in the paper's soft prompt; `personal`: the mean of the user's tokens, less that of
-    the generic ones, is added to it: with the paper's linear head, its two architectures in one."""
     fold_in_rank: int = Field(32, ge=1)
     """Directions in which the row of a new user may leave the generic one: those in which trained rows do most."""
     fold_in_steps: int = Field(40, ge=1)
