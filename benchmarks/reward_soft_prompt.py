@@ -72,7 +72,7 @@ def measured(name: str, args: argparse.Namespace, runs: Runs) -> tuple[dict[str,
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--epochs", type=float, default=4)
     parser.add_argument("--rates", default="5e-4,2e-3", help="learning rates, with commas")
     parser.add_argument("--models", default=";".join(KINDS), help="which, with semicolons")
     parser.add_argument("--seed", type=int, default=0)
