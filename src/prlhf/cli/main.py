@@ -42,6 +42,9 @@ COMMANDS: dict[str, Command] = {
     ),
     "data": Command("prlhf.cli.data", "app", "Look at preference logs."),
     "sft": Command("prlhf.cli.sft", "sft", "Fine-tune a language model, or make a small one, from texts."),
+    "reward": Command(
+        "prlhf.cli.reward", "app", "Learn what a response is worth to each person; score, measure, compare."
+    ),
     "demo": Command(
         "prlhf.cli.demo", "demo", "Learn what planted users want from their votes, and answer each of them."
     ),

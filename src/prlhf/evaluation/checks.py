@@ -13,7 +13,7 @@ from prlhf.evaluation.metrics import Metrics
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
 
-__all__ = ["CONTEXT", "check_context", "check_permuted"]
+__all__ = ["CONTEXT", "check_context", "check_permuted", "judged_drop", "points"]
 
 CONTEXT = "votes in context flipped"
 _TELLING = 0.1  # an interval over 0 that goes beyond this says that too little was measured, not that nothing is there
@@ -29,10 +29,12 @@ def check_permuted(metrics: Metrics) -> Check:
     )
     if not drop.exists:
         return Check.missing(name, "no two users of these comparisons have rows that could be exchanged")
-    state, verdict = _judge(drop, "The user table is not used, or these users do not differ: nothing here is personal.")
+    state, verdict = judged_drop(
+        drop, "The user table is not used, or these users do not differ: nothing here is personal."
+    )
     text = (
         f"The own row is right in {own.value:.1%} of {own.comparisons:,} comparisons, somebody else's in "
-        f"{other.value:.1%}: a difference of {_points(drop)}.{verdict}"
+        f"{other.value:.1%}: a difference of {points(drop)}.{verdict}"
     )
     numbers = {"own": own.as_dict(), "permuted": other.as_dict(), "drop": drop.as_dict()}
     return Check(name, state, text, numbers)
@@ -55,16 +57,18 @@ def check_context(told: Scores, flipped: Scores, *, bootstrap: int = 1000, seed:
     told, flipped = told.select(shown), flipped.select(shown)
     drop = paired_difference(told, flipped, bootstrap=bootstrap, seed=seed).overall.accuracy
     changed = float(np.mean(np.sign(told.h) != np.sign(flipped.h)))
-    state, verdict = _judge(drop, "No sign that it reads who chose what: it is no measure of personalisation here.")
+    state, verdict = judged_drop(
+        drop, "No sign that it reads who chose what: it is no measure of personalisation here."
+    )
     text = (
-        f"Flipping the votes in the prompt of the in-context baseline costs it {_points(drop)} of accuracy on "
+        f"Flipping the votes in the prompt of the in-context baseline costs it {points(drop)} of accuracy on "
         f"{len(told):,} comparisons, and {changed:.1%} of its answers change.{verdict}"
     )
     numbers: dict[str, Any] = {"comparisons": len(told), "drop": drop.as_dict(), "answers_changed": changed}
     return Check(CONTEXT, state, text, numbers)
 
 
-def _judge(drop: Estimate, finding: str) -> tuple[State, str]:
+def judged_drop(drop: Estimate, finding: str) -> tuple[State, str]:
     """Whether what should cost accuracy does not, with the sentence on it: `finding`, that too little was measured to
     tell, or none.
 
@@ -79,6 +83,7 @@ def _judge(drop: Estimate, finding: str) -> tuple[State, str]:
     return "finding", f" {finding}"
 
 
-def _points(e: Estimate) -> str:
+def points(e: Estimate) -> str:
+    """An estimate of a difference in accuracy, in points with its interval."""
     interval = "" if math.isnan(e.low) else f" [{e.low * 100:+.1f}, {e.high * 100:+.1f}]"
     return f"{e.value * 100:+.1f} points{interval}"

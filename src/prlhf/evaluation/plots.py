@@ -28,13 +28,18 @@ from prlhf.evaluation.by_user import PerUser
 from prlhf.evaluation.winrate import WinRate
 
 __all__ = [
+    "COLOURS",
     "CURVES",
+    "MARKERS",
     "Curve",
+    "drawn",
     "learning_curves",
+    "legend",
     "per_user_accuracy",
     "profile_bars",
     "read_curves",
     "save",
+    "styled",
     "to_png",
     "to_svg",
     "win_rate_bars",
@@ -67,14 +72,16 @@ _NAMED_USERS, _JOINED_USERS = 24, 150
 
 
 @contextmanager
-def _style() -> Iterator[None]:
+def styled() -> Iterator[None]:
+    """The look of all pictures, while one is drawn."""
     with mpl.rc_context(_STYLE), warnings.catch_warnings():
         # Ids are any unicode; what the font lacks is drawn as a box, which is no reason to stop.
         warnings.filterwarnings("ignore", message="Glyph .* missing")
         yield
 
 
-def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+def drawn(width: float, height: float, title: str) -> tuple[Figure, Axes]:
+    """An empty figure (inches) with its title, and its axes."""
     figure = Figure(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
@@ -83,7 +90,8 @@ def _figure(width: float, height: float, title: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+def legend(figure: Figure, handles: Sequence[Any], labels: Sequence[str]) -> None:
+    """Below the axes, in as many columns as fit."""
     fitting = int(figure.get_figwidth() * _LETTERS) // (max(map(len, labels)) + _HANDLE)
     columns = max(1, min(len(labels), 4, fitting))
     figure.set_figheight(figure.get_figheight() + 0.21 * max(math.ceil(len(labels) / columns) - 2, 0))
@@ -102,7 +110,7 @@ def to_svg(figure: Figure) -> bytes:
 
 def _render(figure: Figure, kind: str, **options: Any) -> bytes:
     target = io.BytesIO()
-    with _style():
+    with styled():
         figure.savefig(target, format=kind, facecolor="white", **options)
     return target.getvalue()
 
@@ -131,8 +139,8 @@ def per_user_accuracy(users: PerUser, pooled: PerUser | None = None, title: str 
     order = sorted(seen, key=lambda i: (users.group[i] is None, users.group[i] or "", users.accuracy[i]))
     better = int((users.accuracy[seen] > users.accuracy_generic[seen]).sum())
     title = title or f"{better} of {len(seen)} users are predicted better by their own row than by the generic one"
-    with _style():
-        figure, axes = _figure(8, 4.2, title)
+    with styled():
+        figure, axes = drawn(8, 4.2, title)
         places = _places([users.group[i] for i in order])
         own, generic = users.accuracy[order], users.accuracy_generic[order]
         size = max(9.0, min(36.0, 1400.0 / len(order)))
@@ -151,7 +159,7 @@ def per_user_accuracy(users: PerUser, pooled: PerUser | None = None, title: str 
         axes.set_ylim(min(0.4, lowest - 0.03), 1.02)
         axes.axhline(0.5, color=GREY, linewidth=0.8, linestyle=":")
         axes.set_ylabel("accuracy on own comparisons")
-        _legend(figure, handles, labels)
+        legend(figure, handles, labels)
     return figure
 
 
@@ -248,8 +256,8 @@ def learning_curves(
     if not curves:
         raise DataError("learning curves: found no curve, expected at least one; was the run evaluated while training?")
     title = title or _curves_title({label: curve.y[-1] for label, curve in curves.items()})
-    with _style():
-        figure, axes = _figure(8, 4.2, title)
+    with styled():
+        figure, axes = drawn(8, 4.2, title)
         for k, (label, curve) in enumerate(curves.items()):
             colour, marker = COLOURS[k % len(COLOURS)], MARKERS[k % len(MARKERS)]
             every = max(1, len(curve.x) // 10)
@@ -263,7 +271,7 @@ def learning_curves(
         axes.margins(y=0.08)
         axes.set_xlabel(x_label)
         axes.set_ylabel(y_label)
-        _legend(figure, *axes.get_legend_handles_labels())
+        legend(figure, *axes.get_legend_handles_labels())
     return figure
 
 
@@ -289,8 +297,8 @@ def win_rate_bars(rates: Mapping[str, WinRate], title: str | None = None) -> Fig
             title = (
                 f"Preferred to {next(iter(rates))} in {next(iter(shown.values())).value:.0%} of the answers (ties half)"
             )
-    with _style():
-        figure, axes = _figure(8, 1.7 + 0.55 * len(rates), title)
+    with styled():
+        figure, axes = drawn(8, 1.7 + 0.55 * len(rates), title)
         for row, rate in enumerate(rates.values()):
             _shares(axes, row, rate)
         for row, estimate in enumerate(shown.values()):
@@ -304,7 +312,7 @@ def win_rate_bars(rates: Mapping[str, WinRate], title: str | None = None) -> Fig
         axes.set_xlabel("share of answers")
         boxes = [Patch(color=colour) for colour in (COLOURS[0], PALE, COLOURS[1])]
         diamond = Line2D([], [], color="black", marker="D", markersize=5, linewidth=1.2)
-        _legend(figure, [*boxes, diamond], ["win", "tie", "loss", "rate, ties half (95 %)"])
+        legend(figure, [*boxes, diamond], ["win", "tie", "loss", "rate, ties half (95 %)"])
     return figure
 
 
@@ -343,8 +351,8 @@ def profile_bars(
     series = list(dict.fromkeys(name for row in values.values() for name in row))
     if not series:
         raise DataError("profile plot: found no value, expected at least one profile with one")
-    with _style():
-        figure, axes = _figure(8, 4.2, title or _profile_title(values, series[0], y_label, target))
+    with styled():
+        figure, axes = drawn(8, 4.2, title or _profile_title(values, series[0], y_label, target))
         width = 0.8 / len(series)
         for k, name in enumerate(series):
             for place, row in enumerate(values.values()):
@@ -364,7 +372,7 @@ def profile_bars(
         if target is not None:
             handles.append(Line2D([], [], color="#444444", linewidth=1, linestyle="--"))
             series.append(f"target {target:g}")
-        _legend(figure, handles, series)
+        legend(figure, handles, series)
     return figure
 
 

@@ -29,8 +29,8 @@ Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
 
 class Reward(NamedTuple):
-    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure the model is of it, `variance` `[b]`
-    (0 where it does not say)."""
+    """A reward, or the difference of two, in log-odds: `mean` `[b]`, and how unsure that is, `variance` `[b]` (0 where
+    the model does not say)."""
 
     mean: Floats
     variance: Floats
@@ -101,6 +101,8 @@ class VectorReward(RewardModel):
     """
 
     Config: ClassVar[type[AnyReward]]
+    stops_early: ClassVar[bool] = False
+    """Whether `fit` looks at `validation`; where it does not, `prlhf reward compare` lets it learn from those votes."""
 
     def __init__(
         self,
@@ -174,6 +176,15 @@ class VectorReward(RewardModel):
             raise DataError(f"fold in: row {nameless[0].id or '?'} has no user, expected the id of who voted")
         votes = self._votes(comparisons)
         return list(votes.names), self.states_of(votes)
+
+    def _check_width(self, items: Items) -> None:
+        """DataError where features are of another length than those that were learned from."""
+        expected = self.parameters.get("width")
+        if expected is not None and len(items) and items.width != int(expected[0]):
+            raise DataError(
+                f"features: found {items.width} of each response, expected {int(expected[0])} as in training; use the "
+                "same feature map"
+            )
 
     def _votes(self, comparisons: Sequence[Comparison]) -> Votes:
         if self.features is None:

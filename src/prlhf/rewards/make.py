@@ -22,6 +22,7 @@ MEMBERS = {
     "pref": "prlhf.rewards.pref:PrefReward",
     "vpl": "prlhf.rewards.vpl:VplReward",
     "ensemble": "prlhf.rewards.ensemble:EnsembleReward",
+    "item_mf": "prlhf.rewards.item_mf:ItemMfReward",
     "soft_prompt": "prlhf.rewards.soft_prompt:SoftPromptReward",
 }
 """`type` of a configuration -> where its model is."""

@@ -122,6 +122,12 @@ class Votes:
             told[new[:-1][new[:-1] >= 0]] = self.told[new[:-1] >= 0]
         return replace(self, user=new[self.user], names=tuple(names), told=told)
 
+    def compact(self) -> Votes:
+        """Without the items that no vote is on."""
+        used, places = np.unique(np.concatenate([self.chosen, self.rejected]), return_inverse=True)
+        chosen, rejected = places.reshape(2, -1)
+        return replace(self, items=Items(self.items.keys[used], self.items.x[used]), chosen=chosen, rejected=rejected)
+
     @property
     def counts(self) -> Ints:
         """Votes by user `[n]`."""
@@ -134,11 +140,13 @@ _COLUMNS = ("chosen", "rejected", "user", "y", "weight", "first", "pair")
 def _told(
     comparisons: Sequence[Comparison], row: dict[str | None, int], features: FeatureMap
 ) -> npt.NDArray[np.float32] | None:
-    """The features of each user's last text."""
+    """The features of each user's last text; None where nobody has one, or the map has none of them."""
     texts = {row[c.user]: c.user_text for c in comparisons if c.user_text and row.get(c.user, -1) >= 0}
     if not texts:
         return None
     x = features.texts(list(texts.values()))
+    if not x.shape[1]:
+        return None
     found = np.full((len([name for name in row if name is not None]), x.shape[1]), np.nan, np.float32)
     found[list(texts)] = x
     return found

@@ -8,6 +8,7 @@ from prlhf.config.rewards.bt import Bt
 from prlhf.config.rewards.ensemble import Ensemble
 from prlhf.config.rewards.factor import Factor
 from prlhf.config.rewards.features import FeaturesConfig, Hidden, Sentence, Stored, TfIdf
+from prlhf.config.rewards.item_mf import ItemMf
 from prlhf.config.rewards.linear_head import LinearHead
 from prlhf.config.rewards.lore import Lore
 from prlhf.config.rewards.per_user import PerUser
@@ -21,6 +22,7 @@ __all__ = [
     "Factor",
     "FeaturesConfig",
     "Hidden",
+    "ItemMf",
     "LinearHead",
     "Lore",
     "PerUser",
@@ -33,6 +35,8 @@ __all__ = [
     "Vpl",
 ]
 
-RewardConfig = Annotated[Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble, Field(discriminator="type")]
+RewardConfig = Annotated[
+    Factor | Bt | PerUser | LinearHead | Lore | Pref | Vpl | Ensemble | ItemMf, Field(discriminator="type")
+]
 """How a reward is learned from votes on feature vectors; `factor` is the default. `SoftPrompt` learns from texts, by
 a run of its own."""

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from prlhf.types import Prompt
 
-__all__ = ["FeatureMap", "load_features"]
+__all__ = ["FeatureMap", "Vectors"]
 
 Vectors = npt.NDArray[np.float32]
 
@@ -29,13 +29,12 @@ class FeatureMap(ABC):
 
     @abstractmethod
     def texts(self, texts: Sequence[str]) -> Vectors:
-        """Features of texts about users `[n, g]`."""
+        """Features of texts about users `[n, g]`; g = 0 where the map has none of them."""
 
     @abstractmethod
     def save(self, folder: Path) -> None:
         """Write what `load_features` needs into `folder`, which is made."""
 
-
-def load_features(folder: Path) -> FeatureMap:
-    """The feature map that was saved in `folder`."""
-    raise NotImplementedError(folder)
+    def describe(self) -> str:
+        """What it sees, in a line."""
+        return type(self).__name__

@@ -1,0 +1,124 @@
+"""`prlhf reward score`: what responses are worth to somebody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlhf.cli.places import check_places
+from prlhf.cli.reward.options import RewardFolder
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from prlhf.data.responses import Responses
+    from prlhf.rewards import Reward
+
+__all__ = ["score"]
+
+SHOWN = 20
+
+
+def score(
+    folder: RewardFolder,
+    data: Annotated[
+        Path,
+        typer.Option(metavar="RESPONSES", help="JSONL, JSON, CSV or Parquet with prompt, response, perhaps user_id."),
+    ],
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="ID", help="For whom, in every row; else as user_id says.")
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="Write the rows with their rewards: .jsonl or .parquet."),
+    ] = None,
+) -> None:
+    """The reward of each response, how unsure the model is, and its rank among those to the same prompt and user.
+
+    A reward has no zero: only differences between responses to one prompt for one user mean anything, and they are
+    log-odds. Who is unknown to the model is answered as the generic user.
+    """
+    from prlhf.data.responses import read_responses
+    from prlhf.errors import ConfigError
+    from prlhf.evaluation.reward.run import load_run
+
+    check_places({"--output": output})
+    if output is not None and output.suffix not in (".jsonl", ".parquet"):
+        raise ConfigError(f"--output {output}: found the ending {output.suffix!r}, expected .jsonl or .parquet")
+    asked = read_responses(data)
+    model, _ = load_run(folder)
+    users: list[str | None] = list(asked.users) if user is None else [user] * len(asked)
+    found = model.score(asked.prompts, asked.responses, users)
+    ranks = _ranks(asked, users, found)
+    rows = [_row(asked, users, found, ranks, i) for i in range(len(asked))]
+    _tell(
+        rows, [u for u, row in zip(users, model.users.rows(users).tolist(), strict=True) if u is not None and not row]
+    )
+    if output is not None:
+        _write(rows, output)
+        typer.echo(f"rewards: {output}")
+
+
+def _ranks(asked: Responses, users: list[str | None], found: Reward) -> np.ndarray:
+    """From 1, the best, within (prompt, user); equal rewards share the better rank `[n]`."""
+    import numpy as np
+
+    groups: dict[Any, list[int]] = {}
+    for i, key in enumerate(zip(asked.prompts, users, strict=True)):
+        groups.setdefault(key, []).append(i)
+    ranks = np.zeros(len(asked), np.int64)
+    for rows in groups.values():
+        values = found.mean[rows]
+        ranks[rows] = 1 + len(rows) - np.searchsorted(np.sort(values), values, side="right")
+    return ranks
+
+
+def _row(asked: Responses, users: list[str | None], found: Reward, ranks: np.ndarray, i: int) -> dict[str, Any]:
+    return {
+        **asked.rows[i],
+        "user_id": users[i],
+        "reward": float(found.mean[i]),
+        "sd": float(found.variance[i]) ** 0.5,
+        "rank": int(ranks[i]),
+    }
+
+
+def _tell(rows: list[dict[str, Any]], unknown: list[str]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+
+    console = Console()
+    if unknown:
+        names = ", ".join(map(repr, sorted(set(unknown))[:5]))
+        told = f"{len(set(unknown)):,} users are unknown to the model and answered as the generic user: {names}"
+        console.print(told + (", …" if len(set(unknown)) > 5 else ""), highlight=False, markup=False, style="yellow")
+    table = Table(show_edge=False, pad_edge=False)
+    for heading in ("user", "prompt", "response"):
+        table.add_column(heading, overflow="ellipsis", no_wrap=True)
+    for heading in ("reward", "sd", "rank"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for row in rows[:SHOWN]:
+        texts = (" ".join(str(row[name]).split()) for name in ("prompt", "response"))
+        table.add_row(
+            row["user_id"] or "(generic)", *texts, f"{row['reward']:+.3f}", f"{row['sd']:.3f}", str(row["rank"])
+        )
+    console.print(table)
+    if len(rows) > SHOWN:
+        console.print(f"… and {len(rows) - SHOWN:,} more; --output writes all of them", highlight=False)
+
+
+def _write(rows: list[dict[str, Any]], output: Path) -> None:
+    import json
+
+    from prlhf.data.cache import aside
+
+    with aside(output) as place:
+        if output.suffix == ".jsonl":
+            place.write_text("".join(json.dumps(r, ensure_ascii=False, default=str) + "\n" for r in rows), "utf8")
+        else:
+            import pyarrow as pa
+            import pyarrow.parquet as pq
+
+            pq.write_table(pa.Table.from_pylist(rows), place)

@@ -1,0 +1,137 @@
+"""`evaluate_reward`: a reward model on comparisons, of people it knows and of people it meets."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from prlhf.data.checks import Check
+from prlhf.data.log import Log, decided
+from prlhf.errors import DataError
+from prlhf.evaluation.checks import check_permuted
+from prlhf.evaluation.metrics import summarise
+from prlhf.evaluation.reward.checks import check_flipped
+from prlhf.evaluation.reward.result import RewardEvaluation
+from prlhf.evaluation.reward.scores import few_shot, reward_scores
+from prlhf.evaluation.scores import Scores
+from prlhf.types import Comparison
+
+if TYPE_CHECKING:
+    from prlhf.rewards import RewardModel
+
+__all__ = ["POOLED", "evaluate_reward", "flipped", "met"]
+
+POOLED = ("bt",)
+"""Reward models that answer everybody alike, and claim nothing else."""
+
+
+def evaluate_reward(
+    model: RewardModel,
+    data: Log | Sequence[Comparison],
+    *,
+    votes: int = 0,
+    context: Sequence[Comparison] = (),
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> RewardEvaluation:
+    """Measure `model` on all decided comparisons of `data`; ties, equal texts and thumbs are left out and counted.
+
+    Args:
+        votes: of users whom the model does not know, so many are folded in first: those of `context` where they have
+            some there, else of `data`, in an order by content. They are measured on their votes on other pairs.
+        context: what is known about new users, and is no test.
+        bootstrap: draws of users behind each interval; 0 leaves the intervals out.
+        seed: of the order of votes, of who is exchanged with whom, and of the draws.
+
+    Raises:
+        DataError: nothing to measure on, or a text that there are no features for.
+    """
+    given = list(data.comparisons) if isinstance(data, Log) else list(data)
+    rows = [c for c in given if decided(c)]
+    if not rows:
+        raise DataError(
+            f"reward evaluation: found {len(given):,} comparisons of which none has a winner, expected some"
+        )
+    known = model.users.rows([c.user for c in rows]) > 0
+    seen = [c for c, there in zip(rows, known, strict=True) if there]
+    told, rest = _told([c for c, there in zip(rows, known, strict=True) if not there], context, votes, seed)
+    after = met(model, told)
+    found = RewardEvaluation(
+        model=getattr(getattr(model, "config", None), "type", type(model).__name__),
+        seen=reward_scores(model, seen, seed) if seen else None,
+        unseen=reward_scores(after, rest, seed) if rest else None,
+        votes=votes,
+        told=len({c.user for c in told}),
+        left_out={
+            "ties": sum(c.tie for c in given),
+            "equal": sum(c.chosen == c.rejected and not c.tie for c in given),
+            "thumbs": len(data.thumbs) if isinstance(data, Log) else 0,
+            "folded_in": len(rows) - len(seen) - len(rest),
+        },
+        bootstrap=bootstrap,
+        seed=seed,
+    )
+    if not seen and not rest:
+        raise DataError(f"reward evaluation: all votes were folded in (votes = {votes}), none is left to measure on")
+    if isinstance(data, Log):
+        found = replace(found, source=data.source, fingerprint=data.fingerprint, attribution=data.attribution)
+    return replace(found, checks=_checks(model, found, told, rest))
+
+
+def _told(
+    new: Sequence[Comparison], context: Sequence[Comparison], votes: int, seed: int
+) -> tuple[list[Comparison], list[Comparison]]:
+    """What is folded in of new users, and what they are measured on."""
+    if not votes:
+        return [], list(new)
+    users = {c.user for c in new if c.user is not None}
+    apart = [c for c in context if c.user in users and decided(c)]
+    told, _ = few_shot(apart, votes, seed)
+    elsewhere = {c.user for c in apart}
+    inside = [c for c in new if c.user is not None and c.user not in elsewhere]
+    more, rest = few_shot(inside, votes, seed)
+    known = {(c.user, c.pair_key) for c in told}
+    others = [c for c in new if c.user is None or c.user in elsewhere]
+    return told + more, [c for c in others if (c.user, c.pair_key) not in known] + rest
+
+
+def met(model: RewardModel, told: Sequence[Comparison]) -> RewardModel:
+    """The model after it has met the users of these votes; `model` itself stays as it is."""
+    if not told:
+        return model
+    after = copy.copy(model)
+    after.commit(*model.fold_in(told))
+    return after
+
+
+def flipped(comparisons: Sequence[Comparison]) -> list[Comparison]:
+    """The same votes the other way round."""
+    shown = {"chosen": "rejected", "rejected": "chosen", None: None}
+    return [
+        replace(c, chosen=c.rejected, rejected=c.chosen, first_shown=shown[c.first_shown])  # type: ignore[arg-type]
+        for c in comparisons
+    ]
+
+
+def _checks(
+    model: RewardModel, found: RewardEvaluation, told: Sequence[Comparison], rest: Sequence[Comparison]
+) -> tuple[Check, ...]:
+    """The controls as sentences: states of seen users exchanged, votes of new users flipped."""
+    if found.model in POOLED:
+        return ()
+    checks = []
+    if found.seen is not None:
+        checks.append(check_permuted(summarise(found.seen, 1.0, found.bootstrap, found.seed)))
+    if told and found.unseen is not None:
+        other = reward_scores(met(model, flipped(told)), rest, found.seed)
+        some = found.unseen.seen
+        checks.append(_flipped(found.unseen, other, some, found))
+    return tuple(checks)
+
+
+def _flipped(told: Scores, other: Scores, some: np.ndarray, found: RewardEvaluation) -> Check:
+    return check_flipped(told.select(some), other.select(some), bootstrap=found.bootstrap, seed=found.seed)

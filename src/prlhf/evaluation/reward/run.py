@@ -1,0 +1,152 @@
+"""Measuring a folder of `prlhf reward train`: on its own held-out sides, or on any other votes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from prlhf.config.data import DataConfig
+from prlhf.config.load import load_config
+from prlhf.config.rewards.run import RewardRun
+from prlhf.data import Log, Split, inherit, load_comparisons
+from prlhf.data.checks import Check, check_artefacts, check_memory, check_overlap
+from prlhf.data.items import parted
+from prlhf.errors import CheckpointError, ConfigError, DataError
+from prlhf.evaluation.reward.evaluate import evaluate_reward
+from prlhf.evaluation.reward.result import RewardEvaluation
+from prlhf.evaluation.rows import seen_by
+from prlhf.lm.folders import read_object
+from prlhf.rewards import VectorReward, load_reward
+from prlhf.rewards.base import FORMAT
+from prlhf.types import Comparison
+
+__all__ = ["evaluate_reward_run", "load_run", "own_sides"]
+
+Rows = Sequence[Comparison]
+
+
+def load_run(folder: str | Path) -> tuple[VectorReward, RewardRun | None]:
+    """The reward model of a run folder with its options, or of a model folder by itself.
+
+    Raises:
+        CheckpointError: neither is there.
+    """
+    place = Path(folder)
+    if read_object(place / "config.json").get("format") == FORMAT:
+        return load_reward(place), None
+    if not (place / "model").is_dir():
+        raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
+    try:
+        config = load_config(RewardRun, place / "config.json")
+    except ConfigError as e:
+        raise CheckpointError(f"{folder}: no run of `prlhf reward train` of this version ({e})") from e
+    return load_reward(place / "model"), config
+
+
+@dataclass(frozen=True)
+class _Measured:
+    """What is measured, what is known of new users, what the model was trained on (None: unknown)."""
+
+    log: Log
+    rows: Rows
+    context: Rows
+    training: Rows | None
+    side: str
+    held_out: Rows = ()
+
+
+def evaluate_reward_run(
+    folder: str | Path,
+    data: DataConfig | str | Path | Log | None = None,
+    *,
+    votes: int = 0,
+    bootstrap: int = 1000,
+    seed: int = 0,
+) -> RewardEvaluation:
+    """Measure the reward model in `folder`.
+
+    Args:
+        data: another log, all of which is measured; by default the run's own, of which its sides `test` and `unseen`
+            are. A log with the fingerprint of the run's own is the run's own, wherever it comes from.
+        votes: so many votes of each user whom the model does not know are folded in first (`evaluate_reward`); of the
+            run's own data those are of the side `context`.
+        bootstrap, seed: as for `evaluate_reward`.
+
+    Raises:
+        CheckpointError: no reward model there.
+        DataError: data that cannot be read or have nothing to measure on.
+    """
+    model, config = load_run(folder)
+    what = _measured(Path(folder), config, data)
+    found = evaluate_reward(model, what.rows, votes=votes, context=what.context, bootstrap=bootstrap, seed=seed)
+    log = what.log
+    note = seen_by(what.training, what.rows, "the model") if what.side == "all" else ""
+    return replace(
+        found,
+        source=log.source,
+        fingerprint=log.fingerprint,
+        side=what.side,
+        attribution=log.attribution,
+        left_out={**found.left_out, "thumbs": len(log.thumbs)},
+        checks=(*_check_rows(what, config), *found.checks),
+        notes=tuple(text for text in (note,) if text),
+    )
+
+
+def own_sides(log: Log, sides: Split) -> tuple[Rows, Rows]:
+    """What a run is measured on, and what is known of its held-out users."""
+    return _comparisons(log, (*sides.test, *sides.unseen)), _comparisons(log, sides.context)
+
+
+def _comparisons(log: Log, indices: Sequence[int]) -> Rows:
+    return parted(log.items[i] for i in indices)[0]
+
+
+def _measured(folder: Path, config: RewardRun | None, data: DataConfig | str | Path | Log | None) -> _Measured:
+    if config is None:
+        if data is None:
+            raise CheckpointError(f"{folder}: a model by itself has no data of its own; say which to measure it on")
+        log = data if isinstance(data, Log) else load_comparisons(data)
+        return _Measured(log, log.comparisons, (), None, "all")
+    log = _read(config, data)
+    if log.fingerprint != read_object(folder / "data.json").get("fingerprint"):
+        return _Measured(log, log.comparisons, (), _training(folder, config), "all")
+    sides = Split.load(folder / "split.json", log)
+    rows, context = own_sides(log, sides)
+    if not rows:
+        raise DataError(
+            f"{folder}: nothing was held out of {log.source}, so there is nothing to measure on; train with "
+            "data.split.test or data.split.users above 0, or measure on other data"
+        )
+    held_out = _comparisons(log, sides.unseen)
+    return _Measured(log, rows, context, _comparisons(log, sides.train), "test and unseen", held_out)
+
+
+def _read(config: RewardRun, data: DataConfig | str | Path | Log | None) -> Log:
+    if isinstance(data, Log):
+        return data
+    if data is None:
+        return load_comparisons(config.data)
+    return load_comparisons(
+        data if isinstance(data, DataConfig) else inherit(DataConfig(source=str(data)), config.data)
+    )
+
+
+def _training(folder: Path, config: RewardRun) -> Rows | None:
+    """What the run was trained on; None where that cannot be read any more."""
+    try:
+        log = load_comparisons(config.data)
+        return _comparisons(log, Split.load(folder / "split.json", log).train)
+    except (DataError, ConfigError):
+        return None
+
+
+def _check_rows(what: _Measured, config: RewardRun | None) -> list[Check]:
+    """Leaks of the log, and what of the comparisons was trained on."""
+    checks = [check_artefacts(what.log.items)]
+    if what.training is None or config is None:
+        return checks
+    apart = config.data.split.by if what.side != "all" and config.data.split.test else None
+    overlap = check_overlap(what.training, what.rows, apart, what.held_out)
+    return [*checks, overlap, check_memory(what.training, what.rows)]

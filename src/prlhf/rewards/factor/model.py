@@ -1,0 +1,224 @@
+"""The factor reward model behind the contract of `prlhf.rewards`."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from typing import Any, NamedTuple, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from prlhf.config.rewards import Factor
+from prlhf.rewards.base import Progress, Reward, VectorReward
+from prlhf.rewards.factor.basis import Basis
+from prlhf.rewards.factor.em import Shared, Spread, fit_crowd, grow, improve
+from prlhf.rewards.factor.pairs import Pairs
+from prlhf.rewards.factor.posterior import Evidence, meet
+from prlhf.rewards.factor.strengths import Choice, choose, shared_responses
+from prlhf.rewards.states import States, UserTable
+from prlhf.rewards.votes import Items, Votes
+
+__all__ = ["FactorReward"]
+
+logger = logging.getLogger(__name__)
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+_AT_ONCE = 1 << 16  # pairs
+_FEW_FLIPS = 2e-3  # fewer are none
+_KEPT = 0.005  # share of what people differ in, below which a direction is left out
+_STILL = 1e-3  # relative change of the loadings at which they are learned
+
+
+class _Seen(NamedTuple):
+    """Pairs as the model sees them: crowd's margin and its variance `[b]`, loadings `[b, k]` and their variances."""
+
+    crowd: Floats
+    crowd_variance: Floats
+    phi: Floats
+    phi_variance: Floats
+
+
+class FactorReward(VectorReward):
+    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`; a state is the mean `l` `[n, k]` and covariance `s` `[n, k, k]`."""
+
+    Config = Factor
+
+    @property
+    def rank(self) -> int:
+        """Directions in which people differ; 0 where the votes do not show any."""
+        return int(self.parameters["v"].shape[1])
+
+    @property
+    def flips(self) -> float:
+        """The share of votes that are the wrong way round, as it was learned."""
+        return float(self.parameters["flips"][0])
+
+    @classmethod
+    def fit(
+        cls,
+        config: Factor,
+        votes: Votes,
+        *,
+        validation: Votes | None = None,
+        seed: int = 0,
+        progress: Progress = lambda steps: steps,
+    ) -> Self:
+        """See `VectorReward.fit`; it holds votes out by itself where it needs them, and has no chance in it."""
+        items = shared_responses(votes) if config.item_effects == "auto" else config.item_effects == "on"
+        choice = _choice(config, votes, items, progress)
+        basis = Basis.of(votes, config.components, nonlinear=choice.nonlinear)
+        pairs = Pairs(basis(votes.items.x), votes)
+        model = _learn(config, pairs, items, choice, votes, progress)
+        if choice.spread is not None:
+            model = _pruned(pairs, model)
+        _tell(model, choice)
+        parameters = {**basis.arrays(), **_arrays(model, votes)}
+        generic = States(
+            {"l": np.zeros((1, model.rank)), "s": np.eye(model.rank, dtype=np.float32)[None]}, np.zeros(1, np.int64)
+        )
+        fitted = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
+        fitted.users = UserTable.of(generic, votes.names, fitted.states_of(votes))
+        return fitted
+
+    def states_of(self, votes: Votes) -> States:
+        """See `VectorReward.states_of`; see `posterior.meet`."""
+        p = self.parameters
+        seen, mean = self._seen(votes.items, votes.chosen, votes.rejected), self._prior(votes)
+        offset = seen.crowd + p["bias"][0] * votes.first
+        told = Evidence(seen.phi, seen.phi_variance, offset, seen.crowd_variance, votes.y, votes.weight)
+        l, s = meet(told, votes.user, mean, self.flips if self.flips > _FEW_FLIPS else 0.0)  # noqa: E741
+        return States({"l": l, "s": s.astype(np.float32)}, votes.counts)
+
+    def reward(self, items: Items, a: Ints, b: Ints | None, states: States, who: Ints) -> Reward:
+        """See `VectorReward.reward`."""
+        seen = self._seen(items, a, b)
+        l, s = states["l"][who], states["s"][who]  # noqa: E741
+        second = l**2 + np.einsum("bii->bi", s)
+        variance = seen.crowd_variance + (second * seen.phi_variance).sum(1)
+        variance = variance + np.einsum("bi,bij,bj->b", seen.phi, s, seen.phi)
+        return Reward(seen.crowd + (l * seen.phi).sum(1), variance)
+
+    def probability_of(self, margin: Reward) -> Floats:
+        """See `RewardModel.probability_of`: how likely they *vote* so, which some votes say wrongly."""
+        return self.flips + (1 - 2 * self.flips) * super().probability_of(margin)
+
+    def _prior(self, votes: Votes) -> Floats:
+        """Where the texts of `votes.names` say they stand `[n, k]`."""
+        n, p = len(votes.names), self.parameters
+        found = np.zeros((n, self.rank))
+        if votes.told is not None and "text.a" in p:
+            there = np.isfinite(votes.told).all(1)
+            found[there] = (votes.told[there] - p["text.centre"]) @ p["text.directions"] @ p["text.a"]
+        return found
+
+    def _seen(self, items: Items, a: Ints, b: Ints | None) -> _Seen:
+        """Block by block; a response that was not voted on has the effects of nobody in particular."""
+        z, effects, variances = self._responses(items)
+        u = np.concatenate([self.parameters["w"][:, None], self.parameters["v"]], 1)
+        spread = np.concatenate([self.parameters["w_variance"][:, None], self.parameters["v_variance"]], 1)
+        means, unsure = np.zeros((len(a), u.shape[1])), np.zeros((len(a), u.shape[1]))
+        for start in range(0, len(a), _AT_ONCE):
+            some = slice(start, start + _AT_ONCE)
+            d, e, v = z[a[some]].astype(np.float64), effects[a[some]], variances[a[some]]
+            if b is not None:
+                d, e = d - z[b[some]], e - effects[b[some]]
+                v = (v + variances[b[some]]) * (a[some] != b[some])[:, None]
+            means[some], unsure[some] = d @ u + e, d**2 @ spread + v
+        return _Seen(means[:, 0], unsure[:, 0], means[:, 1:], unsure[:, 1:])
+
+    def _responses(self, items: Items) -> tuple[npt.NDArray[np.float32], Floats, Floats]:
+        """Coordinates `[m, r]` of responses, their own effects `[m, 1 + k]` and the variances of those."""
+        p = self.parameters
+        self._check_width(items)
+        effects = np.zeros((len(items), 1 + self.rank))
+        variances = np.tile(p["item_prior"], (len(items), 1))
+        keys = p["keys"]
+        if len(keys) and len(items):
+            place = np.minimum(np.searchsorted(keys, items.keys), len(keys) - 1)
+            known = keys[place] == items.keys
+            effects[known], variances[known] = p["effects"][place[known]], p["effect_variances"][place[known]]
+        return Basis.from_arrays(p)(items.x), effects, variances
+
+
+def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Choice:
+    """Strengths that are not given are found."""
+    smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
+    if config.personal is not None and (not items or config.personal_items is not None) and smooth is not None:
+        spread = Spread(config.personal, config.personal_items or 1.0)
+        return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips or 0.0)
+    looked = choose(
+        votes, rank=config.rank, items=items, nonlinear=smooth, flips=config.flips, components=config.components
+    )
+    found: Choice = list(progress(looked))[-1]
+    if found.spread is None:
+        return found
+    given = Spread(config.personal or found.spread.features, config.personal_items or found.spread.items)
+    return replace(found, spread=given)
+
+
+def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress) -> Shared:
+    crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
+    if choice.spread is None:
+        return grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
+    model = grow(pairs, crowd, config.rank, choice.spread, votes.told)
+    for _ in progress(range(config.iterations)):
+        new = improve(pairs, model, choice.spread)
+        change = np.abs(_sizes(pairs, new) - _sizes(pairs, model)).max(initial=0)
+        model = new
+        if change < _STILL * _sizes(pairs, model).max(initial=1e-12):
+            break
+    return model
+
+
+def _sizes(pairs: Pairs, model: Shared) -> Floats:
+    """Root mean square of each direction over responses `[k]`."""
+    return np.asarray(np.sqrt(((pairs.z @ model.v + model.b) ** 2).mean(0)))
+
+
+def _pruned(pairs: Pairs, model: Shared) -> Shared:
+    """Without the directions in which people hardly differ."""
+    share = _sizes(pairs, model) ** 2
+    keep = np.flatnonzero(share > _KEPT * share.sum())
+    columns: dict[str, Any] = {name: getattr(model, name)[:, keep] for name in ("v", "b", "v_variance", "b_variance")}
+    prior = model.prior if model.prior.a is None else replace(model.prior, a=model.prior.a[:, keep])
+    return replace(model, **columns, l=model.l[:, keep], s=model.s[:, keep][:, :, keep], prior=prior)
+
+
+def _arrays(model: Shared, votes: Votes) -> dict[str, npt.NDArray[Any]]:
+    """What is shared, to be stored."""
+    crowd, k = model.crowd, model.rank
+    keys, effects = np.zeros(0, np.uint64), np.zeros((0, 1 + k))
+    variances, prior = effects, np.zeros(1 + k)
+    if crowd.with_items:
+        order = np.argsort(votes.items.keys)
+        keys = votes.items.keys[order]
+        effects = np.concatenate([crowd.c[:, None], model.b], 1)[order]
+        variances = np.concatenate([crowd.c_variance[:, None], model.b_variance], 1)[order]
+        prior = np.concatenate([[1 / crowd.c_precision], np.full(k, model.spread.items**2)])
+    found = {
+        "w": crowd.w,
+        "w_variance": crowd.w_variance,
+        "v": model.v,
+        "v_variance": model.v_variance,
+        "keys": keys,
+        "effects": effects,
+        "effect_variances": variances,
+        "item_prior": prior,
+        "bias": np.array([crowd.bias]),
+        "flips": np.array([crowd.flips]),
+        "width": np.array([votes.items.width]),
+    }
+    prior_of_texts = model.prior
+    if prior_of_texts.a is not None and prior_of_texts.centre is not None and prior_of_texts.directions is not None:
+        found |= {"text.centre": prior_of_texts.centre, "text.directions": prior_of_texts.directions}
+        found["text.a"] = prior_of_texts.a
+    return found
+
+
+def _tell(model: Shared, choice: Choice) -> None:
+    if model.rank:
+        words = "people differ in %d directions (%.4f nats a held-out vote beyond the crowd, standard error %.4f)"
+        logger.info(words, model.rank, choice.gain, choice.error)
+    else:
+        logger.info("these votes do not show that people differ: everybody is answered as the crowd")

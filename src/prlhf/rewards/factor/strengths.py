@@ -1,0 +1,258 @@
+"""How far people differ, from held-out votes: a path from nobody differing to everybody for themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from prlhf.rewards.factor.basis import Basis
+from prlhf.rewards.factor.em import Crowd, Shared, Spread, chances, fit_crowd, grow, improve, log_likelihood
+from prlhf.rewards.factor.pairs import Pairs
+from prlhf.rewards.votes import Votes
+
+__all__ = ["STEPS", "Choice", "choose", "gain_is_real", "shared_responses"]
+
+Floats = npt.NDArray[np.float64]
+
+STEPS = 4
+"""Steps of expectation-maximisation at each place of the path, each started from the one before."""
+_WITH_ITEMS = ((0.15, 0.05), (0.3, 0.15), (0.5, 0.25), (0.5, 0.4), (0.5, 0.6), (0.8, 0.8), (1.2, 1.2))
+_WITHOUT = ((0.1, 1.0), (0.2, 1.0), (0.35, 1.0), (0.5, 1.0), (0.8, 1.0), (1.2, 1.0), (2.0, 1.0))
+_SHARED = 0.2
+_PRECISIONS = ("w_precision", "c_precision")
+_FACTOR = 3.0
+"""Between two precisions of the crowd that are tried."""
+_SURE = 1.3
+"""Standard errors (over people) by which held-out votes must be better predicted for people to differ at all."""
+_WORTH = 2e-4
+"""And the least that they must gain, in nats a vote."""
+_FLIPS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
+_CLEAR = 0.5
+"""Nats in all that each further share of flipped votes must bring."""
+_FOLDS = ((30_000, 1), (8_000, 2), (0, 4))
+"""(votes, folds): of fewer votes more folds are looked at, since each says less."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What held-out votes say: whether smooth functions of the features help, and how far people differ (None: not)."""
+
+    nonlinear: bool
+    spread: Spread | None
+    gain: float
+    """Nats a held-out vote beyond the crowd, of the best place of the path."""
+    error: float
+    """Its standard error over people."""
+    flips: float = 0.0
+    """The share of votes that are the wrong way round there."""
+    crowd: tuple[float, float] | None = None
+    """Precisions of the crowd's weights and of responses' own effects; None: by evidence."""
+
+
+def shared_responses(votes: Votes) -> bool:
+    """Whether a good part of the votes is on responses that several people have judged.
+
+    (Where each person judges their own, an effect of a response is only another name for that person's vote.)
+    """
+    user = np.tile(votes.user, 2)
+    item = np.concatenate([votes.chosen, votes.rejected])
+    judged = np.unique(np.stack([item, user], 1)[user >= 0], axis=0)
+    people = np.bincount(judged[:, 0], minlength=len(votes.items))
+    return bool(len(item) and (people[item] >= 2).mean() > _SHARED)
+
+
+@dataclass
+class _Fold:
+    """One part of the votes held out; `train` and `held` share their users."""
+
+    train: Pairs
+    held: Pairs
+    crowd: Crowd
+    told: npt.NDArray[np.float32] | None
+
+    def with_strengths(self, strengths: tuple[float, float]) -> _Fold:
+        """With a crowd of these precisions."""
+        items, flips = self.crowd.with_items, self.crowd.flips
+        return replace(self, crowd=fit_crowd(self.train, items=items, flips=flips, strengths=strengths, steps=8))
+
+    def crowd_alone(self) -> Floats:
+        """Log-likelihood of each held-out vote."""
+        return log_likelihood(chances(self.held, self.crowd), self.crowd.flips)
+
+    def at(self, place: _Place, rank: int, before: Shared | None) -> tuple[Shared, Floats]:
+        """A model a few steps on from the one of the place `before`, and the log-likelihood of each held-out vote."""
+        model = before or grow(self.train, self.crowd, rank, place.spread, self.told)
+        model = replace(model, crowd=replace(model.crowd, flips=place.flips))
+        for _ in range(STEPS):
+            model = improve(self.train, model, place.spread)
+        return model, log_likelihood(chances(self.held, model), place.flips)
+
+
+class _Place(NamedTuple):
+    """Of the path."""
+
+    spread: Spread
+    flips: float
+
+
+@dataclass
+class _Walk:
+    """Along the path, with one model a fold; it goes on from the best place so far."""
+
+    folds: Sequence[_Fold]
+    rank: int
+    base: Floats
+    """Log-likelihood of each held-out vote under the crowd alone, which has the precisions `crowd`."""
+    crowd: tuple[float, float]
+    best: _Place | None = None
+    gains: Floats | None = None
+    """Of each held-out vote, at the best place."""
+    models: Sequence[Shared | None] = ()
+    """At the best place; `latest` at the last one."""
+    latest: Sequence[Shared | None] = ()
+
+    def go(self, place: _Place, least: float = 0.0) -> bool:
+        """Whether held-out votes are better told here than anywhere before, by at least so many nats in all."""
+        before = self.latest or [None] * len(self.folds)
+        found = [fold.at(place, self.rank, model) for fold, model in zip(self.folds, before, strict=True)]
+        self.latest = [model for model, _ in found]
+        weight = np.concatenate([fold.held.votes.weight for fold in self.folds])
+        gains = weight * (np.concatenate([each for _, each in found]) - self.base)
+        if gains.sum() <= (0.0 if self.gains is None else self.gains.sum()) + least:
+            return False
+        self.best, self.gains, self.models = place, gains, self.latest
+        return True
+
+    def back(self) -> None:
+        """To the best place."""
+        self.latest = self.models
+
+    def choice(self, nonlinear: bool, flips: float) -> Choice:
+        """Of the best place, if people differ beyond chance there."""
+        if self.best is None or self.gains is None:
+            return Choice(nonlinear, None, 0.0, 0.0, flips, self.crowd)
+        real, error = gain_is_real(self.gains, _people(self.folds))
+        spread, wrong = (self.best.spread, self.best.flips) if real else (None, flips)
+        return Choice(nonlinear, spread, float(self.gains.mean()), error, wrong, self.crowd)
+
+
+def choose(
+    votes: Votes, *, rank: int, items: bool, nonlinear: bool | None, flips: float | None, components: int
+) -> Iterator[Choice]:
+    """Look along the path; yields what is known so far after each place of it, for a bar, and at last the choice.
+
+    `nonlinear` and `flips` None: to be found out.
+    """
+    parts, given = list(_parts(votes)), flips or 0.0
+    smooth = bool(nonlinear)
+    if not parts:
+        yield Choice(smooth, None, 0.0, 0.0, given)
+        return
+    folds = [_fold(*part, smooth, items, given, components) for part in parts]
+    if nonlinear is None:
+        others = [_fold(*part, True, items, given, components) for part in parts]
+        if gain_is_real(_likelihoods(others) - _likelihoods(folds), _people(folds))[0]:
+            smooth, folds = True, others
+    strengths = _crowd_strengths(folds)
+    base = _likelihoods(folds)
+    walk = _Walk(folds, rank, base, strengths)
+    yield walk.choice(smooth, given)
+    if not rank:
+        return
+    for _ in _strengths(walk, _WITH_ITEMS if items else _WITHOUT, given):
+        yield walk.choice(smooth, given)
+    if flips is None and walk.best is not None:
+        for _ in _flips(walk, _WITH_ITEMS if items else _WITHOUT):
+            yield walk.choice(smooth, given)
+
+
+def _likelihoods(folds: Sequence[_Fold]) -> Floats:
+    """Of each held-out vote, under the crowd alone."""
+    return np.concatenate([fold.crowd_alone() for fold in folds])
+
+
+def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
+    """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
+    votes best, one after the other. The folds get such crowds."""
+    best = tuple(float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
+    likelihood = -np.inf
+    for which in (1, 0) if folds[0].crowd.with_items else (0,):
+        for factor in (1 / _FACTOR, _FACTOR):
+            while True:
+                tried = (best[0] * factor, best[1]) if which == 0 else (best[0], best[1] * factor)
+                if not 1e-2 < tried[which] < 1e7:
+                    break
+                crowds = [fold.with_strengths(tried) for fold in folds]
+                found = float(np.concatenate([fold.crowd_alone() for fold in crowds]).mean())
+                if found <= max(likelihood, float(_likelihoods(folds).mean())) + 1e-5:
+                    break
+                best, likelihood = tried, found
+                for fold, new in zip(folds, crowds, strict=True):
+                    fold.crowd = new.crowd
+    return best[0], best[1]
+
+
+def _strengths(walk: _Walk, path: Sequence[tuple[float, float]], flips: float) -> Iterator[None]:
+    """Until it has become worse twice."""
+    worse = 0
+    for strength in path:
+        worse += not walk.go(_Place(Spread(*strength), flips))
+        yield
+        if worse == 2:
+            return
+
+
+def _flips(walk: _Walk, path: Sequence[tuple[float, float]]) -> Iterator[None]:
+    """More and more votes taken to be flipped, as long as held-out votes are better told; and then the strengths
+    again, since margins grow with it. (From the votes that were learned from it would be far too low: a model comes to
+    believe them.)"""
+    assert walk.best is not None
+    walk.back()
+    spread = walk.best.spread
+    for flips in _FLIPS:
+        better = walk.go(_Place(spread, flips), _CLEAR)
+        yield
+        if not better:
+            break
+    if walk.best.flips:
+        walk.back()
+        above = [strength for strength in path if strength > spread]
+        yield from _strengths(walk, above, walk.best.flips)
+
+
+def gain_is_real(gains: Floats, people: npt.NDArray[np.int64]) -> tuple[bool, float]:
+    """Whether the mean of `gains` `[b]` is beyond chance, and its standard error, with votes of one person together."""
+    if not len(gains):
+        return False, 0.0
+    _, who = np.unique(people, return_inverse=True)
+    sums, counts = np.bincount(who, gains), np.bincount(who)
+    mean = gains.mean()
+    error = float(np.sqrt(((sums - counts * mean) ** 2).sum()) / len(gains))
+    return bool(mean > max(_SURE * error, _WORTH)), error
+
+
+def _people(folds: Sequence[_Fold]) -> npt.NDArray[np.int64]:
+    """Who cast each held-out vote; a nameless one is a person of its own."""
+    users = np.concatenate([np.where(f.held.votes.user < 0, -1, f.held.votes.user) for f in folds])
+    return np.where(users < 0, users.max(initial=0) + 1 + np.arange(len(users)), users)
+
+
+def _parts(votes: Votes) -> Iterator[tuple[Votes, Votes]]:
+    """Training and held-out parts that share no pair, by content."""
+    count = next(folds for least, folds in _FOLDS if len(votes) >= least)
+    shares = max(count, 6)
+    for fold in range(count):
+        held = votes.pair % np.uint64(shares) == fold
+        if held.any() and not held.all():
+            yield votes.take(~held), votes.take(held & (votes.y == 1))
+
+
+def _fold(train: Votes, held: Votes, nonlinear: bool, items: bool, flips: float, components: int) -> _Fold:
+    basis = Basis.of(train, components, nonlinear=nonlinear)
+    z = basis(train.items.x)
+    pairs = Pairs(z, train)
+    return _Fold(pairs, Pairs(z, held), fit_crowd(pairs, items=items, flips=flips), train.told)

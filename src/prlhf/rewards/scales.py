@@ -1,0 +1,76 @@
+"""What linear members do with features: check them, bring them to one scale, multiply them in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import numpy.typing as npt
+
+from prlhf.errors import DataError
+from prlhf.rewards.votes import Items, Votes
+
+__all__ = ["checked", "products", "root_mean_square", "row_products", "slices"]
+
+Floats = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
+
+NUMBERS = 1 << 22
+"""So many numbers are worked on at a time, in 64 bits."""
+
+
+def checked(items: Items, width: int | None = None) -> npt.NDArray[np.float32]:
+    """The features of items `[m, f]`.
+
+    Raises:
+        DataError: features that are not finite, or not `width` of them.
+    """
+    if width is not None and items.width != width:
+        found = f"found {items.width} numbers a response, expected {width} as in training"
+        raise DataError(f"features: {found}; use the same feature map")
+    if not np.isfinite(items.x.sum()):  # a sum is finite where all of it is, or overflows
+        wrong = np.argwhere(~np.isfinite(items.x))
+        if len(wrong):
+            row, column = wrong[0]
+            found = f"{items.x[row, column]} in column {column} of the response with key {items.keys[row]:016x}"
+            raise DataError(f"features: found {found}, expected finite numbers; leave the response out or mend the map")
+    return items.x
+
+
+def root_mean_square(votes: Votes) -> Floats:
+    """Of the differences between chosen and rejected, feature by feature `[f]`; 1 where a feature never differs.
+
+    Differences have no centre to take away: which of two came first is arbitrary.
+
+    Raises:
+        DataError: features that are not finite, or no vote.
+    """
+    x = checked(votes.items)
+    if not len(votes):
+        raise DataError("votes: found none, expected at least one to learn from")
+    total = np.zeros(votes.items.width)
+    for rows in slices(len(votes), votes.items.width):
+        total += np.square(x[votes.chosen[rows]] - x[votes.rejected[rows]], dtype=np.float64).sum(axis=0)
+    scale = np.sqrt(total / len(votes))
+    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
+    return np.where(scale > 1e-6 * largest, scale, 1.0)
+
+
+def products(x: npt.NDArray[np.float32], weights: Floats) -> Floats:
+    """`x @ weights` in 64 bits, whatever the size: `[m, f]` and `[f, k]` give `[m, k]`."""
+    parts = [x[rows].astype(np.float64) @ weights for rows in slices(len(x), x.shape[1])]
+    return np.concatenate(parts) if parts else np.zeros((0, *weights.shape[1:]))
+
+
+def row_products(x: npt.NDArray[np.float32], places: Ints, weights: npt.NDArray[np.floating], who: Ints) -> Floats:
+    """`<x[places], weights[who]>` `[k]`, of `[m, f]` and `[n, f]`."""
+    found = np.empty(len(places))
+    for rows in slices(len(places), x.shape[1]):
+        found[rows] = np.einsum("kf,kf->k", x[places[rows]].astype(np.float64), weights[who[rows]])
+    return found
+
+
+def slices(length: int, width: int) -> Iterator[slice]:
+    """Of rows of so many numbers: all of them, a bounded number of numbers at a time."""
+    step = max(1, NUMBERS // max(width, 1))
+    return (slice(i, i + step) for i in range(0, length, step))

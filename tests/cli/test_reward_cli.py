@@ -1,0 +1,165 @@
+"""`prlhf reward …` as a command, with a tiny reward model in the place of a real one."""
+
+import json
+
+import pyarrow.parquet as pq
+import pytest
+from typer.testing import CliRunner
+
+from prlhf.cli.main import app
+from prlhf.cli.reward.options import feature_values
+from prlhf.errors import ConfigError
+from prlhf.evaluation.report import Report
+from prlhf.evaluation.reward import RewardEvaluation
+from prlhf.evaluation.reward.comparison import RewardComparison
+from tiny_reward import text, tiny, votes, write_votes  # noqa: F401
+
+RUN = CliRunner()
+WIDE = {"COLUMNS": "160"}
+
+
+def call(*arguments):
+    return RUN.invoke(app, ["reward", *map(str, arguments)], env=WIDE)
+
+
+@pytest.fixture
+def files(tmp_path, tiny):  # noqa: F811
+    return write_votes(votes(), tmp_path)
+
+
+@pytest.fixture
+def run(files, tmp_path):
+    data, embeddings = files
+    done = call(
+        *("train", "--data", data, "--model", "per_user", "--embeddings", embeddings, "--output", tmp_path / "run"),
+        *("--set", "features.surface=false", "--set", "data.split.users=0.25", "--set", "data.split.test=0.3"),
+    )
+    assert done.exit_code == 0, done.output
+    assert "seen users" in done.stdout and "prlhf reward evaluate" in done.stdout
+    return tmp_path / "run"
+
+
+def test_train_evaluate_and_what_is_written(run, tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardEvaluation, "report", lambda self: Report("not drawn", "", ()))
+    files = [tmp_path / name for name in ("f.json", "u.parquet", "r.html")]
+    done = call("evaluate", run, "--votes", 5, "--json", files[0], "--per-user", files[1], "--report", files[2])
+    assert done.exit_code == 0, done.output
+    assert "unseen users, as somebody else" in done.stdout and "votes flipped" in done.stdout
+    found = json.loads(files[0].read_text())
+    assert found["votes"] == 5 and found["told_users"] == 3
+    assert list(found)[:4] == ["accuracy", "accuracy_per_user", "log_loss", "calibration_error"]
+    assert pq.read_table(files[1]).num_rows == 12 and "not drawn" in files[2].read_text()
+
+
+def test_evaluate_on_other_data(run, files):
+    done = call("evaluate", run, "--data", files[0], "--set", "split.seed=3", "--bootstrap", 0)
+    assert done.exit_code == 0, done.output
+    assert "test and unseen" in done.stdout  # the same votes are the run's own
+    done = call("evaluate", run / "model", "--data", files[0], "--bootstrap", 0)
+    assert done.exit_code == 0 and "all of" in done.stdout
+    done = call("evaluate", run / "model")
+    assert done.exit_code == 2 and "no data of its own" in done.stderr
+
+
+def responses(path, users=("user00", "nobody yet", None)):
+    texts = sorted({t for c in votes()[:4] for t in c.responses})[:3]
+    path.write_text(
+        "".join(json.dumps({"prompt": "Which?", "response": t, "user_id": u}) + "\n" for u in users for t in texts)
+    )
+    return path
+
+
+def test_score_ranks_within_prompt_and_user(run, tmp_path):
+    asked = responses(tmp_path / "asked.jsonl")
+    done = call("score", run, "--data", asked, "--output", tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.output
+    assert "1 users are unknown" in done.stdout and "'nobody yet'" in done.stdout
+    rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    for three in (rows[:3], rows[3:6], rows[6:]):
+        assert sorted(r["rank"] for r in three) == [1, 2, 3]
+        assert sorted(three, key=lambda r: -r["reward"]) == sorted(three, key=lambda r: r["rank"])
+    assert [r["reward"] for r in rows[3:6]] == [r["reward"] for r in rows[6:]] != [r["reward"] for r in rows[:3]]
+
+
+def test_score_for_one_user_as_parquet(run, tmp_path):
+    asked = responses(tmp_path / "asked.jsonl")
+    done = call("score", run, "--data", asked, "--user", "user00", "--output", tmp_path / "out.parquet")
+    assert done.exit_code == 0, done.output
+    table = pq.read_table(tmp_path / "out.parquet")
+    assert set(table["user_id"].to_pylist()) == {"user00"} and "unknown" not in done.stdout
+    assert table["rank"].to_pylist()[:3] == table["rank"].to_pylist()[3:6]
+
+
+def test_score_reads_csv(run, tmp_path):
+    path = tmp_path / "asked.csv"
+    path.write_text(f"prompt,response,user_id\nWhich?,{votes()[0].chosen},user00\nWhich?,{votes()[0].rejected},\n")
+    done = call("score", run, "--data", path)
+    assert done.exit_code == 0, done.output
+    assert "(generic)" in done.stdout and "user00" in done.stdout
+
+
+def test_score_says_what_to_do_with_other_files(run, files, tmp_path):
+    done = call("score", run, "--data", files[0])
+    assert done.exit_code == 2 and "prlhf reward evaluate" in done.stderr
+    path = tmp_path / "bad.jsonl"
+    path.write_text('{"prompt": "?", "text": "a"}\n')
+    done = call("score", run, "--data", path)
+    assert done.exit_code == 2 and "row 1: no 'response', found 'prompt', 'text'" in done.stderr
+    path.write_text('{"prompt": "?", "response": 3}\n')
+    done = call("score", run, "--data", path)
+    assert done.exit_code == 2 and "row 1, field 'response'" in done.stderr
+    path.write_text("")
+    assert "found no row" in call("score", run, "--data", path).stderr
+
+
+def test_train_errors_name_the_flag(files, tmp_path):
+    data, embeddings = files
+    done = call("train", "--data", data, "--model", "factr", "--output", tmp_path / "x")
+    assert done.exit_code == 2 and "--model" in done.stderr and "factor" in done.stderr
+    done = call("train", "--data", data, "--features", "tfidf", "--embeddings", embeddings, "-o", tmp_path / "x")
+    assert done.exit_code == 2 and "give one of them" in done.stderr
+    done = call("train", "--data", data, "--output", tmp_path)
+    assert done.exit_code == 2 and "nothing is overwritten" in done.stderr
+
+
+def test_features_by_name(tmp_path):
+    assert feature_values(None, None) == {}
+    assert feature_values("hidden:org/lm", None) == {"features.type": "hidden", "features.model": "org/lm"}
+    assert feature_values("sentence-transformers/x", None)["features.type"] == "sentence"
+    (tmp_path / "config.json").write_text("{}")
+    assert feature_values(str(tmp_path), None)["features.type"] == "hidden"
+    (tmp_path / "modules.json").write_text("[]")
+    assert feature_values(str(tmp_path), None)["features.type"] == "sentence"
+    with pytest.raises(ConfigError, match="hidden:MODEL or sentence:MODEL"):
+        feature_values("gpt2", None)
+
+
+def test_texts_of_the_fixture_say_their_features():
+    assert text([0.5, -1, 0, 2]) == "An answer +0.50 -1.00 +0.00 +2.00"
+
+
+def test_compare_prints_tables_keeps_what_is_done_and_goes_on(files, tmp_path, monkeypatch):
+    monkeypatch.setattr(RewardComparison, "report", lambda self: Report("not drawn", "", ()))
+    data, embeddings = files
+    given = ("--data", data, "--embeddings", embeddings, "--seeds", 1, "--budget", 1, "-o", tmp_path / "c")
+    given += ("--set", "bootstrap=20", "--set", "votes=[0,5]", "--set", "features.surface=false")
+    done = call("compare", *given, "--models", "per_user")
+    assert done.exit_code == 0, done.output
+    kept = (tmp_path / "c/runs/seed-0/per_user/cell.json").stat().st_mtime_ns
+    done = call("compare", *given, "--models", "per_user,item_mf")
+    assert done.exit_code == 0, done.output
+    assert "item_mf - per_user" in done.stdout and "5 votes" in done.stdout and "checks" in done.stdout
+    assert (tmp_path / "c/runs/seed-0/per_user/cell.json").stat().st_mtime_ns == kept
+    found = json.loads((tmp_path / "c" / "results.json").read_text())
+    assert set(found["methods"]) == {"per_user", "item_mf"} and (tmp_path / "c" / "report.html").is_file()
+    done = call("compare", *given, "--models", "per_user", "--min-votes", 3)
+    assert done.exit_code == 2 and "other min_votes" in done.stderr
+
+
+def test_compare_errors_name_the_flag(files, tmp_path):
+    done = call("compare", "--data", files[0], "--models", "btt", "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "found 'btt'" in done.stderr
+    done = call("compare", "--data", files[0], "--split", "word", "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "--split" in done.stderr
+    done = call("compare", "--data", files[0], "--models", "per_user", "--min-votes", 1000, "-o", tmp_path / "c")
+    assert done.exit_code == 2 and "lower min_votes" in done.stderr and not (tmp_path / "c").exists()
