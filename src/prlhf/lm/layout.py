@@ -40,7 +40,8 @@ class Rows:
     `input_ids` `[r, s]`; `attention_mask` `[r, s]` or `[r, 1, s, s]`; `position_ids` `[r, s]`;
     and, for each of m response tokens: `row` and `source` (the position that predicts it), its id `target`, and
     `slot` = (comparison * k + branch) * 2 + (0 chosen, 1 rejected).
-    `ends` `[n, 3]`: of each of n responses its row, the position of its last token, and its slot.
+    `ends` `[n, 4]`: of each of n responses its row, the position of its last token, its slot, and whose row of the user
+    table it was read by (-1 = nobody's).
     """
 
     input_ids: Tensor
@@ -69,9 +70,9 @@ class _Targets:
         self.source: list[np.ndarray] = []
         self.target: list[Sequence[int]] = []
         self.slot: list[np.ndarray] = []
-        self.ends: list[tuple[int, int, int]] = []
+        self.ends: list[tuple[int, int, int, int]] = []
 
-    def add(self, row: int, before: int, start: int, response: Sequence[int], slot: int) -> None:
+    def add(self, row: int, before: int, start: int, response: Sequence[int], slot: int, user: int) -> None:
         n = len(response)
         source = np.arange(start - 1, start - 1 + n)
         source[:1] = before
@@ -79,7 +80,7 @@ class _Targets:
         self.source.append(source)
         self.target.append(response)
         self.slot.append(np.full(n, slot))
-        self.ends.append((row, start + n - 1, slot))
+        self.ends.append((row, start + n - 1, slot, user))
 
     def tensors(self) -> dict[str, Any]:
         def join(parts: Sequence[Sequence[int] | np.ndarray]) -> Tensor:
@@ -110,7 +111,7 @@ def packed_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], use
             before = len(tokens) + len(head) - 1 if head else c.cut - 1
             tokens.extend(head)
             for s, response in enumerate(c.responses):
-                targets.add(i, before, len(tokens), response, (i * k + j) * 2 + s)
+                targets.add(i, before, len(tokens), response, (i * k + j) * 2 + s, rows[j])
                 tokens.extend(response)
         ids.append(tokens)
         paths.append(paths_of(c.cut, [len(head) for head in heads], len(c.chosen), len(c.rejected)))
@@ -129,7 +130,7 @@ def plain_rows(batch: Sequence[Encoded], branches: Sequence[Sequence[int]], user
         for j, table_row in enumerate(rows):
             head = c.prompt[: c.cut] + (user_ids(table_row) if table_row >= 0 else ()) + c.prompt[c.cut :]
             for s, response in enumerate(c.responses):
-                targets.add(len(ids), len(head) - 1, len(head), response, (i * k + j) * 2 + s)
+                targets.add(len(ids), len(head) - 1, len(head), response, (i * k + j) * 2 + s, table_row)
                 ids.append(head + response)
     mask = _pad([np.ones(len(r), np.int64) for r in ids], 0)
     positions = (mask.cumsum(1) - 1).clamp(min=0)
