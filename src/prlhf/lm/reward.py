@@ -78,7 +78,7 @@ class RewardLM(PersonalizedLM):
         try:
             with safe_open(path, framework="pt") as file:
                 about = file.metadata() or {}
-                values = {name: file.get_tensor(name) for name in file.keys()}
+                values = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (it is no dict)
             pool = cast(Pool, about.get("pool", "last"))
             lm = cls(*parts, pool=pool, tastes=len(values["directions"]) if "directions" in values else 0)
             lm.reward_head.load_state_dict(values)

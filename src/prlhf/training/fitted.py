@@ -83,16 +83,16 @@ def _fitted(
     width = x.shape[1]
     w = torch.zeros(width, requires_grad=True)
     v = (torch.empty(rank, width).normal_(generator=generator) * width**-0.5).requires_grad_()
-    l = (torch.empty(n, rank).normal_(generator=generator) * 0.3).requires_grad_()
-    optimiser = torch.optim.Adam([w, v, l], lr=_RATE)
+    factors = (torch.empty(n, rank).normal_(generator=generator) * 0.3).requires_grad_()
+    optimiser = torch.optim.Adam([w, v, factors], lr=_RATE)
     known = (rows > 0)[:, None]
     loss = torch.nn.functional.softplus
     for _ in range(_STEPS):
         common = x @ w
-        own = common + ((x @ v.T) * l[rows] * known).sum(1)
+        own = common + ((x @ v.T) * factors[rows] * known).sum(1)
         total = weight @ (alpha * loss(-own) + (1 - alpha) * loss(-common))
-        total = total + l.square().sum() / 2 + _PRIOR / 2 * (w.square().sum() + v.square().sum())
+        total = total + factors.square().sum() / 2 + _PRIOR / 2 * (w.square().sum() + v.square().sum())
         optimiser.zero_grad()
         total.backward()
         optimiser.step()
-    return w.detach(), v.detach(), l.detach()
+    return w.detach(), v.detach(), factors.detach()

@@ -35,8 +35,8 @@ from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDataset, ThumbDataset
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
-from prlhf.training.fitted import fit_start
 from prlhf.training.finish import finish
+from prlhf.training.fitted import fit_start
 from prlhf.training.mismatched import mismatched
 from prlhf.training.parts import most_tokens
 from prlhf.training.progress import StepProgress, bar
