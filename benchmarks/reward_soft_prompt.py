@@ -3,8 +3,9 @@
     python benchmarks/reward_soft_prompt.py --output runs/soft_prompt [--comparisons 3000] [--rates 5e-4,2e-3]
 
 All have the demo's recipe: the same votes in the same order, the same language model, LoRA and user tokens, as many
-steps; "the paper's soft prompt" reads the last state alone, by one head for all that starts random. Each is trained at every learning rate; half of each user's held-out votes choose the rate, the other half give
-the accuracies and their paired difference. Finished runs are kept, so a second call goes on.
+steps; "the paper's soft prompt" reads the last state alone, by one head for all that starts random. Each is trained at
+every learning rate; half of each user's held-out votes choose the rate, the other half give the accuracies and their
+paired difference. Finished runs are kept, so a second call goes on.
 """
 
 from __future__ import annotations

@@ -97,7 +97,7 @@ def test_the_loss_by_hand(fp64, tmp_path, layout, pool, tastes):
 def test_a_start_knows_what_people_like(base_folder, tmp_path):
     """Two people who like the opposite, one vote a pair each: nothing that they share tells which."""
     lm = RewardLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"], pool="mean", tastes=2)
-    pairs = [(f"red! red? {i}", f"a blue sky, perhaps {i}") for i in range(20)]
+    pairs = [(f"red! red? {i}", f"a blue sky, perhaps {i}") for i in range(8)]
     votes = [Comparison("question", *pair, user="ann") for pair in pairs]
     votes += [Comparison("question", *pair[::-1], user="bob") for pair in pairs]
     data = dataset(lm, votes)
@@ -106,14 +106,12 @@ def test_a_start_knows_what_people_like(base_folder, tmp_path):
     assert lm.fitted and not table[0].any() and lm.new_parameters() == [] and lm.row_step < 0.1
     # a row has the size of token embeddings, as every other start
     assert 0.3 < table[1:].square().mean().sqrt() / lm.embedding_scale < 3
-    encoded, shared = list(data.encoded), lm.reward_head.weight.clone()
+    encoded = list(data.encoded)
     margin = {}
     for row in (0, 1, 2):
-        values = pair_logprobs(lm, encoded[:20], [[row]] * 20)
+        values = pair_logprobs(lm, encoded[:8], [[row]] * 8)
         margin[row] = (values.chosen - values.rejected)[:, 0]
     assert (margin[1] > 0.5).all() and (margin[2] < -0.5).all() and margin[0].abs().max() < 0.3
-    fit_start(lm, data, SoftPrompt())
-    assert torch.allclose(shared, lm.reward_head.weight, atol=1e-3)
 
 
 def test_dropped_texts_are_read_by_no_branch_of_the_generic_user(fp64):
@@ -159,6 +157,8 @@ LOG = Log(tuple(comparisons(16)), "made up")
 
 
 def test_two_steps_train_and_a_stopped_run_goes_on(base_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("prlhf.training.fitted._STEPS", 5)
+    monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)  # as of every run; not what is new here
     wanted = config(base_folder())
     whole = train_soft_prompt(wanted, tmp_path / "whole", log=LOG)
     assert whole.lm.reward_head.weight.abs().min() > 0 and whole.lm.pool == "mean" and whole.lm.reward_head.tastes == 8
