@@ -5,7 +5,7 @@
 All have the demo's recipe: the same votes in the same order, the same language model, LoRA and user tokens, as many
 steps; "the paper's soft prompt" reads the last state alone, by one head for all that starts random. Each is trained at
 every learning rate; half of each user's held-out votes choose the rate, the other half give the accuracies and their
-paired difference. Finished runs are kept, so a second call goes on.
+paired difference (all of them where there is one rate). Finished runs are kept, so a second call goes on.
 """
 
 from __future__ import annotations
@@ -61,7 +61,7 @@ def measured(name: str, args: argparse.Namespace, runs: Runs) -> tuple[dict[str,
     parts = {rate: halves(Scores.load(folder / "scores.parquet")) for rate, folder in found.items()}
     chosen = {rate: float(credit(choosing.h).mean()) for rate, (choosing, _) in parts.items()}
     best = max(chosen, key=lambda rate: chosen[rate])
-    scores = parts[best][1]
+    scores = parts[best][1] if len(found) > 1 else Scores.load(found[best] / "scores.parquet")
     seen = summarise(scores, beta=KINDS[name][1]).overall
     accuracy, permuted = seen.accuracy_seen, seen.accuracy_permuted
     line = {
