@@ -1,10 +1,11 @@
 """P-RM `soft_prompt` beside P-DPO on the planted world: accuracy for seen users at equal steps, each at its best rate.
 
-    python benchmarks/reward_soft_prompt.py --output runs/soft_prompt [--epochs 4] [--rates 5e-4,2e-3]
+    python benchmarks/reward_soft_prompt.py --output runs/soft_prompt [--comparisons 3000] [--rates 5e-4,2e-3]
 
-Both have the demo's recipe: the same votes in the same order, the same language model, LoRA and user tokens, as many
-steps. Each is trained at every learning rate; half of each user's held-out votes choose the rate, the other half give
-the accuracies and their paired difference. Finished runs are kept, so a second call goes on.
+All have the demo's recipe: the same votes in the same order, the same language model, LoRA and user tokens, as many
+steps; "the paper's soft prompt" reads the last state alone, by one head for all that starts random. Each is trained at
+every learning rate; half of each user's held-out votes choose the rate, the other half give the accuracies and their
+paired difference (all of them where there is one rate). Finished runs are kept, so a second call goes on.
 """
 
 from __future__ import annotations
@@ -24,23 +25,25 @@ from prlhf.evaluation.metrics import credit, summarise
 from prlhf.evaluation.paired import paired_difference
 from prlhf.evaluation.scores import Scores
 
-KINDS: dict[str, tuple[type[RunConfig], list[str]]] = {
-    "P-DPO": (RunConfig, []),
-    "P-RM soft_prompt": (SoftPrompt, ["head=shared"]),
-    "P-RM soft_prompt, personal head": (SoftPrompt, ["head=personal"]),
+PAPER = ["reads=last", "tastes=0", "start=random"]
+KINDS: dict[str, tuple[type[RunConfig], float, list[str]]] = {  # beta, and options
+    "P-DPO": (RunConfig, 0.5, []),
+    "P-RM soft_prompt": (SoftPrompt, 1.0, []),
+    "the paper's soft prompt": (SoftPrompt, 1.0, PAPER),
 }
-BETA = {name: 0.5 if kind is RunConfig else 1.0 for name, (kind, _) in KINDS.items()}
 NEAR = -0.03
 
 
 def run(name: str, rate: str, args: argparse.Namespace, runs: Runs) -> Path:
     """Train one run unless its folder is complete."""
+    kind, beta, options = KINDS[name]
     overrides = [
         f"seed={args.seed}", f"training.epochs={args.epochs}", f"training.learning_rate={rate}",
-        "training.eval_steps=0", "training.test_comparisons=null", f"objective.beta={BETA[name]}", *KINDS[name][1],
+        "training.eval_steps=0", f"training.test_comparisons={args.tests}", f"objective.beta={beta}",
+        f"data.max_comparisons={args.comparisons}", *options,
     ]  # fmt: skip
-    folder = f"{name.replace(',', '').replace(' ', '-')}-{rate}-{args.seed}"
-    return runs.trained(load_config(KINDS[name][0], RECIPE, overrides), folder)
+    folder = f"{name.replace(' ', '-')}-{rate}-{args.seed}"
+    return runs.trained(load_config(kind, RECIPE, overrides), folder)
 
 
 def halves(scores: Scores) -> tuple[Scores, Scores]:
@@ -58,8 +61,8 @@ def measured(name: str, args: argparse.Namespace, runs: Runs) -> tuple[dict[str,
     parts = {rate: halves(Scores.load(folder / "scores.parquet")) for rate, folder in found.items()}
     chosen = {rate: float(credit(choosing.h).mean()) for rate, (choosing, _) in parts.items()}
     best = max(chosen, key=lambda rate: chosen[rate])
-    scores = parts[best][1]
-    seen = summarise(scores, beta=BETA[name]).overall
+    scores = parts[best][1] if len(found) > 1 else Scores.load(found[best] / "scores.parquet")
+    seen = summarise(scores, beta=KINDS[name][1]).overall
     accuracy, permuted = seen.accuracy_seen, seen.accuracy_permuted
     line = {
         "": name,
@@ -77,6 +80,8 @@ def measured(name: str, args: argparse.Namespace, runs: Runs) -> tuple[dict[str,
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", type=float, default=1)
+    parser.add_argument("--comparisons", type=int, default=3000)
+    parser.add_argument("--tests", default="null", help="held-out votes, at most")
     parser.add_argument("--rates", default="5e-4,2e-3", help="learning rates, with commas")
     parser.add_argument("--models", default=";".join(KINDS), help="which, with semicolons")
     parser.add_argument("--seed", type=int, default=0)

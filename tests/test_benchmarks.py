@@ -32,6 +32,7 @@ LINES = {  # arguments: what tells the lines of the table apart
     "thumbs": ["dpo", "kto"],
     "user_text": ["text and state", "text alone", "state alone"] * 2,
     "sampled_branches": ["both", "one drawn", "one drawn, twice the epochs"],
+    "reward_soft_prompt": ["P-DPO", "P-RM soft_prompt", "the paper's soft prompt"],
     "learning": ["start", "before_response"],
     "convarg length": ["length, top 10"],
     "convarg votes": ["true votes, top 40, seed 0"],

@@ -24,13 +24,14 @@ PAIRS = [
 @torch.no_grad()
 def model(base: str, user_model=None) -> SoftPromptReward:
     """Of random weights, in which people differ."""
-    lm = RewardLM.create(ModelConfig(base=base), user_model or Individual(tokens=2), USERS, seed=1)
+    options = {"pool": "mean", "tastes": 2}
+    lm = RewardLM.create(ModelConfig(base=base), user_model or Individual(tokens=2), USERS, seed=1, **options)
     torch.manual_seed(3)
-    lm.reward_head.weight.normal_()
+    for p in lm.reward_head.parameters():
+        p.normal_()
     if lm.user_model.table is not None:
         lm.user_model.table.weight[1:].normal_(std=0.5)
-        lm.personalise_head()
-    return SoftPromptReward(SoftPrompt(fold_in_steps=8), lm)
+    return SoftPromptReward(SoftPrompt(fold_in_steps=6), lm)
 
 
 @pytest.fixture(scope="module")

@@ -14,13 +14,16 @@ from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import PersonalizedLM, RewardLM, pair_logprobs
 from prlhf.lm.logprobs import _looked_at
 from prlhf.rewards import load_reward
+from prlhf.training.fitted import fit_start
 from prlhf.training.reward import train_soft_prompt
+from prlhf.types import Comparison
 
 
 @torch.no_grad()
-def model(base: str, user_model=None, **options) -> RewardLM:
+def model(base: str, user_model=None, pool="last", tastes=0, **options) -> RewardLM:
     """Away from step 0, in double precision."""
-    lm = RewardLM.create(ModelConfig(base=base, dtype="float64", **options), user_model or Individual(tokens=2), USERS)
+    config = ModelConfig(base=base, dtype="float64", **options)
+    lm = RewardLM.create(config, user_model or Individual(tokens=2), USERS, pool=pool, tastes=tastes)
     lm.double()
     torch.manual_seed(7)
     for name, p in lm.named_parameters():
@@ -28,7 +31,8 @@ def model(base: str, user_model=None, **options) -> RewardLM:
             p.add_(torch.randn_like(p) * 0.05)
     if lm.user_model.table is not None:
         lm.user_model.table.weight[0] = 0.0
-    lm.reward_head.weight.normal_()
+    for p in lm.reward_head.parameters():
+        p.normal_()
     return lm
 
 
@@ -38,24 +42,23 @@ def fp64(base_folder):
 
 
 def reward(lm, prompt, cut, response, row):
-    """By plain concatenation: the head on the last state of one sequence."""
+    """By plain concatenation: the user's head on the states of one sequence."""
     ids = torch.tensor([[*prompt[:cut], *lm.user_token_ids(row), *prompt[cut:], *response]])
     states = lm.causal_lm.transformer(inputs_embeds=lm._user_tokens.explicit(lm.embedding, ids)).last_hidden_state
+    state = states[0, -1] if lm.pool == "last" else states[0, -len(response) :].mean(0)
     head = lm.reward_head.weight[0]
-    if lm.personal_head:
-        own = lm.user_model(torch.tensor([row, 0]))
-        head = head + (own[0] - own[1]).mean(0) / len(head) ** 0.5
-    return head @ states[0, -1]
+    if lm.reward_head.tastes:
+        table = lm.user_model.table.weight
+        head = head + lm.reward_head.directions.T @ (lm.reward_head.tasted @ (table[row] - table[0]))
+    return head @ state
 
 
 @pytest.mark.parametrize("layout", ["plain", "packed"])
-@pytest.mark.parametrize(("place", "personal"), [("start", False), ("before_response", True)])
-def test_a_reward_is_the_head_on_the_state_of_the_last_token(fp64, layout, place, personal):
-    lm = fp64(user_tokens_at=place).eval()
-    if personal:
-        lm.personalise_head()
-    encoded = [lm.template.comparison(c) for c in comparisons(6)]
-    values = pair_logprobs(lm, encoded, [[1, 0]] * 6, layout)
+@pytest.mark.parametrize(("place", "pool", "tastes"), [("start", "last", 0), ("before_response", "mean", 3)])
+def test_a_reward_is_the_head_on_the_states_of_the_response(fp64, layout, place, pool, tastes):
+    lm = fp64(user_tokens_at=place, pool=pool, tastes=tastes).eval()
+    encoded = [lm.template.comparison(c) for c in comparisons(3)]
+    values = pair_logprobs(lm, encoded, [[1, 0]] * 3, layout)
     for i, c in enumerate(encoded):
         assert c.chosen[-1] == lm.tokenizer.eos_token_id
         for k, row in enumerate((1, 0)):
@@ -65,9 +68,9 @@ def test_a_reward_is_the_head_on_the_state_of_the_last_token(fp64, layout, place
     assert (values.chosen[:, 0] - values.chosen[:, 1]).abs().min() > 1e-3  # the user counts
 
 
-@pytest.mark.parametrize("layout", ["plain", "packed"])
-def test_the_loss_by_hand(fp64, tmp_path, layout):
-    lm = fp64().eval()
+@pytest.mark.parametrize(("layout", "pool", "tastes"), [("plain", "last", 0), ("packed", "mean", 2)])
+def test_the_loss_by_hand(fp64, tmp_path, layout, pool, tastes):
+    lm = fp64(pool=pool, tastes=tastes).eval()
     data = dataset(lm, [replace(c, weight=0.5 + i % 3) for i, c in enumerate(comparisons(4))])
     assert not data.reference.any()
     made = trainer(lm, data, tmp_path, alpha=0.3, objective=SoftPrompt().objective, layout=layout)
@@ -89,6 +92,26 @@ def test_the_loss_by_hand(fp64, tmp_path, layout):
     for name, g in found.items():
         if "user_model" not in name:  # the explicit way there takes no gradient
             torch.testing.assert_close(g, expected[name], rtol=0, atol=1e-9)
+
+
+def test_a_start_knows_what_people_like(base_folder, tmp_path):
+    """Two people who like the opposite, one vote a pair each: nothing that they share tells which."""
+    lm = RewardLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"], pool="mean", tastes=2)
+    pairs = [(f"red! red? {i}", f"a blue sky, perhaps {i}") for i in range(8)]
+    votes = [Comparison("question", *pair, user="ann") for pair in pairs]
+    votes += [Comparison("question", *pair[::-1], user="bob") for pair in pairs]
+    data = dataset(lm, votes)
+    fit_start(lm, data, SoftPrompt())
+    table = lm.user_model.table.weight
+    assert lm.fitted and not table[0].any() and lm.new_parameters() == [] and lm.row_step < 0.1
+    # a row has the size of token embeddings, as every other start
+    assert 0.3 < table[1:].square().mean().sqrt() / lm.embedding_scale < 3
+    encoded = list(data.encoded)
+    margin = {}
+    for row in (0, 1, 2):
+        values = pair_logprobs(lm, encoded[:8], [[row]] * 8)
+        margin[row] = (values.chosen - values.rejected)[:, 0]
+    assert (margin[1] > 0.5).all() and (margin[2] < -0.5).all() and margin[0].abs().max() < 0.3
 
 
 def test_dropped_texts_are_read_by_no_branch_of_the_generic_user(fp64):
@@ -130,14 +153,15 @@ def config(base: str, **changes) -> SoftPrompt:
     return SoftPrompt.model_validate(tree | changes)
 
 
-LOG = Log(tuple(comparisons(24)), "made up")
+LOG = Log(tuple(comparisons(16)), "made up")
 
 
 def test_two_steps_train_and_a_stopped_run_goes_on(base_folder, tmp_path, monkeypatch):
+    monkeypatch.setattr("prlhf.training.fitted._STEPS", 5)
+    monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)  # as of every run; not what is new here
     wanted = config(base_folder())
     whole = train_soft_prompt(wanted, tmp_path / "whole", log=LOG)
-    start = RewardLM.create(wanted.language_model, wanted.user_model, whole.lm.users.ids())
-    assert (whole.lm.reward_head.weight - start.reward_head.weight).abs().min() > 0
+    assert whole.lm.reward_head.weight.abs().min() > 0 and whole.lm.pool == "mean" and whole.lm.reward_head.tastes == 8
     assert whole.lm.user_model.table.weight[1:].abs().max() > 0 and not whole.lm.answers
     held = json.loads((tmp_path / "whole" / "evaluation.json").read_text())
     assert held["beta"] == 1.0 and held["comparisons"] > 0

@@ -85,8 +85,11 @@ class PersonalizedLM(nn.Module):
             user_model.to(self.device)
 
     @classmethod
-    def create(cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0) -> Self:
-        """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table.
+    def create(
+        cls, config: ModelConfig, user_model: UserModelConfig, user_ids: Ids = (), seed: int = 0, **options: Any
+    ) -> Self:
+        """A model at step 0: the base, a fresh LoRA (or every weight free), and a fresh user table; `options` are those
+        of a subclass.
 
         With the default start every user gets the generic user's tokens exactly.
 
@@ -104,7 +107,7 @@ class PersonalizedLM(nn.Module):
         trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
         check_size(user_model, len(users) + 1, vocabulary.shape[1], trained=trained)
         table = make_user_model(user_model, len(users) + 1, vocabulary, seed)
-        return cls(model, tokenizer, table, users, config, identity)
+        return cls(model, tokenizer, table, users, config, identity, **options)
 
     @classmethod
     def from_pretrained(cls, folder: str | Path) -> Self:
@@ -188,6 +191,11 @@ class PersonalizedLM(nn.Module):
     def new_parameters(self) -> list[nn.Parameter]:
         """Those beside the user model's that no trained model had; they are learned as fast as what users share."""
         return []
+
+    @property
+    def row_step(self) -> float:
+        """How far a user's row moves at a time by default, in sizes of its entries."""
+        return 0.4
 
     @property
     def one_prompt(self) -> bool:

@@ -10,7 +10,7 @@ from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDataset, ThumbDataset
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
+from prlhf.training.fitted import fit_start
 from prlhf.training.mismatched import mismatched
 from prlhf.training.parts import most_tokens
 from prlhf.training.progress import StepProgress, bar
@@ -123,6 +124,8 @@ def _train(
     # the others find the reference in the cache; of a model that is spread over them all compute it together
     with nullcontext() if spread else process.main_process_first():
         dataset = prepare(lm, training, config, layout=config.training.layout, cache=cache)
+        if isinstance(config, SoftPrompt) and config.start == "fitted":
+            fit_start(cast(RewardLM, lm), cast(PairDataset, dataset), config)
         evaluation = LearningCurves.of(lm, log, sides, config, cache=cache)
     trainer = _trainer(lm, dataset, evaluation, config, run)
     _run_steps(trainer, run)
@@ -158,7 +161,10 @@ def _last_texts(training: Items, users: Collection[str | None]) -> dict[str, str
 def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     """The model at step 0, on its device."""
     facts = training.facts
-    lm = _created(config, facts.distinct)
+    kind, options = PersonalizedLM, {}
+    if isinstance(config, SoftPrompt):
+        kind, options = RewardLM, {"pool": config.reads, "tastes": config.tastes}
+    lm = kind.create(config.language_model, config.user_model, facts.distinct, config.seed, **options)
     lm.users = lm.users.counted(_users(facts))
     lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
     lm.with_user_text = bool((facts["told"] & (facts.user >= 0)).any())
@@ -166,15 +172,6 @@ def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     if gpu:
         check_gpus(lm, PartialState().num_processes, torch.cuda.device_count())
     lm.on(torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0))) if gpu else torch.device("cpu"))
-    return lm
-
-
-def _created(config: RunConfig, users: Sequence[str]) -> PersonalizedLM:
-    if not isinstance(config, SoftPrompt):
-        return PersonalizedLM.create(config.language_model, config.user_model, users, config.seed)
-    lm = RewardLM.create(config.language_model, config.user_model, users, config.seed)
-    if config.head == "personal":
-        lm.personalise_head()
     return lm
 
 
@@ -266,7 +263,7 @@ def _trainer(
     t = config.training
     own_rate = t.user_learning_rate
     if own_rate is None:
-        own_rate = 0.4 * lm.user_model.row_scale(lm.embedding_scale)
+        own_rate = lm.row_step * lm.user_model.row_scale(lm.embedding_scale)
     if t.gradient_checkpointing:
         lm.causal_lm.activation_checkpointing_enable({"use_reentrant": False})
         lm.causal_lm.enable_input_require_grads()

@@ -25,6 +25,8 @@ class SoftPrompt(RunConfig, AnyReward):
     """`-alpha log sigmoid(r(x, y1, u) - r(x, y2, u)) - (1 - alpha) log sigmoid(r(x, y1, u_0) - r(x, y2, u_0))`: a
     language model with user tokens, a LoRA and a scalar head (P-RM of P-RLHF, arXiv 2402.05133, appendix F.2).
 
+    The paper's soft prompt is `reads = "last", tastes = 0, start = "random"`; it learns much more slowly.
+
     It learns from texts and not from features, so its options are those of a run of `prlhf train`, and mean the same.
     """
 
@@ -36,9 +38,14 @@ class SoftPrompt(RunConfig, AnyReward):
     generic_text: Literal["keep", "drop"] = "keep"
     """What the generic user reads of texts about users. `keep`: what the user of the vote reads, as in P-DPO; `drop`:
     none, which is how the paper defines it for P-RM. (`model.reference_user_text` means nothing here.)"""
-    head: Literal["shared", "personal"] = "shared"
-    """`shared`: one scalar head, as in the paper's soft prompt; `personal`: the mean of the user's tokens, less that of
-    the generic ones, is added to it: with the paper's linear head, its two architectures in one."""
+    reads: Literal["mean", "last"] = "mean"
+    """The states that the head reads: the `mean` over the tokens of the response, or the `last` one (the paper's)."""
+    tastes: int = Field(8, ge=0)
+    """k, in how many directions the heads of people differ: the user's row is read by the head too. 0: one head for
+    all, the paper's soft prompt."""
+    start: Literal["fitted", "random"] = "fitted"
+    """`fitted`: head and rows start where a frozen language model's states explain the votes best; `random`: the head
+    from N(0, 1 / (d + 1)), and rows as `user_model.start` says."""
     fold_in_rank: int = Field(32, ge=1)
     """Directions in which the row of a new user may leave the generic one: those in which trained rows do most."""
     fold_in_steps: int = Field(40, ge=1)
