@@ -1,15 +1,20 @@
 """Ensembles: aggregates by hand, one zero for all members, and bootstrap by user."""
 
+import json
+import shutil
+
 import numpy as np
 import pytest
 from camps import accuracy, camps, pooled_accuracy, votes_on
 
 from prlhf.config.rewards import Ensemble, Pref
 from prlhf.errors import CheckpointError, ConfigError, DataError
-from prlhf.rewards import Items, Reward, RewardModel, States
+from prlhf.rewards import Items, Reward, RewardModel, States, load_reward
 from prlhf.rewards.aggregate import aggregate, total_variance
+from prlhf.rewards.base import FORMAT
 from prlhf.rewards.ensemble import EnsembleReward, _drawn
 from prlhf.rewards.ensemble_models import ModelEnsemble
+from prlhf.rewards.make import OTHERS
 from prlhf.types import Comparison, Message
 
 FEW = Pref(factors=2, l2=0.3, l2_features=1.0, steps=20, prior="trained")
@@ -129,11 +134,18 @@ class Lengths(RewardModel):
 
     def save(self, folder):
         folder.mkdir()
-        (folder / "slope").write_text(f"{self.slope} {self.zero}")
+        described = {"format": FORMAT, "config": {"type": "lengths", "slope": self.slope, "zero": self.zero}}
+        (folder / "config.json").write_text(json.dumps(described))
         return folder
 
+    @classmethod
+    def load(cls, folder):
+        held = json.loads((folder / "config.json").read_text())["config"]
+        return cls(held["slope"], held["zero"])
 
-def test_models_of_any_kind(tmp_path):
+
+def test_models_of_any_kind(tmp_path, monkeypatch):
+    monkeypatch.setitem(OTHERS, "lengths", f"{__name__}:Lengths")
     reference = [("p", "aa"), ((Message("user", "hi"),), "aaaa")]  # of mean length 3
     pair = Comparison("p", "aaaaa", "a", user="u")
     ensemble = EnsembleReward.of([Lengths(1, 7), Lengths(3, -9)], "worst", reference=reference)
@@ -147,11 +159,12 @@ def test_models_of_any_kind(tmp_path):
     ensemble.commit(names, states)
     assert [m.kept for m in ensemble.models] == [[(["u"], [1])], [(["u"], [3])]]
 
-    def load(folder):
-        return Lengths(*map(float, (folder / "slope").read_text().split()))
-
-    again = ModelEnsemble.load(ensemble.save(tmp_path / "e"), load)
+    again = load_reward(ensemble.save(tmp_path / "e"))
+    assert isinstance(again, ModelEnsemble) and [type(m) for m in again.models] == [Lengths, Lengths]
     assert again.margin([pair]).mean.tolist() == [8] and again.reference == reference
+    shutil.rmtree(tmp_path / "e" / "1")
+    with pytest.raises(CheckpointError, match="no reward model"):
+        load_reward(tmp_path / "e")
     with pytest.raises(CheckpointError, match="no ensemble"):
         ModelEnsemble.load(tmp_path)
     with pytest.raises(DataError, match="found no reward model"):

@@ -11,7 +11,6 @@ from prlhf.config.rewards import Pref
 from prlhf.errors import DataError
 from prlhf.rewards import Items
 from prlhf.rewards.pref import PrefReward
-from prlhf.rewards.pref_newton import fit_many
 from prlhf.rewards.pref_start import _completed, overlap, start
 
 PLAIN = {"factors": 2, "l2": 0.3, "l2_features": 1.0, "steps": 30}
@@ -79,16 +78,6 @@ def test_overlap_is_the_share_of_votes_on_pairs_of_several_users():
     # pairs 01 by users 0 and 1, 23 twice by user 0, 45 by user 1
     votes = votes_on(items, np.array([0, 1, 2, 2, 4]), np.array([1, 0, 3, 3, 5]), np.array([0, 1, 0, 0, 1]), 2)
     assert overlap(votes) == pytest.approx(2 / 5)
-
-
-def test_the_mode_by_hand():
-    # one vote of z = 1, prior N(0, 1): l = sigma(-l), so l = 0.40106; Hessian p (1 - p) + 1
-    z, one, zero = np.ones((1, 1)), np.ones(1), np.zeros(1)
-    at, covariance = fit_many(z, zero, one, one, np.zeros(1, np.int64), 2, zero, np.eye(1))
-    assert at[0, 0] == pytest.approx(1 / (1 + np.exp(at[0, 0])), abs=1e-9)
-    p = 1 - at[0, 0]
-    assert covariance[0, 0, 0] == pytest.approx(1 / (1 + p * (1 - p)))
-    assert at[1, 0] == 0 and covariance[1, 0, 0] == 1
 
 
 def test_more_factors_than_users_and_a_feature_that_never_differs():

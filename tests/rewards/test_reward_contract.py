@@ -2,7 +2,6 @@
 
 from dataclasses import replace
 from functools import cache
-from importlib.util import find_spec
 
 import numpy as np
 import pytest
@@ -11,18 +10,27 @@ from planted_votes import planted, votes_of
 from prlhf.errors import DataError
 from prlhf.rewards import Items, Votes, fit_reward, load_reward
 from prlhf.rewards.features import FeatureMap
-from prlhf.rewards.make import MEMBERS, member
+from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.types import Comparison
 
-KINDS = [kind for kind, place in MEMBERS.items() if find_spec(place.split(":")[0])]
+KINDS = list(MEMBERS)
 PERSONAL = [kind for kind in KINDS if kind != "bt"]
+READERS = [kind for kind in KINDS if kind != "item_mf"]
+"""Those that look at features."""
+FEW = {"factors": 3, "prior": "trained", "l2": 3.0, "l2_features": 10.0, "steps": 40}
 QUICK = {
     "lore": {"steps": 150, "few_shot_steps": 150, "temperature": 10.0, "learning_rate": 0.1, "weight_decay": 1.0,
              "prior": 1.0, "user_weights": "signed"},
     "per_user": {"ridge": 3.0},
     "linear_head": {"user_l2": 3.0},
+    "pref": FEW,
+    "vpl": {"latent": 4, "hidden": 32, "clamp": 4.0, "epochs": 30, "batch": 8, "learning_rate": 1e-2,
+            "kl_weight": 1e-2, "counted": True},
+    "ensemble": {"copies": 2, "members": [{"type": "pref", **FEW}]},
+    "factor": {"personal": 0.5, "item_effects": "off", "nonlinear": "off", "rank": 3},
 }  # fmt: skip
 """Options for six features and forty votes a person, where the defaults are for real data."""
+HASTY = {"lore": {"steps": 20, "few_shot_steps": 20}, "vpl": {"epochs": 2}, "pref": {"steps": 10}}
 
 TRAIN, TEST, TRUTH = planted(users=20, votes_each=40, width=6, rank=2, seed=3)
 
@@ -32,8 +40,13 @@ def fitted(kind):
     return fit_reward(config(kind), TRAIN, validation=TEST, seed=0)
 
 
-def config(kind):
-    return member(kind).Config(**QUICK.get(kind, {}))
+def config(kind, **options):
+    return vector_member(kind).Config(**{**QUICK.get(kind, {}), **options})
+
+
+def hasty(kind):
+    """For what is true of a model however little it has learned."""
+    return config(kind, **HASTY.get(kind, {}))
 
 
 def swapped(votes):
@@ -105,7 +118,7 @@ def test_somebody_without_votes_is_the_generic_user(model):
 
 
 def test_a_commit_touches_its_own_rows_only_and_counts_versions(kind):
-    model = member(kind).fit(config(kind), TRAIN.take(np.arange(200)), seed=1)
+    model = vector_member(kind).fit(hasty(kind), TRAIN.take(np.arange(200)), seed=1)
     before = model.users
     names = [TRAIN.names[2], "somebody new"]
     few = TEST.take(TEST.user < 2)
@@ -167,11 +180,13 @@ def test_constant_features_say_nothing(kind):
 
 def test_nothing_but_constants(kind):
     flat = replace(TRAIN, items=Items(TRAIN.items.keys, np.ones((len(TRAIN.items), 2), np.float32)))
-    assert np.isfinite(fit_reward(config(kind), flat).margins(flat)).all()
+    assert np.isfinite(fit_reward(hasty(kind), flat).margins(flat)).all()
 
 
+@pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
-def test_features_that_are_not_finite(kind, model, wrong):
+def test_features_that_are_not_finite(kind, wrong):
+    model = fitted(kind)
     x = TRAIN.items.x.copy()
     x[4, 1] = wrong
     broken = replace(TRAIN, items=Items(TRAIN.items.keys, x))
@@ -184,7 +199,9 @@ def test_features_that_are_not_finite(kind, model, wrong):
             ask()
 
 
-def test_features_of_another_length(model):
+@pytest.mark.parametrize("kind", READERS)
+def test_features_of_another_length(kind):
+    model = fitted(kind)
     longer = Items(TRAIN.items.keys, np.ones((len(TRAIN.items), 9), np.float32))
     for ask in (model.states_of, model.margins):
         with pytest.raises(DataError, match=r"found 9 .* expected 6"):
@@ -213,7 +230,7 @@ def test_texts_in_scores_out(kind):
     words = ["aab", "bcd", "ef", "abba", "cafe", "dad"]
     log = [Comparison("q", a, b, user=u) for u in ("ann", "bob") for a in words for b in words if a < b]
     votes = Votes.of(log, Letters())
-    model = member(kind).fit(config(kind), votes)
+    model = vector_member(kind).fit(hasty(kind), votes)
     model.features = Letters()
     names, states = model.fold_in([replace(c, user="cid") for c in log[:5]])
     assert names == ["cid"]

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
+from scipy.special import expit
 
 from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION, AnyReward
 from prlhf.errors import CheckpointError, DataError
@@ -87,7 +88,7 @@ class RewardModel(ABC):
 
     def probability_of(self, margin: Reward) -> Floats:
         """The mean of `sigma(margin)` under its distribution (MacKay's approximation, 1992) `[b]`."""
-        return np.asarray(_sigmoid(margin.mean / np.sqrt(1 + np.pi / 8 * margin.variance)))
+        return np.asarray(expit(margin.mean / np.sqrt(1 + np.pi / 8 * margin.variance)))
 
     def commit(self, names: Sequence[str], states: States) -> None:
         """Keep the states under these ids; who is known already gets the next version. Nobody else's changes."""
@@ -177,15 +178,6 @@ class VectorReward(RewardModel):
         votes = self._votes(comparisons)
         return list(votes.names), self.states_of(votes)
 
-    def _check_width(self, items: Items) -> None:
-        """DataError where features are of another length than those that were learned from."""
-        expected = self.parameters.get("width")
-        if expected is not None and len(items) and items.width != int(expected[0]):
-            raise DataError(
-                f"features: found {items.width} of each response, expected {int(expected[0])} as in training; use the "
-                "same feature map"
-            )
-
     def _votes(self, comparisons: Sequence[Comparison]) -> Votes:
         if self.features is None:
             raise DataError("this reward model was made without a feature map, so it takes Votes, not texts")
@@ -227,8 +219,3 @@ class VectorReward(RewardModel):
         features = load_features(held) if held.is_dir() else None
         config = cls.Config.model_validate(described["config"])
         return cls(config, parameters, UserTable.load(folder / "users.parquet"), features)
-
-
-def _sigmoid(x: Floats) -> Floats:
-    """Without overflow."""
-    return np.asarray(0.5 * (1 + np.tanh(x / 2)))

@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from prlhf.config.rewards.bt import Bt
 from prlhf.rewards.base import Progress, Reward, VectorReward
-from prlhf.rewards.logistic import Design, Regression, folds, softplus
+from prlhf.rewards.logistic import Design, Regression, folds
 from prlhf.rewards.scales import checked, products, root_mean_square, slices
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
@@ -67,7 +67,7 @@ class BtReward(VectorReward):
     def reward(self, items: Items, a: Ints, b: Ints | None, states: States, who: Ints) -> Reward:
         weights, f = self.parameters["weights"], self._width
         parts = products(checked(items, f), weights[:f])
-        place, seen = self._effects(items)
+        place, seen = items.places_in(self.parameters["keys"])
         parts[seen] += weights[f:][place[seen]]
         beyond = np.where(seen, 0.0, 1 / self.config.item_ridge if self.config.item_effects else 0.0)
         mean, variance = np.empty(len(a)), np.empty(len(a))
@@ -86,15 +86,6 @@ class BtReward(VectorReward):
     @property
     def _width(self) -> int:
         return len(self.parameters["weights"]) - len(self.parameters["keys"])
-
-    def _effects(self, items: Items) -> tuple[Ints, npt.NDArray[np.bool_]]:
-        """Place of each item among those of training `[m]`, and whether it is there."""
-        keys = self.parameters["keys"]
-        if not len(keys):
-            return np.zeros(len(items), np.int64), np.zeros(len(items), np.bool_)
-        order = np.argsort(keys)
-        place = order[np.minimum(np.searchsorted(keys, items.keys, sorter=order), len(keys) - 1)]
-        return place, keys[place] == items.keys
 
 
 def fit_pooled(
@@ -123,7 +114,7 @@ def choose_ridge(design: Design, votes: Votes, item_ridge: float, seed: int, pro
             others = replace(votes, weight=votes.weight * ~held)
             theta = starts[i] = _regression(design, others, ridge, item_ridge).fit(starts[i], rough=True)
             s = design.margins(theta)
-            loss += float((votes.weight * held) @ (softplus(s) - votes.y * s))
+            loss += float((votes.weight * held) @ (np.logaddexp(0, s) - votes.y * s))
         losses.append(loss)
         if losses[-1] > min(losses):
             break

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -11,6 +11,7 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
+from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION
 from prlhf.errors import CheckpointError, DataError
 from prlhf.lm.folders import new_folder, read_object
 from prlhf.rewards.aggregate import How, aggregate, total_variance
@@ -23,7 +24,8 @@ __all__ = ["ModelEnsemble"]
 
 Floats = npt.NDArray[np.float64]
 
-FORMAT = "prlhf-reward-ensemble"
+TYPE = "models"
+"""Among the kinds of `prlhf.rewards.make`."""
 
 
 class ModelEnsemble(RewardModel):
@@ -64,9 +66,8 @@ class ModelEnsemble(RewardModel):
         folder = Path(folder)
         described = {
             "format": FORMAT,
-            "models": len(self.models),
-            "aggregate": self.how,
-            "penalty": self.penalty,
+            "format_version": FORMAT_VERSION,
+            "config": {"type": TYPE, "models": len(self.models), "aggregate": self.how, "penalty": self.penalty},
             "reference": [[p if isinstance(p, str) else [asdict(m) for m in p], r] for p, r in self.reference],
         }
         with new_folder(folder) as place:
@@ -76,21 +77,25 @@ class ModelEnsemble(RewardModel):
         return folder
 
     @classmethod
-    def load(cls, folder: str | Path, load: Callable[[Path], RewardModel] = load_reward) -> Self:
-        """Read what `save` wrote; `load` reads each model.
+    def load(cls, folder: str | Path) -> Self:
+        """Read what `save` wrote, each model by `load_reward`.
 
         Raises:
             CheckpointError: no such folder, or another format.
         """
         folder = Path(folder)
         described = read_object(folder / "config.json")
-        if described.get("format") != FORMAT:
+        config = described.get("config", {})
+        if described.get("format") != FORMAT or config.get("type") != TYPE:
             raise CheckpointError(f"{folder}: no ensemble of reward models")
-        models = [load(folder / str(i)) for i in range(described["models"])]
-        reference = [
-            (p if isinstance(p, str) else tuple(Message(**m) for m in p), r) for p, r in described["reference"]
-        ]
-        return cls(models, described["aggregate"], described["penalty"], reference)
+        try:
+            count, how, penalty = config["models"], config["aggregate"], config["penalty"]
+            reference = [
+                (p if isinstance(p, str) else tuple(Message(**m) for m in p), r) for p, r in described["reference"]
+            ]
+        except (KeyError, TypeError, ValueError) as e:
+            raise CheckpointError(f"{folder / 'config.json'} does not describe an ensemble: {e!r}") from e
+        return cls([load_reward(folder / str(i)) for i in range(count)], how, penalty, reference)
 
     def _aggregate(self, rewards: list[Reward]) -> Floats:
         return aggregate(np.stack([r.mean for r in rewards]), self.how, self.penalty)

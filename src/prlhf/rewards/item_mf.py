@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.sparse import csr_array
+from scipy.special import expit
 
 from prlhf.config.rewards.item_mf import ItemMf
 from prlhf.rewards.base import Progress, Reward, VectorReward
@@ -68,10 +69,7 @@ class ItemMfReward(VectorReward):
 
     def _of(self, items: Items) -> tuple[Floats, Floats]:
         """Value `[m]` and vector `[m, r]` of each; 0 where there were no votes on it."""
-        keys = self.parameters["keys"]
-        order = np.argsort(keys)
-        place = order[np.minimum(np.searchsorted(keys, items.keys, sorter=order), len(keys) - 1)]
-        known = keys[place] == items.keys
+        place, known = items.places_in(self.parameters["keys"])
         return self.parameters["values"][place] * known, self.parameters["vectors"][place] * known[:, None]
 
 
@@ -94,15 +92,14 @@ def _factorise(config: ItemMf, votes: Votes, used: Ints, seed: int) -> tuple[Flo
         c, q, p = theta[: cuts[0]], theta[cuts[0] : cuts[1]].reshape(m, r), theta[cuts[1] :].reshape(n, r)
         apart, own = pairs @ q, people @ p
         s = pairs @ c + (apart * own).sum(1)
-        softplus = np.logaddexp(0, s)
-        g = votes.weight * (0.5 + 0.5 * np.tanh(s / 2) - votes.y)
+        g = votes.weight * (expit(s) - votes.y)
         prior = config.ridge * ((q**2).sum() + (p**2).sum()) + config.value_ridge * (c**2).sum()
         slope = [
             pairs.T @ g + config.value_ridge * c,
             (pairs.T @ (g[:, None] * own) + config.ridge * q).reshape(-1),
             (people.T @ (g[:, None] * apart) + config.ridge * p).reshape(-1),
         ]
-        return float(votes.weight @ (softplus - votes.y * s) + prior / 2), np.concatenate(slope)
+        return float(votes.weight @ (np.logaddexp(0, s) - votes.y * s) + prior / 2), np.concatenate(slope)
 
     start = np.random.default_rng(seed).normal(0, _START, m + (m + n) * r)
     start[:m] = 0

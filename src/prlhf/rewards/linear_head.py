@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.sparse import block_diag, csr_array
+from scipy.special import expit
 
 from prlhf.config.rewards.linear_head import LinearHead
 from prlhf.rewards.base import Progress
 from prlhf.rewards.linear import LinearReward
-from prlhf.rewards.logistic import Design, Span, by_person, fit_around, sigmoid, softplus
+from prlhf.rewards.logistic import Design, Span, by_person, fit_around
 from prlhf.rewards.scales import root_mean_square
 from prlhf.rewards.states import States
 from prlhf.rewards.votes import Votes
@@ -75,9 +76,10 @@ class AlphaMix:
         f, alpha = self.common.size, self.config.alpha
         generic = self.common.margins(theta[:f])
         specific = generic + self.own @ theta[f:]
-        each = alpha * (softplus(specific) - self.y * specific) + (1 - alpha) * (softplus(generic) - self.y * generic)
-        pull = self.weight * alpha * (sigmoid(specific) - self.y)
-        both = pull + self.weight * (1 - alpha) * (sigmoid(generic) - self.y)
+        own, common = (np.logaddexp(0, s) - self.y * s for s in (specific, generic))
+        each = alpha * own + (1 - alpha) * common
+        pull = self.weight * alpha * (expit(specific) - self.y)
+        both = pull + self.weight * (1 - alpha) * (expit(generic) - self.y)
         l2 = np.repeat([self.config.common_l2, self.config.user_l2], [f, len(theta) - f])
         gradient = np.concatenate([self.common.pulled(both), self.own.T @ pull]) + l2 * theta
         return float(self.weight @ each + 0.5 * l2 @ theta**2), gradient

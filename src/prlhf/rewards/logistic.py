@@ -8,12 +8,13 @@ import numpy as np
 import numpy.typing as npt
 from scipy.optimize import minimize
 from scipy.sparse import coo_array
+from scipy.special import expit
 
 from prlhf.rewards.newton import fit_many
 from prlhf.rewards.scales import checked, slices
 from prlhf.rewards.votes import Votes
 
-__all__ = ["Design", "Regression", "Span", "fit_around", "folds", "sigmoid", "softplus"]
+__all__ = ["Design", "Regression", "Span", "fit_around", "folds"]
 
 Array = npt.NDArray[np.floating]
 Floats = npt.NDArray[np.float64]
@@ -103,13 +104,13 @@ class Regression:
     def loss(self, theta: Floats) -> tuple[float, Floats]:
         """And its gradient `[p]`."""
         s = self.design.margins(theta)
-        value = self.weight @ (softplus(s) - self.y * s) + 0.5 * self.precision @ theta**2
-        pull = self.weight * (sigmoid(s) - self.y)
+        value = self.weight @ (np.logaddexp(0, s) - self.y * s) + 0.5 * self.precision @ theta**2
+        pull = self.weight * (expit(s) - self.y)
         return float(value), self.design.pulled(pull) + self.precision * theta
 
     def hessian(self, theta: Floats) -> Floats:
         """`[p, p]`."""
-        p = sigmoid(self.design.margins(theta))
+        p = expit(self.design.margins(theta))
         return self.design.gram(self.weight * p * (1 - p)) + np.diag(self.precision)
 
     def fit(self, start: Floats | None = None, *, rough: bool = False) -> Floats:
@@ -197,13 +198,3 @@ def folds(votes: Votes, count: int, seed: int) -> Ints:
     """One of `count` folds for each vote `[b]`; all votes on a pair are in one."""
     pairs, which = np.unique(votes.pair, return_inverse=True)
     return np.asarray(np.random.default_rng(seed).permutation(len(pairs))[which] % count)
-
-
-def sigmoid(s: Floats) -> Floats:
-    """Without overflow."""
-    return np.asarray(0.5 + 0.5 * np.tanh(0.5 * s))
-
-
-def softplus(s: Floats) -> Floats:
-    """`log(1 + e^s)` without overflow."""
-    return np.asarray(np.maximum(s, 0) + np.log1p(np.exp(-np.abs(s))))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from prlhf.config.rewards.base import AnyReward
 from prlhf.errors import CheckpointError, ConfigError
@@ -11,7 +12,7 @@ from prlhf.lm.folders import read_object
 from prlhf.rewards.base import FORMAT, Progress, RewardModel, VectorReward
 from prlhf.rewards.votes import Votes
 
-__all__ = ["MEMBERS", "fit_reward", "load_reward", "member", "vector_member"]
+__all__ = ["MEMBERS", "OTHERS", "fit_reward", "load_reward", "vector_member"]
 
 MEMBERS = {
     "factor": "prlhf.rewards.factor:FactorReward",
@@ -23,30 +24,27 @@ MEMBERS = {
     "vpl": "prlhf.rewards.vpl:VplReward",
     "ensemble": "prlhf.rewards.ensemble:EnsembleReward",
     "item_mf": "prlhf.rewards.item_mf:ItemMfReward",
-    "soft_prompt": "prlhf.rewards.soft_prompt:SoftPromptReward",
 }
-"""`type` of a configuration -> where its model is."""
-
-
-def member(kind: str) -> type[RewardModel]:
-    """The class of a `type`."""
-    module, name = MEMBERS[kind].split(":")
-    found: type[RewardModel] = getattr(import_module(module), name)
-    return found
+"""`type` of a configuration -> where the model is that learns from votes on vectors."""
+OTHERS = {
+    "soft_prompt": "prlhf.rewards.soft_prompt:SoftPromptReward",
+    "models": "prlhf.rewards.ensemble_models:ModelEnsemble",
+}
+"""The same of those that are made in another way, and are only read here."""
 
 
 def vector_member(kind: str) -> type[VectorReward]:
-    """The same of a model on features.
+    """The class of a `type`.
 
     Raises:
-        ConfigError: a model that learns from texts.
+        ConfigError: one that does not learn from votes on vectors.
     """
-    found = member(kind)
-    if not issubclass(found, VectorReward):
+    if kind in OTHERS:
         raise ConfigError(
-            f"{kind} learns from texts, by prlhf.training.reward.train_soft_prompt; take another model where there are "
-            "features"
+            f"{kind} is not learned from features but from texts, by prlhf.training.reward.train_soft_prompt, or made "
+            "of other models; take another where there are features"
         )
+    found: type[VectorReward] = _named(MEMBERS[kind])
     return found
 
 
@@ -61,20 +59,30 @@ def fit_reward(
     """Learn a reward model of `config.type` from votes.
 
     Raises:
-        ConfigError: a model that learns from texts and not from features.
+        ConfigError: a model that does not learn from features.
+        DataError: no votes, or features that are not finite.
     """
     kind = vector_member(config.type)  # type: ignore[attr-defined]
+    votes.needed()
     return kind.fit(config, votes, validation=validation, seed=seed, progress=progress)
 
 
 def load_reward(folder: str | Path) -> RewardModel:
-    """The reward model in a folder.
+    """The reward model in a folder, of any kind that a `save` or a run wrote.
 
     Raises:
         CheckpointError: no such folder, or another format.
     """
     described = read_object(Path(folder) / "config.json")
-    kind = described.get("config", {}).get("type")
-    if described.get("format") != FORMAT or kind not in MEMBERS:
+    config, every = described.get("config"), {**MEMBERS, **OTHERS}
+    kind = config.get("type") if isinstance(config, dict) else None
+    if described.get("format") != FORMAT or not isinstance(kind, str) or kind not in every:
         raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
-    return member(kind).load(folder)
+    found: RewardModel = _named(every[kind]).load(folder)
+    return found
+
+
+def _named(place: str) -> Any:
+    """`module:name`."""
+    module, name = place.split(":")
+    return getattr(import_module(module), name)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.linalg.lapack import dposv
+from scipy.special import expit
 
 from prlhf.errors import DataError
 
@@ -108,7 +109,7 @@ def _newton(votes: _Group) -> tuple[Floats, Floats]:
     loss = _loss(s, y, weight, eta)
     last = False
     for _ in range(MOST):
-        p = 0.5 + 0.5 * np.tanh(0.5 * s)
+        p = expit(s)
         hessian = (turned * (weight * p * (1 - p))[:, None]) @ z + one
         if last:
             break
@@ -141,7 +142,7 @@ def _newton_of_one(z: Floats, s: Floats, y: Floats, weight: Floats) -> tuple[Flo
     eta, one = np.zeros(z.shape[1]), np.eye(z.shape[1])
     loss, close = float(_loss(s, y, weight, eta)), False
     for _ in range(MOST):
-        p = 0.5 + 0.5 * np.tanh(0.5 * s)
+        p = expit(s)
         hessian = (z.T * (weight * p * (1 - p))) @ z + one
         if close:
             break
@@ -158,5 +159,4 @@ def _newton_of_one(z: Floats, s: Floats, y: Floats, weight: Floats) -> tuple[Flo
 
 def _loss(s: Floats, y: Floats, weight: Floats, eta: Floats) -> Floats:
     """What is minimised, summed over the last dimension."""
-    softplus = np.maximum(s, 0) + np.log1p(np.exp(-abs(s)))
-    return np.asarray((weight * (softplus - y * s)).sum(-1) + 0.5 * (eta * eta).sum(-1))
+    return np.asarray((weight * (np.logaddexp(0, s) - y * s)).sum(-1) + 0.5 * (eta * eta).sum(-1))

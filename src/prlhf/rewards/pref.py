@@ -10,8 +10,8 @@ import numpy.typing as npt
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.pref import Pref
 from prlhf.rewards.base import Progress, Reward, VectorReward
-from prlhf.rewards.pref_newton import fit_many
-from prlhf.rewards.scaling import inverse_scales, products, scaled
+from prlhf.rewards.newton import fit_many
+from prlhf.rewards.scales import checked, inverse_scales, products, scaled
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 
@@ -74,7 +74,8 @@ class PrefReward(VectorReward):
 
     def _phi(self, items: Items) -> Floats:
         """The factors of each item `[m, J]`."""
-        found = products(items, self.parameters["inverse_scale"], self.parameters["phi.0"])
+        inverse = self.parameters["inverse_scale"]
+        found = products(checked(items, len(inverse)), inverse[:, None] * self.parameters["phi.0"])
         if "phi.1" in self.parameters:
             found = np.tanh(found) @ self.parameters["phi.1"]
         return found

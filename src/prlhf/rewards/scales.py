@@ -1,4 +1,4 @@
-"""What linear members do with features: check them, bring them to one scale, multiply them in bounded memory."""
+"""What members do with features: check them, bring them to one scale, multiply them in bounded memory."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy.typing as npt
 from prlhf.errors import DataError
 from prlhf.rewards.votes import Items, Votes
 
-__all__ = ["checked", "products", "root_mean_square", "row_products", "slices"]
+__all__ = ["checked", "inverse_scales", "products", "root_mean_square", "row_products", "scaled", "slices"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -45,15 +45,28 @@ def root_mean_square(votes: Votes) -> Floats:
     Raises:
         DataError: features that are not finite, or no vote.
     """
-    x = checked(votes.items)
-    if not len(votes):
-        raise DataError("votes: found none, expected at least one to learn from")
-    total = np.zeros(votes.items.width)
-    for rows in slices(len(votes), votes.items.width):
-        total += np.square(x[votes.chosen[rows]] - x[votes.rejected[rows]], dtype=np.float64).sum(axis=0)
-    scale = np.sqrt(total / len(votes))
-    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
-    return np.where(scale > 1e-6 * largest, scale, 1.0)
+    spread = _spread(votes)
+    return np.where(spread > 0, spread, 1.0)
+
+
+def inverse_scales(votes: Votes) -> Floats:
+    """1 / `root_mean_square`, but 0 where a feature never differs `[f]`: a network, unlike a linear model with a ridge,
+    would give it random weights, and be moved by it where later responses differ in it.
+
+    Raises:
+        DataError: features that are not finite, or no vote.
+    """
+    spread = _spread(votes)
+    return np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+
+
+def scaled(items: Items, inverse: Floats) -> npt.NDArray[np.float32]:
+    """The features of items times `inverse` `[m, f]`.
+
+    Raises:
+        DataError: features that are not finite, or not as many as in training.
+    """
+    return checked(items, len(inverse)) * inverse.astype(np.float32)
 
 
 def products(x: npt.NDArray[np.float32], weights: Floats) -> Floats:
@@ -74,3 +87,15 @@ def slices(length: int, width: int) -> Iterator[slice]:
     """Of rows of so many numbers: all of them, a bounded number of numbers at a time."""
     step = max(1, NUMBERS // max(width, 1))
     return (slice(i, i + step) for i in range(0, length, step))
+
+
+def _spread(votes: Votes) -> Floats:
+    """The root mean square of each feature's differences `[f]`; 0 where it never differs, but by rounding."""
+    x = checked(votes.items)
+    votes.needed()
+    total = np.zeros(votes.items.width)
+    for rows in slices(len(votes), votes.items.width):
+        total += np.square(x[votes.chosen[rows]] - x[votes.rejected[rows]], dtype=np.float64).sum(axis=0)
+    scale = np.sqrt(total / len(votes))
+    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
+    return np.where(scale > 1e-6 * largest, scale, 0.0)

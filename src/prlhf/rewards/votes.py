@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from prlhf.errors import DataError
 from prlhf.types import Comparison, Prompt
 
 if TYPE_CHECKING:
@@ -35,6 +36,15 @@ class Items:
     def width(self) -> int:
         """f."""
         return int(self.x.shape[1])
+
+    def places_in(self, keys: npt.NDArray[np.uint64]) -> tuple[Ints, npt.NDArray[np.bool_]]:
+        """Place of each item in `keys` `[m]`, 0 where it is not there, and whether it is."""
+        if not len(keys):
+            return np.zeros(len(self), np.int64), np.zeros(len(self), np.bool_)
+        order = np.argsort(keys)
+        place = order[np.minimum(np.searchsorted(keys, self.keys, sorter=order), len(keys) - 1)]
+        known = keys[place] == self.keys
+        return np.where(known, place, 0), known
 
 
 @dataclass(frozen=True)
@@ -101,6 +111,11 @@ class Votes:
 
     def __len__(self) -> int:
         return len(self.chosen)
+
+    def needed(self) -> None:
+        """DataError where there are none to learn from."""
+        if not len(self):
+            raise DataError("votes: found none, expected at least one to learn from")
 
     @cached_property
     def differences(self) -> npt.NDArray[np.float32]:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.vpl import Vpl
 from prlhf.rewards.base import Progress, Reward, VectorReward
-from prlhf.rewards.scaling import inverse_scales, scaled
+from prlhf.rewards.scales import inverse_scales, scaled
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 

@@ -1,4 +1,4 @@
-"""From features to the coordinates that the factor model is linear in: scaled, rotated, with smooth functions or not."""
+"""From features to the coordinates that the factor model is linear in: scaled, rotated, perhaps with smooth ones."""
 
 from __future__ import annotations
 

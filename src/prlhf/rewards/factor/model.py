@@ -16,7 +16,7 @@ from prlhf.rewards.factor.em import Shared, Spread, fit_crowd, grow, improve
 from prlhf.rewards.factor.pairs import Pairs
 from prlhf.rewards.factor.posterior import Evidence, meet
 from prlhf.rewards.factor.strengths import Choice, choose, shared_responses
-from prlhf.rewards.scales import slices
+from prlhf.rewards.scales import checked, slices
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 
@@ -65,6 +65,7 @@ class FactorReward(VectorReward):
         progress: Progress = lambda steps: steps,
     ) -> Self:
         """See `VectorReward.fit`; it holds votes out by itself where it needs them, and has no chance in it."""
+        checked(votes.items)
         items = shared_responses(votes) if config.item_effects == "auto" else config.item_effects == "on"
         bases = Bases(votes, config.components)
         choice = _choice(config, votes, bases, items, progress)
@@ -130,7 +131,7 @@ class FactorReward(VectorReward):
     def _responses(self, items: Items) -> tuple[npt.NDArray[np.float32], Floats, Floats]:
         """Coordinates `[m, r]` of responses, their own effects `[m, 1 + k]` and the variances of those."""
         p = self.parameters
-        self._check_width(items)
+        x = checked(items, int(p["width"][0]))
         effects = np.zeros((len(items), 1 + self.rank))
         variances = np.tile(p["item_prior"], (len(items), 1))
         keys = p["keys"]
@@ -138,7 +139,7 @@ class FactorReward(VectorReward):
             place = np.minimum(np.searchsorted(keys, items.keys), len(keys) - 1)
             known = keys[place] == items.keys
             effects[known], variances[known] = p["effects"][place[known]], p["effect_variances"][place[known]]
-        return Basis.from_arrays(p)(items.x), effects, variances
+        return Basis.from_arrays(p)(x), effects, variances
 
 
 def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: Progress) -> Choice:

@@ -30,7 +30,7 @@ _SHARED = 0.2
 _PRECISIONS = ("w_precision", "c_precision")
 _FACTOR = 3.0
 """Between two precisions of the crowd that are tried."""
-_SURE = 1.3
+_SURE = 1.645
 """Standard errors (over people) by which held-out votes must be better predicted for people to differ at all."""
 _WORTH = 2e-4
 """And the least that they must gain, in nats a vote."""
@@ -198,9 +198,9 @@ def _look(walk: _Walk, rank: int, flips: float | None) -> Iterator[None]:
     if items and walk.best is not None:
         features, own = walk.best.spread
         for times in (0.25, 4.0):
+            walk.back()
             walk.go(_Place(Spread(features * times, own), walk.best.flips))
             yield
-            walk.back()
     while walk.best is not None and walk.rank < rank:
         more = walk.with_rank(min(2 * walk.rank, rank))
         better = more.go(walk.best, walk.gain)
@@ -248,7 +248,7 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
     """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
     votes best, one after the other. The folds get such crowds."""
     best = tuple(float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
-    likelihood = -np.inf
+    likelihood = float(_likelihoods(folds).mean())
     for which in (1, 0) if folds[0].crowd.with_items else (0,):
         for factor in (1 / _FACTOR, _FACTOR):
             while True:
@@ -256,8 +256,8 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
                 if not 1e-2 < tried[which] < 1e7:
                     break
                 crowds = [fold.with_strengths(tried) for fold in folds]
-                found = float(np.concatenate([fold.crowd_alone() for fold in crowds]).mean())
-                if found <= max(likelihood, float(_likelihoods(folds).mean())) + 1e-5:
+                found = float(_likelihoods(crowds).mean())
+                if found <= likelihood + 1e-5:
                     break
                 best, likelihood = tried, found
                 for fold, new in zip(folds, crowds, strict=True):

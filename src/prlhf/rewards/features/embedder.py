@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -12,7 +13,7 @@ from prlhf.data.cache import default_cache
 from prlhf.rewards.features.base import Vectors
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["Embedder", "Progress", "Work"]
+__all__ = ["Embedder", "PretrainedEmbedder", "Progress", "Work"]
 
 Progress = Callable[[Iterable[Any]], Iterable[Any]]
 
@@ -74,3 +75,26 @@ class Embedder(ABC):
     @abstractmethod
     def describe(self) -> str:
         """Such as `384 embeddings of votes.parquet`."""
+
+
+class PretrainedEmbedder(Embedder):
+    """One that learns nothing from the votes: its configuration says all there is to save."""
+
+    @abstractmethod
+    def __init__(self, config: Any, work: Work):
+        """As a configuration says."""
+
+    @classmethod
+    def make(cls, config: Any, comparisons: Sequence[Comparison], work: Work) -> Self:
+        return cls(config, work)
+
+    @classmethod
+    def load(cls, config: Any, facts: dict[str, Any], folder: Path, work: Work) -> Self:
+        return cls(config, work)
+
+    def save(self, folder: Path) -> dict[str, Any]:
+        return {}
+
+    @cached_property
+    def width(self) -> int:
+        return self.texts(["a"]).shape[1]

@@ -10,8 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Sequence
 from functools import cached_property
-from pathlib import Path
-from typing import Any, NamedTuple, Self
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -27,8 +26,8 @@ from prlhf.lm.placement import first_line
 from prlhf.lm.template import Encoded, Template
 from prlhf.rewards.features.base import Vectors
 from prlhf.rewards.features.computed import VectorCache, device_of, identity, key_of
-from prlhf.rewards.features.embedder import Embedder, Work
-from prlhf.types import Comparison, Prompt, Thumb
+from prlhf.rewards.features.embedder import PretrainedEmbedder, Work
+from prlhf.types import Prompt, Thumb
 
 __all__ = ["HiddenEmbedder"]
 
@@ -48,7 +47,7 @@ class _Row(NamedTuple):
         return key_of(np.array([self.start, *self.ids], np.int64).tobytes())
 
 
-class HiddenEmbedder(Embedder):
+class HiddenEmbedder(PretrainedEmbedder):
     """The state at the last token of a response (with a chat template what ends its turn), or the mean over its tokens.
 
     Without a chat template no end of sequence is appended: after it a base model begins another text. The model is
@@ -84,25 +83,10 @@ class HiddenEmbedder(Embedder):
         about = [_FORMAT, identity(source), config.layer, config.pool, config.dtype]
         self.cache = VectorCache(work.cache, "hidden", about)
 
-    @classmethod
-    def make(cls, config: Hidden, comparisons: Sequence[Comparison], work: Work) -> Self:
-        return cls(config, work)
-
-    @classmethod
-    def load(cls, config: Hidden, facts: dict[str, Any], folder: Path, work: Work) -> Self:
-        return cls(config, work)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
-
     @cached_property
     def model(self) -> Any:
         """Loaded when it is first needed."""
         return _named(lambda: load_base(self._base)).to(self.device).eval()
-
-    @cached_property
-    def width(self) -> int:
-        return self.texts(["a"]).shape[1]
 
     def responses(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Vectors:
         asked = [Thumb(prompt, text, up=True) for prompt, text in zip(prompts, responses, strict=True)]

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from prlhf.config.rewards.features import Sentence
 from prlhf.errors import CheckpointError, ConfigError
 from prlhf.rewards.features.base import Vectors
 from prlhf.rewards.features.computed import VectorCache, device_of, identity, key_of
-from prlhf.rewards.features.embedder import Embedder, Work
-from prlhf.types import Comparison, Prompt, prompt_text
+from prlhf.rewards.features.embedder import PretrainedEmbedder, Work
+from prlhf.types import Prompt, prompt_text
 
 __all__ = ["SentenceEmbedder"]
 
@@ -24,7 +24,7 @@ _FORMAT = 1
 """To be raised when the same texts become other vectors."""
 
 
-class SentenceEmbedder(Embedder):
+class SentenceEmbedder(PretrainedEmbedder):
     """Embeds responses, prompts and texts about users alike: each by itself, as `encode` does by default.
 
     Raises:
@@ -42,17 +42,6 @@ class SentenceEmbedder(Embedder):
         about = [_FORMAT, identity(self.source), self.library.__version__]
         self.cache = VectorCache(work.cache, "sentence", about)
 
-    @classmethod
-    def make(cls, config: Sentence, comparisons: Sequence[Comparison], work: Work) -> Self:
-        return cls(config, work)
-
-    @classmethod
-    def load(cls, config: Sentence, facts: dict[str, Any], folder: Path, work: Work) -> Self:
-        return cls(config, work)
-
-    def save(self, folder: Path) -> dict[str, Any]:
-        return {}
-
     @cached_property
     def model(self) -> Any:
         """Loaded when a text is not in the cache."""
@@ -61,10 +50,6 @@ class SentenceEmbedder(Embedder):
         except (OSError, ValueError) as e:
             why = next(iter(str(e).strip().splitlines()), type(e).__name__)
             raise CheckpointError(f"features.model: {self.config.model!r} cannot be loaded: {why}") from e
-
-    @cached_property
-    def width(self) -> int:
-        return self.texts(["a"]).shape[1]
 
     def responses(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Vectors:
         return self.texts(responses)
