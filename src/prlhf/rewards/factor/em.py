@@ -19,7 +19,7 @@ from prlhf.rewards.factor.posterior import observed, omega, sigmoid
 from prlhf.rewards.factor.solve import Arrays, solve
 from prlhf.rewards.factor.texts import TextPrior
 
-__all__ = ["Crowd", "chances", "Shared", "Spread", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
+__all__ = ["Crowd", "Shared", "Spread", "chances", "fit_crowd", "grow", "improve", "log_likelihood", "moments"]
 
 Floats = npt.NDArray[np.float64]
 _BIAS = 1.0
@@ -183,7 +183,7 @@ class Moments(NamedTuple):
 
 
 class _Directions(NamedTuple):
-    """What the shared part says of each vote, whoever casts it: the crowd's margin and its variance `[b]`, the loadings'
+    """What is shared says of each vote, whoever casts it: the crowd's margin and its variance `[b]`, the loadings'
     difference `[b, k]` and its variance."""
 
     crowd: Floats
