@@ -69,7 +69,7 @@ def _together(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Flo
     for _ in range(_STEPS):
         z, variance = _margins(votes, mean, covariance)
         information, pull = observed(votes.y, votes.weight, z, variance, flips)
-        covariance = np.linalg.inv(_precision(votes, turned, information, one))
+        covariance = np.asarray(np.linalg.inv(_precision(votes, turned, information, one)), np.float64)
         target = pull - information * votes.offset
         new = (covariance @ ((turned @ target[:, :, None]) + prior[:, :, None]))[:, :, 0]
         moved = float(np.abs(new - mean).max(initial=0))
@@ -77,7 +77,8 @@ def _together(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Flo
         if moved < _CLOSE:
             break
     z = votes.offset + (phi @ mean[:, :, None])[:, :, 0]
-    return mean, np.linalg.inv(_precision(votes, turned, votes.weight * _information(z, flips), one))
+    precision = _precision(votes, turned, votes.weight * _information(z, flips), one)
+    return mean, np.asarray(np.linalg.inv(precision), np.float64)
 
 
 def _alone(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Floats]:
