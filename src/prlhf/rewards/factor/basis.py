@@ -7,12 +7,13 @@ from typing import Self
 
 import numpy as np
 import numpy.typing as npt
-from scipy.spatial.distance import cdist
-from sklearn.utils.extmath import randomized_svd
+from sklearn.metrics.pairwise import euclidean_distances
+from sklearn.utils.extmath import randomized_range_finder
 
+from prlhf.rewards.scales import slices
 from prlhf.rewards.votes import Votes
 
-__all__ = ["Basis"]
+__all__ = ["Bases", "Basis"]
 
 Array = npt.NDArray[np.floating]
 _LANDMARKS = 400
@@ -41,27 +42,48 @@ class Basis:
     @classmethod
     def of(cls, votes: Votes, components: int, *, nonlinear: bool = False) -> Self:
         """Learned from the responses of votes, whichever of a pair was chosen."""
-        x = votes.items.x
-        d = votes.differences
-        mean_square = np.einsum("bf,bf->f", d, d, dtype=np.float64) / max(len(d), 1)
+        x, each = votes.items.x, slices(len(votes), votes.items.width)
+        mean_square = np.zeros(votes.items.width)
+        for some in each:
+            d = x[votes.chosen[some]] - x[votes.rejected[some]]
+            mean_square += np.einsum("bf,bf->f", d, d, dtype=np.float64) / len(votes)
         scale = np.sqrt(mean_square)
-        scale = np.where(scale > 1e-7 * max(float(np.abs(x).max(initial=0)), 1e-30), scale, np.inf)
+        scale = np.where(scale > 1e-7 * max(float(x.max(initial=0)), -float(x.min(initial=0)), 1e-30), scale, np.inf)
         plain = cls(scale, np.zeros((0, 0)), np.zeros(0), np.zeros((0, x.shape[1])), np.zeros((0, 0)), np.ones(1))
         held = plain._with_kernel(x) if nonlinear else plain
-        z = held._spread(x)
-        rotation = _principal(z[votes.chosen] - z[votes.rejected], components)
-        centre = z[np.concatenate([votes.chosen, votes.rejected])].mean(0) @ rotation if len(d) else rotation.sum(0) * 0
+        rotation = held._principal(votes, components)
+        centre = held._mean(votes) @ rotation
         return cls(held.scale, rotation, centre, held.landmarks, held.whitening, held.width)
 
     def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
         """Coordinates `[m, r]` of features `[m, f]`."""
-        return np.asarray(self._spread(x) @ self.rotation - self.centre, np.float32)
+        found = np.empty((len(x), self.rotation.shape[1]), np.float32)
+        for some in slices(len(x), x.shape[1]):
+            found[some] = self._spread(x[some]) @ self.rotation - self.centre
+        return found
+
+    def _principal(self, votes: Votes, components: int) -> npt.NDArray[np.float32]:
+        """Principal directions `[f + q, r]` of the differences, not centred: a pair has no order."""
+        f = votes.items.width + self.whitening.shape[1]
+        x, gram = votes.items.x, np.zeros((f, f))
+        for some in slices(len(votes), f):
+            d = self._spread(x[votes.chosen[some]]) - self._spread(x[votes.rejected[some]])
+            gram += d.T @ d
+        return _leading(gram, min(components, len(votes)))
+
+    def _mean(self, votes: Votes) -> Array:
+        """Of scaled features over the responses in votes `[f + q]`."""
+        x = votes.items.x
+        counts = np.bincount(np.concatenate([votes.chosen, votes.rejected]), minlength=len(x)).astype(np.float64)
+        total = np.zeros(x.shape[1] + self.whitening.shape[1])
+        for some in slices(len(x), x.shape[1]):
+            total += counts[some] @ self._spread(x[some])
+        return total / max(counts.sum(), 1)
 
     def _with_kernel(self, x: npt.NDArray[np.float32]) -> Self:
         """With landmarks among the responses, evenly spaced, and a width of the median distance."""
-        z = x / self.scale
-        landmarks = z[np.linspace(0, len(z) - 1, min(_LANDMARKS, len(z))).astype(np.int64)]
-        apart = cdist(landmarks, landmarks, "sqeuclidean")
+        landmarks = x[np.linspace(0, len(x) - 1, min(_LANDMARKS, len(x))).astype(np.int64)] / self.scale
+        apart = euclidean_distances(landmarks, squared=True)
         width = float(np.median(apart[apart > 0])) if (apart > 0).any() else 1.0
         values, vectors = np.linalg.eigh(np.exp(-apart / width))
         keep = values > 1e-6 * values[-1]
@@ -73,7 +95,9 @@ class Basis:
         z = np.asarray(x / self.scale, np.float32)
         if not len(self.landmarks):
             return z
-        kernel = np.exp(-cdist(z, self.landmarks, "sqeuclidean") / self.width[0]) @ self.whitening
+        middle = self.landmarks.mean(0)  # taken away, since distances are those of 32 bits
+        centred, landmarks = (z - middle).astype(np.float32), (self.landmarks - middle).astype(np.float32)
+        kernel = np.exp(-euclidean_distances(centred, landmarks, squared=True) / self.width[0]) @ self.whitening
         return np.concatenate([z, (kernel * np.sqrt(x.shape[1] / 2)).astype(np.float32)], 1)
 
     def arrays(self) -> dict[str, Array]:
@@ -86,15 +110,38 @@ class Basis:
         return cls(**{f.name: arrays[f"basis.{f.name}"] for f in fields(cls)})
 
 
-def _principal(d: Array, components: int) -> npt.NDArray[np.float32]:
-    """Principal directions `[f, r]` of differences `[b, f]`, not centred: a pair has no order."""
-    if not len(d):
-        return np.zeros((d.shape[1], 0), np.float32)
-    if d.shape[1] <= components:
-        values, vectors = np.linalg.eigh((d.T @ d).astype(np.float64))
-        values, vectors = values[::-1], vectors[:, ::-1]
+class Bases:
+    """The bases of votes without and with smooth functions of the features, each made once: it looks at no label, so
+    that parts of the votes may share it."""
+
+    def __init__(self, votes: Votes, components: int):
+        self.votes, self.components = votes, components
+        self._made: dict[bool, tuple[Basis, npt.NDArray[np.float32]]] = {}
+
+    def __call__(self, nonlinear: bool) -> tuple[Basis, npt.NDArray[np.float32]]:
+        """The basis, and the coordinates `[m, r]` of all items."""
+        if nonlinear not in self._made:
+            basis = Basis.of(self.votes, self.components, nonlinear=nonlinear)
+            self._made[nonlinear] = basis, basis(self.votes.items.x)
+        return self._made[nonlinear]
+
+    def forget(self, nonlinear: bool) -> None:
+        """What is not needed any more."""
+        self._made.pop(nonlinear, None)
+
+
+def _leading(gram: Array, components: int) -> npt.NDArray[np.float32]:
+    """Eigenvectors `[f, r]` of the largest eigenvalues, those that are nothing left out."""
+    if not components:
+        return np.zeros((len(gram), 0), np.float32)
+    if len(gram) <= components:
+        values, vectors = np.linalg.eigh(gram)
     else:
-        few = min(components, *d.shape)
-        _, singular, across = randomized_svd(d, few, n_oversamples=10, n_iter=1, random_state=0)
-        values, vectors = singular**2, across.T
-    return vectors[:, values > _NEGLIGIBLE * max(float(values[0]), 1e-30)].astype(np.float32)
+        gram = (gram / max(float(np.trace(gram)), 1e-30)).astype(np.float32)
+        size = min(components + 10, len(gram))
+        range_ = randomized_range_finder(gram, size=size, n_iter=2, power_iteration_normalizer="QR", random_state=0)
+        values, inside = np.linalg.eigh((range_.T @ (gram @ range_)).astype(np.float64))
+        vectors = range_ @ inside[:, -components:].astype(np.float32)
+        values = values[-components:]
+    values, vectors = values[::-1], vectors[:, ::-1]
+    return np.asarray(vectors[:, values > _NEGLIGIBLE * max(float(values[0]), 1e-30)], np.float32)

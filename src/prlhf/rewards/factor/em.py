@@ -156,7 +156,7 @@ def grow(pairs: Pairs, crowd: Crowd, rank: int, spread: Spread, told: npt.NDArra
     people = svds(over, k=k, v0=first, solver="arpack")[0][:, ::-1] if over.nnz else np.zeros((n - 1, k))
     l = np.zeros((n, k))  # noqa: E741
     l[:-1] = people / np.sqrt((people**2).mean(0) + 1e-12)
-    scale = _mean_square(pairs)
+    scale = pairs.mean_square
     v_variance = np.full((r, k), spread.features**2 / scale)
     b_variance = np.full((m, k), spread.items**2 if crowd.with_items else 0.0)
     s = np.tile(0.1 * np.eye(k), (n, 1, 1))
@@ -173,14 +173,9 @@ def improve(pairs: Pairs, model: Shared, spread: Spread) -> Shared:
     model = replace(model, spread=spread)
     if not model.rank:
         return _maximise(pairs, model, *_weigh(pairs, model), steps=30)
-    model = _meet(pairs, model)
-    return _normalise(_maximise(pairs, model, *_weigh(pairs, model)))
-
-
-def _mean_square(pairs: Pairs) -> float:
-    """Mean squared length of the differences."""
-    total = sum(float(np.vdot(d, d)) for _, d in pairs.blocks())
-    return max(total / max(pairs.b, 1), 1e-12)
+    along = _Directions.of(pairs, model)
+    model = _meet(pairs, model, along)
+    return _normalise(_maximise(pairs, model, *_weigh(pairs, model, along)))
 
 
 def _crowd_margin(pairs: Pairs, crowd: Crowd) -> Floats:
@@ -198,21 +193,34 @@ class Moments(NamedTuple):
     phi_variance: Floats
 
 
-def moments(pairs: Pairs, model: Shared) -> Moments:
-    """What the model says of each vote and how sure."""
-    crowd, k = model.crowd, model.rank
-    both = pairs.along(np.concatenate([crowd.w[:, None], model.v], 1))
-    spread = pairs.squares_along(np.concatenate([crowd.w_variance[:, None], model.v_variance], 1))
-    if crowd.with_items:
-        both = both + pairs.sides @ np.concatenate([crowd.c[:, None], model.b], 1)
-        spread = spread + pairs.touched @ np.concatenate([crowd.c_variance[:, None], model.b_variance], 1)
-    base = both[:, 0] + crowd.bias * pairs.votes.first
-    phi, phi_variance, variance = both[:, 1:], spread[:, 1:], spread[:, 0]
-    if not k:
+class _Directions(NamedTuple):
+    """What is shared says of each vote, whoever casts it: the crowd's margin and its variance `[b]`, the loadings'
+    difference `[b, k]` and its variance."""
+
+    crowd: Floats
+    unsure: Floats
+    phi: Floats
+    phi_variance: Floats
+
+    @classmethod
+    def of(cls, pairs: Pairs, model: Shared) -> _Directions:
+        crowd = model.crowd
+        both = pairs.along(np.concatenate([crowd.w[:, None], model.v], 1))
+        spread = pairs.squares_along(np.concatenate([crowd.w_variance[:, None], model.v_variance], 1))
+        if crowd.with_items:
+            both = both + pairs.sides @ np.concatenate([crowd.c[:, None], model.b], 1)
+            spread = spread + pairs.touched @ np.concatenate([crowd.c_variance[:, None], model.b_variance], 1)
+        return cls(both[:, 0] + crowd.bias * pairs.votes.first, spread[:, 0], both[:, 1:], spread[:, 1:])
+
+
+def moments(pairs: Pairs, model: Shared, along: _Directions | None = None) -> Moments:
+    """What the model says of each vote and how sure; `along`: if it is known already."""
+    base, variance, phi, phi_variance = along or _Directions.of(pairs, model)
+    if not model.rank:
         return Moments(base, variance, base, phi, phi_variance)
     l, s = model.l[pairs.user], model.s[pairs.user]  # noqa: E741
     second = l**2 + np.einsum("bii->bi", s)
-    variance = variance + np.einsum("bi,bij,bj->b", phi, s, phi) + (second * phi_variance).sum(1)
+    variance = variance + ((phi[:, None, :] @ s)[:, 0] * phi).sum(1) + (second * phi_variance).sum(1)
     return Moments(base + (l * phi).sum(1), variance, base, phi, phi_variance)
 
 
@@ -233,17 +241,17 @@ def log_likelihood(p: Floats, flips: float) -> Floats:
     return np.asarray(np.log(np.maximum(flips + (1 - 2 * flips) * p, 1e-300)))
 
 
-def _weigh(pairs: Pairs, model: Shared) -> tuple[Floats, Floats]:
+def _weigh(pairs: Pairs, model: Shared, along: _Directions | None = None) -> tuple[Floats, Floats]:
     """Votes as Gaussian observations of their margins: information and pull `[b]` (`posterior.observed`)."""
-    m = moments(pairs, model)
+    m = moments(pairs, model, along)
     return observed(pairs.votes.y, pairs.votes.weight, m.mean, m.variance, model.crowd.flips)
 
 
-def _meet(pairs: Pairs, model: Shared) -> Shared:
+def _meet(pairs: Pairs, model: Shared, along: _Directions) -> Shared:
     """The expectation: each person's mean and covariance, with the bound tightened twice on the way."""
     k, n = model.rank, pairs.n + 1
     for _ in range(2):
-        m = moments(pairs, model)
+        m = moments(pairs, model, along)
         information, pull = observed(pairs.votes.y, pairs.votes.weight, m.mean, m.variance, model.crowd.flips)
         precision = _outer_sums(pairs, information, m.phi)
         precision[:, range(k), range(k)] += pairs.by_user @ (information[:, None] * m.phi_variance) + 1
@@ -273,7 +281,7 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
     """The maximisation: everything shared, given the people and the bound."""
     crowd, k = model.crowd, model.rank
     w_precision, c_precision = crowd.w_precision, crowd.c_precision if crowd.with_items else 1.0
-    v_precision = _mean_square(pairs) / model.spread.features**2
+    v_precision = pairs.mean_square / model.spread.features**2
     b_precision = 1 / model.spread.items**2
     l, s = model.l[pairs.user], model.s[pairs.user]  # noqa: E741
     first = pairs.votes.first[:, None]
@@ -287,7 +295,7 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
         u, e, bias = x  # [r, 1 + k], [m, 1 + k], [1]
         z = pairs.along(u) + (pairs.sides @ e if items else 0) + 0.0
         t = information * (z[:, 0] + bias[0] * first[:, 0] + (l * z[:, 1:]).sum(1))
-        personal = t[:, None] * l + information[:, None] * np.einsum("bij,bj->bi", s, z[:, 1:])
+        personal = t[:, None] * l + information[:, None] * (s @ z[:, 1:, None])[:, :, 0]
         on_u, on_e = pulled(np.concatenate([t[:, None], personal], 1))
         return [on_u + u * u_prior, on_e + e * e_prior, np.array([t @ first[:, 0] + bias[0] / _BIAS**2])]
 

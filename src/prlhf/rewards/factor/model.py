@@ -11,12 +11,12 @@ import numpy.typing as npt
 
 from prlhf.config.rewards import Factor
 from prlhf.rewards.base import Progress, Reward, VectorReward
-from prlhf.rewards.factor.basis import Basis
+from prlhf.rewards.factor.basis import Bases, Basis
 from prlhf.rewards.factor.em import Shared, Spread, fit_crowd, grow, improve
 from prlhf.rewards.factor.pairs import Pairs
 from prlhf.rewards.factor.posterior import Evidence, meet
 from prlhf.rewards.factor.strengths import Choice, choose, shared_responses
-from prlhf.rewards.scales import checked
+from prlhf.rewards.scales import checked, slices
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 
@@ -25,7 +25,6 @@ __all__ = ["FactorReward"]
 logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
-_AT_ONCE = 1 << 16  # pairs
 _FEW_FLIPS = 2e-3  # fewer are none
 _KEPT = 0.005  # share of what people differ in, below which a direction is left out
 _STILL = 1e-3  # relative change of the loadings at which they are learned
@@ -68,9 +67,10 @@ class FactorReward(VectorReward):
         """See `VectorReward.fit`; it holds votes out by itself where it needs them, and has no chance in it."""
         checked(votes.items)
         items = shared_responses(votes) if config.item_effects == "auto" else config.item_effects == "on"
-        choice = _choice(config, votes, items, progress)
-        basis = Basis.of(votes, config.components, nonlinear=choice.nonlinear)
-        pairs = Pairs(basis(votes.items.x), votes)
+        bases = Bases(votes, config.components)
+        choice = _choice(config, votes, bases, items, progress)
+        basis, z = bases(choice.nonlinear)
+        pairs = Pairs(z, votes)
         model = _learn(config, pairs, items, choice, votes, progress)
         if choice.spread is not None:
             model = _pruned(pairs, model)
@@ -121,8 +121,7 @@ class FactorReward(VectorReward):
         u = np.concatenate([self.parameters["w"][:, None], self.parameters["v"]], 1)
         spread = np.concatenate([self.parameters["w_variance"][:, None], self.parameters["v_variance"]], 1)
         means, unsure = np.zeros((len(a), u.shape[1])), np.zeros((len(a), u.shape[1]))
-        for start in range(0, len(a), _AT_ONCE):
-            some = slice(start, start + _AT_ONCE)
+        for some in slices(len(a), z.shape[1]):
             d, e, v = z[a[some]].astype(np.float64), effects[a[some]], variances[a[some]]
             if b is not None:
                 d, e = d - z[b[some]], e - effects[b[some]]
@@ -144,7 +143,7 @@ class FactorReward(VectorReward):
         return Basis.from_arrays(p)(x), effects, variances
 
 
-def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Choice:
+def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: Progress) -> Choice:
     """What is not given is found."""
     smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
     spread = None
@@ -152,15 +151,7 @@ def _choice(config: Factor, votes: Votes, items: bool, progress: Progress) -> Ch
         spread = Spread(config.personal, config.personal_items or 1.0)
         if smooth is not None and config.flips is not None:
             return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips, rank=config.rank)
-    looked = choose(
-        votes,
-        rank=config.rank,
-        items=items,
-        spread=spread,
-        nonlinear=smooth,
-        flips=config.flips,
-        components=config.components,
-    )
+    looked = choose(votes, bases, rank=config.rank, items=items, spread=spread, nonlinear=smooth, flips=config.flips)
     found: Choice = list(progress(looked))[-1]
     if found.spread is None:
         return found

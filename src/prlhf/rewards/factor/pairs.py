@@ -65,6 +65,12 @@ class Pairs:
     def _kept(self) -> npt.NDArray[np.float32] | None:
         return self.differences if self.b * self.z.shape[1] <= _KEPT or not self._over_items else None
 
+    @cached_property
+    def mean_square(self) -> float:
+        """Mean squared length of the differences."""
+        total = sum(float(np.vdot(d, d)) for _, d in self.blocks())
+        return max(total / max(self.b, 1), 1e-12)
+
     def blocks(self) -> Iterator[tuple[slice, npt.NDArray[np.float32]]]:
         """The differences, block by block of votes."""
         if self._kept is not None:

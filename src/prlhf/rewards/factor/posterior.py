@@ -12,6 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg.lapack import dpotrf, dpotri
 
 from prlhf.rewards.newton import runs
 
@@ -50,6 +51,9 @@ def meet(votes: Evidence, who: npt.NDArray[np.int64], mean: Floats, flips: float
     found, covariance = mean.copy(), np.tile(np.eye(k), (n, 1, 1))
     if not k:
         return found, covariance
+    if n == 1 and (who == 0).all():  # the same, with fewer calls, for the one who waits
+        found[0], covariance[0] = _alone(votes, mean[0], flips)
+        return found, covariance
     for people, places, there in runs(who, n, k):
         some = Evidence(*(column[places] for column in votes))
         some = some._replace(weight=some.weight * there)
@@ -65,7 +69,7 @@ def _together(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Flo
     for _ in range(_STEPS):
         z, variance = _margins(votes, mean, covariance)
         information, pull = observed(votes.y, votes.weight, z, variance, flips)
-        covariance = np.asarray(np.linalg.inv(_precision(votes, turned, information, one)))
+        covariance = np.asarray(np.linalg.inv(_precision(votes, turned, information, one)), np.float64)
         target = pull - information * votes.offset
         new = (covariance @ ((turned @ target[:, :, None]) + prior[:, :, None]))[:, :, 0]
         moved = float(np.abs(new - mean).max(initial=0))
@@ -74,7 +78,33 @@ def _together(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Flo
             break
     z = votes.offset + (phi @ mean[:, :, None])[:, :, 0]
     precision = _precision(votes, turned, votes.weight * _information(z, flips), one)
-    return mean, np.asarray(np.linalg.inv(precision))
+    return mean, np.asarray(np.linalg.inv(precision), np.float64)
+
+
+def _alone(votes: Evidence, prior: Floats, flips: float) -> tuple[Floats, Floats]:
+    """`_together` of one person: mean `[k]`, covariance `[k, k]`."""
+    phi, phi_variance, offset, unsure, y, weight = votes
+    turned, mean, covariance = np.ascontiguousarray(phi.T), prior, np.eye(len(prior))
+
+    def inverse(information: Floats) -> Floats:
+        precision = (turned * information) @ phi
+        precision.flat[:: len(prior) + 1] += information @ phi_variance + 1
+        root, _ = dpotrf(precision, lower=1)
+        half, _ = dpotri(root, lower=1)
+        return np.asarray(half + half.T - np.diag(half.diagonal()))
+
+    z = offset + phi @ mean
+    for _ in range(_STEPS):
+        variance = unsure + ((phi @ covariance) * phi).sum(1) + phi_variance @ (mean**2 + covariance.diagonal())
+        information, pull = observed(y, weight, z, variance, flips)
+        covariance = inverse(information)
+        new = covariance @ (turned @ (pull - information * offset) + prior)
+        moved = float(abs(new - mean).max(initial=0))
+        mean = new
+        z = offset + phi @ mean
+        if moved < _CLOSE:
+            break
+    return mean, inverse(weight * _information(z, flips))
 
 
 def _margins(votes: Evidence, mean: Floats, covariance: Floats) -> tuple[Floats, Floats]:
