@@ -76,3 +76,10 @@ def test_the_page_is_made_of_the_results(tmp_path, monkeypatch):
     assert "**one**\n\n|  | speed | ratio | count | held |\n| --- | --- | --- | --- | --- |\n" in made
     assert "| ours | 12,346 | 1.23 [1.1, 1.5] | 1,000,000 | yes |\n| theirs | 0.0123 |  | 3 | no |" in made
     assert made.index("**one**") < made.index("**two**\n\n| only |")
+
+
+def test_planted_people_are_met_and_nothing_is_found_where_there_is_nothing(quick):
+    alike, *people = quick("reward_planted", "--only", "consensus,people")["rows"]
+    assert alike["rank 0"] == alike["draws"] == 2 and alike["largest difference"] < 0.05
+    assert [line["people"] for line in people] == ["learned from, 40 votes", "met, 5 votes", "met, 20 votes"]
+    assert all(line["accuracy"][0] > 0.7 and 0.6 < line["coverage of 90 %"][0] <= 1 for line in people)
