@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class World:
-    """Responses, what each person thinks of them, `truth` `[n, m]`, and votes of people who are learned from and met."""
+    """Responses, what people think of them, `truth` `[n, m]`, and votes of those who are learned from and of new ones."""
 
     known: Votes
     new: Votes
