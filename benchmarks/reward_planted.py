@@ -35,7 +35,7 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class World:
-    """Responses, what people think of them, `truth` `[n, m]`, and votes of those who are learned from and of new ones."""
+    """Responses, what people think of them (`truth` `[n, m]`), votes of those who are learned from and of new ones."""
 
     known: Votes
     new: Votes

@@ -156,3 +156,17 @@ def test_smooth_functions_of_features_where_held_out_votes_say_so():
     for fitted, low, high in ((model, 0.85, 1), (linear, 0.4, 0.65)):
         found = fitted.reward(items, a, b, fitted.users.states, where).mean
         assert low < (np.sign(found) == right).mean() < high
+
+
+def test_what_counts_of_a_variance_is_learned_and_changes_probabilities_alone():
+    train, test, _ = planted(users=15, votes_each=30, items=2000, width=3, rank=1, seed=1)
+    model = fit_reward(Factor(**{**FIXED, "flips": None}, rank=1), train)
+    assert 0 <= model.parameters["doubt"][0] <= 1
+    margin = model.margins(test)
+    timid = []
+    for doubt in (0.0, 1.0):
+        model.parameters["doubt"] = np.array([doubt])
+        timid.append(np.abs(model.probability_of(margin) - 0.5))
+        np.testing.assert_array_equal(model.margins(test).variance, margin.variance)
+    assert (timid[1] < timid[0]).all()
+    np.testing.assert_allclose(timid[0], np.abs(1 / (1 + np.exp(-margin.mean)) - 0.5) * (1 - 2 * model.flips))
