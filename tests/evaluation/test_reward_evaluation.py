@@ -127,11 +127,10 @@ def test_flipped_votes_are_the_same_the_other_way_round(model):
     (other,) = flipped([vote])
     assert (other.chosen, other.rejected, other.first_shown) == ("b", "a", "rejected")
     told, rest = few_shot(NEW, 10)
-    found = []
-    for votes in (told, flipped(told)):
-        with model.meeting(votes):
-            found.append(reward_scores(model, rest))
-    a, b = found
+    with model.meeting(told):
+        a = reward_scores(model, rest)
+    with model.meeting(flipped(told)):
+        b = reward_scores(model, rest)
     assert check_flipped(a, b, bootstrap=100).numbers["drop"]["value"] > 0.3
 
 

@@ -47,9 +47,7 @@ def train(
         float | None, typer.Option(help="Weight of the user's own branch; the generic user's has 1 - alpha.")
     ] = None,
     on_bad_row: OnBadRow = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help=RESUME)
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=RESUME)] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Resolve and count everything, take two steps on a tiny model, write nothing."),

@@ -60,11 +60,12 @@ def train(
     values = {name: value for name, value in given.items() if value is not None}
     if kind == READS_TEXTS:
         _no_features(features, embeddings)
-        _train_on_texts(output, recipe, overrides or [], values | ({} if base is None else {"model.base": base}), resume)
-        return
-    _no_language_model(base, resume)
-    values |= {} if model is None else {"model.type": model}
-    _train_on_features(output, recipe, overrides or [], values | feature_values(features, embeddings))
+        values |= {} if base is None else {"model.base": base}
+        _train_on_texts(output, recipe, overrides or [], values, resume)
+    else:
+        _no_language_model(base, resume)
+        values |= {} if model is None else {"model.type": model}
+        _train_on_features(output, recipe, overrides or [], values | feature_values(features, embeddings))
 
 
 def _type_in(recipe: Path | None) -> str | None:
@@ -123,8 +124,8 @@ def _train_on_texts(
     config = load_config(SoftPrompt, recipe, overrides, values, LM_FLAGS)
     if "base" not in config.model.model_fields_set:
         raise ConfigError(
-            f"--model {READS_TEXTS} needs --base MODEL, the language model that reads the texts: a folder, a hub id, or "
-            "planted, the small model in the package"
+            f"--model {READS_TEXTS} needs --base MODEL, the language model that reads the texts: a folder, a hub id, "
+            "or planted, the small model in the package"
         )
     with interruptible(lambda: how_to_go_on(output, SoftPrompt)):
         from prlhf.training.reward import soft_prompt_result, train_soft_prompt

@@ -58,7 +58,8 @@ def run_config(folder: str | Path) -> RunConfig | None:
     if not alone and not (place / "model").is_dir():
         raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
     try:
-        return load_config(SoftPrompt if alone else RewardRun, place / "config.json")
+        held = place / "config.json"
+        return load_config(SoftPrompt, held) if alone else load_config(RewardRun, held)
     except ConfigError as e:
         raise CheckpointError(f"{folder}: no run of `prlhf reward train` of this version ({e})") from e
 

@@ -36,13 +36,14 @@ def soft_prompt_result(reward: SoftPromptReward, folder: Path) -> RewardResult:
     shared = sum(p.numel() for p in lm.parameters() if p.requires_grad)
     own = 0 if lm.user_model.table is None else lm.user_model.table.weight.shape[1]
     learned = (
-        f"{config.type}: {config.model.base} with {lm.user_model.tokens} user tokens and a scalar head, {len(lm.users):,} "
-        f"users. {shared - own * (len(lm.users) + 1):,} trained numbers that all share, and {own:,} of each user."
+        f"{config.type}: {config.model.base} with {lm.user_model.tokens} user tokens and a scalar head, "
+        f"{len(lm.users):,} users. It keeps {shared - own * (len(lm.users) + 1):,} trained numbers that all share, and "
+        f"{own:,} of each user."
     )
     held = folder / "scores.parquet"
     return RewardResult(folder, reward, _measured(Scores.load(held), config) if held.is_file() else None, learned)
 
 
 def _measured(scores: Scores, config: SoftPrompt) -> RewardEvaluation:
-    parts = [scores.select(rows) if rows.any() else None for rows in (scores.seen, ~scores.seen)]
-    return RewardEvaluation(config.type, *parts, votes=0, told=0, left_out={}, bootstrap=1000, seed=config.seed)
+    seen, unseen = (scores.select(rows) if rows.any() else None for rows in (scores.seen, ~scores.seen))
+    return RewardEvaluation(config.type, seen, unseen, 0, 0, {}, bootstrap=1000, seed=config.seed)
