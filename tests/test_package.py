@@ -57,7 +57,14 @@ def test_unknown_name():
 
 
 @pytest.mark.parametrize(
-    "modules", ["prlhf", "prlhf.errors, prlhf.types, prlhf.config", "prlhf.data", "prlhf.evaluation"]
+    "modules",
+    [
+        "prlhf",
+        "prlhf.errors, prlhf.types, prlhf.config",
+        "prlhf.data",
+        "prlhf.evaluation",
+        "prlhf.lm, prlhf.users, prlhf.rewards",
+    ],
 )
 def test_light_imports(modules):
     code = (

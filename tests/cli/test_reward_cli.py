@@ -74,7 +74,7 @@ def test_score_ranks_within_prompt_and_user(run, tmp_path):
     asked = responses(tmp_path / "asked.jsonl")
     done = call("score", run, "--data", asked, "--output", tmp_path / "out.jsonl")
     assert done.exit_code == 0, done.output
-    assert "1 users are unknown" in done.stdout and "'nobody yet'" in done.stdout
+    assert "1 user is unknown" in done.stdout and "'nobody yet'" in done.stdout
     rows = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
     for three in (rows[:3], rows[3:6], rows[6:]):
         assert sorted(r["rank"] for r in three) == [1, 2, 3]
@@ -185,3 +185,49 @@ def test_compare_errors_name_the_flag(files, tmp_path):
     assert done.exit_code == 2 and "--split" in done.stderr
     done = call("compare", "--data", files[0], "--models", "per_user", "--min-votes", 1000, "-o", tmp_path / "c")
     assert done.exit_code == 2 and "lower min_votes" in done.stderr and not (tmp_path / "c").exists()
+
+
+# --- a language model that scores ---
+
+
+@pytest.fixture
+def soft(base_folder, tmp_path, monkeypatch):
+    data, _ = write_votes(votes(users=8, each=8, items=16), tmp_path)
+    monkeypatch.setattr("prlhf.training.fitted._STEPS", 5)
+    monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)
+    given = ("--data", data, "--base", base_folder(), "--output", tmp_path / "soft")
+    options = ("data.split.users=0.25", "data.split.test=0.2", "training.max_steps=2", "training.device=cpu")
+    options += ("user_model.tokens=2", "fold_in_steps=2", "training.eval_steps=0")
+    done = call("train", "--model", "soft_prompt", *given, *(x for o in options for x in ("--set", o)))
+    assert done.exit_code == 0, done.output
+    assert "2 user tokens and a scalar head, 6 users" in done.stdout and "unseen users" in done.stdout
+    return tmp_path / "soft"
+
+
+def test_soft_prompt_trains_measures_meets_and_scores(soft, tmp_path):
+    done = call("evaluate", soft, "--votes", 3, "--bootstrap", 20, "--json", tmp_path / "f.json")
+    assert done.exit_code == 0, done.output
+    assert "soft_prompt on test and unseen" in done.stdout and "votes flipped" in done.stdout
+    assert json.loads((tmp_path / "f.json").read_text())["told_users"] == 2
+    done = call("score", soft, "--data", responses(tmp_path / "asked.jsonl"))
+    assert done.exit_code == 0, done.output
+    assert "'nobody yet'" in done.stdout
+    done = call("train", "--output", soft, "--resume")
+    assert done.exit_code == 2 and "is complete" in done.stderr
+
+
+@pytest.mark.parametrize(
+    "given, told",
+    [
+        (("--model", "soft_prompt"), "needs --base MODEL"),
+        (("--model", "soft_prompt", "--base", "planted", "--features", "tfidf"), "--features: soft_prompt reads"),
+        (("--model", "soft_prompt", "--base", "planted", "--embeddings", "e.parquet"), "--embeddings: soft_prompt"),
+        (("--model", "bt", "--base", "planted"), "--features hidden:planted"),
+        (("--resume",), "nothing to resume"),
+        (("--model", "bt", "--resume"), "nothing to resume"),
+    ],
+)
+def test_flags_of_language_models_and_of_features_do_not_meet(given, told, tmp_path):
+    done = call("train", *given, "--output", tmp_path / "x")
+    assert done.exit_code == 2 and told in done.stderr, done.output
+    assert not (tmp_path / "x").exists()

@@ -13,7 +13,7 @@ from prlhf.errors import DataError
 from prlhf.evaluation import Scores
 from prlhf.evaluation.reward import evaluate_reward
 from prlhf.evaluation.reward.checks import check_features, check_flipped
-from prlhf.evaluation.reward.evaluate import flipped, met
+from prlhf.evaluation.reward.evaluate import flipped
 from prlhf.evaluation.reward.figures import reliability, reward_figures, side_figures
 from prlhf.evaluation.reward.scores import few_shot, log_odds, places_in_order, reward_scores
 from prlhf.rewards import Reward, Votes
@@ -127,7 +127,10 @@ def test_flipped_votes_are_the_same_the_other_way_round(model):
     (other,) = flipped([vote])
     assert (other.chosen, other.rejected, other.first_shown) == ("b", "a", "rejected")
     told, rest = few_shot(NEW, 10)
-    a, b = (reward_scores(met(model, x), rest) for x in (told, flipped(told)))
+    with model.meeting(told):
+        a = reward_scores(model, rest)
+    with model.meeting(flipped(told)):
+        b = reward_scores(model, rest)
     assert check_flipped(a, b, bootstrap=100).numbers["drop"]["value"] > 0.3
 
 

@@ -91,3 +91,10 @@ def test_votes_of_nobody_teach_the_basis():
     model = LoreReward.fit(Lore(**QUICK), nobody)
     generic = TEST.of_users([])
     assert ((model.margins(generic).mean > 0) == (TRUTH.margins(generic) > 0)).mean() > 0.7
+
+
+def test_a_feature_that_never_differed_in_training_says_nothing_later():
+    items = Items(ITEMS.keys, np.column_stack([ITEMS.x, np.full(3, 7.0, np.float32)]))
+    model = LoreReward.fit(Lore(**QUICK), votes_of(items, [0, 0, 1], [1, 2, 2], [0, 0, 1], ("ann", "bob")))
+    later = Items(np.arange(2, dtype=np.uint64), np.array([[1, 1, 7], [1, 1, -7]], np.float32))
+    assert model.margins(votes_of(later, [0], [1], [0], ("ann",))).mean.item() == 0

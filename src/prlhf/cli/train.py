@@ -11,6 +11,7 @@ import typer
 from prlhf.cli.console import is_first, no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.options import FLAGS, SOURCES, OnBadRow, Overrides, Recipe, one_source
+from prlhf.cli.resuming import RESUME, how_to_go_on, kept
 
 if TYPE_CHECKING:
     from prlhf.config import RunConfig
@@ -46,9 +47,7 @@ def train(
         float | None, typer.Option(help="Weight of the user's own branch; the generic user's has 1 - alpha.")
     ] = None,
     on_bad_row: OnBadRow = None,
-    resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the last checkpoint in FOLDER, with the options stored there.")
-    ] = False,
+    resume: Annotated[bool, typer.Option("--resume", help=RESUME)] = False,
     dry_run: Annotated[
         bool,
         typer.Option("--dry-run", help="Resolve and count everything, take two steps on a tiny model, write nothing."),
@@ -76,22 +75,13 @@ def train(
     if output is None:
         raise typer.BadParameter("it is needed, unless with --dry-run", param_hint="--output")
     config = _config(output, recipe, resume, overrides or [], values)
-    with interruptible(lambda: _how_to_go_on(output)):
+    with interruptible(lambda: how_to_go_on(output, type(config))):
         from prlhf.training.train import train as run
 
         no_loading_bars()
         result = run(config, output, resume=resume)
         if is_first():  # of several processes only the first has measured something
             _tell(result)
-
-
-def _how_to_go_on(output: Path) -> str:
-    """What is left to do after an interruption, by what the run's folder keeps."""
-    if not (output / "config.json").is_file():  # perhaps before the heavy imports: none here
-        return "nothing was kept; run the same command again"
-    from prlhf.training.run import Run
-
-    return Run(output).how_to_go_on()
 
 
 def _rehearse(config: RunConfig) -> None:
@@ -115,12 +105,8 @@ def _config(
     output: Path | None, recipe: Path | None, resume: bool, overrides: list[str], values: dict[str, Any]
 ) -> RunConfig:
     from prlhf.config import RunConfig, load_config
-    from prlhf.errors import CheckpointError
 
-    if resume and recipe is None and output is not None:
-        recipe = output / "config.json"
-        if not recipe.exists():
-            raise CheckpointError(f"nothing to resume in {output} (no config.json); start without --resume")
+    recipe = kept(output) if resume and recipe is None and output is not None else recipe
     return load_config(RunConfig, recipe, overrides, values, FLAGS)
 
 

@@ -37,6 +37,11 @@ class Config(BaseModel, metaclass=_Explained):
 
     model_config = ConfigDict(extra="forbid", frozen=True, use_attribute_docstrings=True, protected_namespaces=())
 
+    @classmethod
+    def options_in(cls, held: dict[str, Any]) -> dict[str, Any]:
+        """The options among what a result kept as `config.json`; here that is nothing else."""
+        return held
+
     @model_validator(mode="before")
     @classmethod
     def _default_variants(cls, data: Any) -> Any:

@@ -38,7 +38,7 @@ def load_config(
             not fit; the message begins with where the value came from.
     """
     options = Options(kind)
-    tree = {} if recipe is None else _read(Path(recipe))
+    tree = {} if recipe is None else kind.options_in(_read(Path(recipe)))
     sources: list[tuple[str, str]] = [] if recipe is None else [("", f"{recipe}: ")]  # dotted key, from where; in order
     for key, value in (values or {}).items():
         _put(tree, key, value, options)

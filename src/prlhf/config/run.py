@@ -48,4 +48,4 @@ class RunConfig(Config):
         Raises:
             pydantic.ValidationError: it is of something else.
         """
-        return cls.model_validate(held)
+        return cls.model_validate(cls.options_in(held))

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple, Self
 
@@ -93,6 +94,17 @@ class RewardModel(ABC):
     def commit(self, names: Sequence[str], states: States) -> None:
         """Keep the states under these ids; who is known already gets the next version. Nobody else's changes."""
         self.users = self.users.committed(names, states)
+
+    @contextmanager
+    def meeting(self, comparisons: Sequence[Comparison]) -> Iterator[None]:
+        """Within it the model has met the users of these votes (`fold_in`, `commit`); afterwards it is as it was."""
+        before = self.users
+        if comparisons:
+            self.commit(*self.fold_in(comparisons))
+        try:
+            yield
+        finally:
+            self.users = before
 
 
 class VectorReward(RewardModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, ClassVar, Self
@@ -21,6 +22,7 @@ from prlhf.types import Prompt
 
 __all__ = ["EnsembleReward"]
 
+logger = logging.getLogger(__name__)
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
@@ -70,6 +72,11 @@ class EnsembleReward(VectorReward):
         seed: int = 0,
         progress: Progress = lambda steps: steps,
     ) -> Self:
+        if all(m.type == "bt" for m in config.members):
+            logger.info(
+                "ensemble: every member is bt, so nothing in it is personal; with --set "
+                "'model.members=[{type = \"factor\"}]' each of them tells people apart"
+            )
         every = [m for m in config.members for _ in range(config.copies)]
         seeds = np.random.SeedSequence(seed).generate_state(len(every) + 1)
         found = []

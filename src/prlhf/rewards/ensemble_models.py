@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Self
@@ -60,6 +61,15 @@ class ModelEnsemble(RewardModel):
         for i, m in enumerate(self.models):
             own = {k.removeprefix(f"{i}."): a for k, a in states.arrays.items() if k.startswith(f"{i}.")}
             m.commit(names, States(own, states.votes))
+        self.users = self.models[0].users
+
+    @contextmanager
+    def meeting(self, comparisons: Sequence[Comparison]) -> Iterator[None]:
+        with ExitStack() as stack:
+            for m in self.models:
+                stack.enter_context(m.meeting(comparisons))
+            self.users = self.models[0].users
+            yield
         self.users = self.models[0].users
 
     def save(self, folder: str | Path) -> Path:

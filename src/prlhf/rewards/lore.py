@@ -11,7 +11,7 @@ import numpy.typing as npt
 from prlhf.config.rewards.lore import Lore
 from prlhf.rewards.base import Progress, Reward, VectorReward
 from prlhf.rewards.logistic import Design
-from prlhf.rewards.scales import checked, products, root_mean_square
+from prlhf.rewards.scales import checked, inverse_scales, products
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 
@@ -43,7 +43,8 @@ class LoreReward(VectorReward):
         seed: int = 0,
         progress: Progress = lambda steps: steps,
     ) -> Self:
-        scale = root_mean_square(votes)
+        inverse = inverse_scales(votes)
+        scale = np.divide(1, inverse, out=np.ones_like(inverse), where=inverse > 0)
         data = _Data.of(votes, scale, config.balance)
         held = None if validation is None else _Data.of(validation.of_users(votes.names), scale, "vote")
         basis, logits = _train(config, data, held, len(votes.names), seed, progress)
@@ -51,7 +52,8 @@ class LoreReward(VectorReward):
         generic = States({"logits": known.mean(axis=0, keepdims=True)}, np.zeros(1, np.int64))
         whole = np.where(votes.counts[:, None] > 0, logits, generic["logits"])
         table = UserTable.of(generic, votes.names, States({"logits": whole}, votes.counts))
-        return cls(config, {"basis": basis / (scale[:, None] * config.temperature)}, table)
+        # what never differs has no gradient, and would keep the random weight that it started with
+        return cls(config, {"basis": basis * (inverse[:, None] / config.temperature)}, table)
 
     def states_of(self, votes: Votes) -> States:
         import torch

@@ -70,7 +70,7 @@ class SoftPromptReward(RewardModel):
     def users(self, table: UserTable) -> None:
         model = self.lm.user_model
         self.lm.users = table.index.noted(table.states.votes, table.versions)
-        model.add(len(table.states) - model.n)
+        model.resize(len(table.states))
         if model.table is not None:
             model.table.weight.copy_(torch.from_numpy(table.states["row"]))
 

@@ -104,20 +104,27 @@ class UserModel(nn.Module, ABC):
         generic = 0.0 if self.table is None else self.table.weight[0].detach()
         return 0.5 * (state - generic).square().sum(-1)
 
-    @torch.no_grad()
     def add(self, count: int) -> None:
         """Append `count` users whose state is the generic user's as it is now; all other rows keep their bits.
 
         The table becomes a new parameter: make a new optimiser afterwards.
         """
+        self.resize(self.n + count)
+
+    @torch.no_grad()
+    def resize(self, n: int) -> None:
+        """Have n rows: the first of those there are, then as many of the generic user's state as are missing.
+
+        The table becomes a new parameter, as with `add`.
+        """
         if self.table is not None:
-            old = self.table.weight
-            new = self._new_table(self.n + count, old.shape[1]).to(old)
-            new.weight[: self.n] = old
-            new.weight[self.n :] = old[0]
+            old, kept = self.table.weight, min(n, self.n)
+            new = self._new_table(n, old.shape[1]).to(old)
+            new.weight[:kept] = old[:kept]
+            new.weight[kept:] = old[0]
             new.weight.requires_grad_(old.requires_grad)
             self.table = new
-        self.n += count
+        self.n = n
 
     def extra_repr(self) -> str:
         """One line for `print(model)`."""

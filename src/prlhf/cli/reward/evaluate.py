@@ -67,15 +67,12 @@ def _data(folder: Path, source: str | None, on_bad_row: str | None, overrides: l
     """The data that were asked for, read as the run's where that fits; None: the run's own as they are."""
     if source is None and on_bad_row is None and not overrides:
         return None
-    from prlhf.config import load_config
-    from prlhf.config.rewards.run import RewardRun
     from prlhf.data import inherit
     from prlhf.errors import ConfigError
-    from prlhf.lm.folders import read_object
-    from prlhf.rewards.base import FORMAT
+    from prlhf.evaluation.reward.run import run_config
 
-    alone = read_object(folder / "config.json").get("format") == FORMAT
-    own = None if alone else load_config(RewardRun, folder / "config.json").data
+    run = run_config(folder)
+    own = None if run is None else run.data
     if source is None and own is None:
         raise ConfigError(f"{folder} is a model by itself: say with --data what to measure it on")
     values = {"source": source} if source is not None or own is None else own.model_dump(mode="json")

@@ -7,7 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-__all__ = ["REWARD_FLAGS", "Embeddings", "Features", "NewEmbeddings", "RewardFolder", "feature_values"]
+__all__ = ["LM_FLAGS", "REWARD_FLAGS", "Embeddings", "Features", "NewEmbeddings", "RewardFolder", "feature_values"]
 
 RewardFolder = Annotated[Path, typer.Argument(metavar="DIR", help="A folder of `prlhf reward train`.")]
 Features = Annotated[
@@ -37,6 +37,14 @@ REWARD_FLAGS = {
     "seed": "--seed",
 }
 """The flags that set an option of `RewardRun`, for messages."""
+
+LM_FLAGS = {
+    "data.source": "--data",
+    "data.on_bad_row": "--on-bad-row",
+    "model.base": "--base",
+    "seed": "--seed",
+}
+"""The same of `SoftPrompt`."""
 
 _KINDS = ("hidden", "sentence")
 

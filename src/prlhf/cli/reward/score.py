@@ -92,9 +92,11 @@ def _tell(rows: list[dict[str, Any]], unknown: list[str]) -> None:
 
     console = Console()
     if unknown:
-        names = ", ".join(map(repr, sorted(set(unknown))[:5]))
-        told = f"{len(set(unknown)):,} users are unknown to the model and answered as the generic user: {names}"
-        console.print(told + (", …" if len(set(unknown)) > 5 else ""), highlight=False, markup=False, style="yellow")
+        who = sorted(set(unknown))
+        names = ", ".join(map(repr, who[:5])) + (", …" if len(who) > 5 else "")
+        are = "1 user is" if len(who) == 1 else f"{len(who):,} users are"
+        told = f"{are} unknown to the model and answered as the generic user: {names}"
+        console.print(told, highlight=False, markup=False, style="yellow")
     table = Table(show_edge=False, pad_edge=False, expand=True)
     table.add_column("user", overflow="ellipsis", no_wrap=True, max_width=16)
     for heading, share in (("prompt", 1), ("response", 2)):  # of the width that the numbers leave over

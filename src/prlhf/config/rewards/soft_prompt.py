@@ -1,6 +1,6 @@
 """Options of `soft_prompt`."""
 
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -61,5 +61,6 @@ class SoftPrompt(RunConfig, AnyReward):
         return {"format": FORMAT, "format_version": FORMAT_VERSION, "config": super().described()}
 
     @classmethod
-    def of_described(cls, held: dict[str, Any]) -> Self:
-        return cls.model_validate(held.get("config", held))
+    def options_in(cls, held: dict[str, Any]) -> dict[str, Any]:
+        found: dict[str, Any] = held.get("config", held)
+        return found

@@ -175,12 +175,15 @@ class RewardComparison:
 
     def about(self) -> str:
         """What was compared, in a few sentences."""
-        one, seeds = self.sizes[0], len(self.sizes)
+        one, seeds, budget = self.sizes[0], len(self.sizes), self.config["budget"]
+        several, which = seeds > 1, "Of the first: " if seeds > 1 else ""
+        tried = f"{budget} configurations, chosen by validation log-loss" if budget > 1 else "its defaults alone"
         return (
-            f"{len(self.methods)} reward models on {self.source}, {seeds} seeds. Of the first: {one['train']:,} votes "
+            f"{len(self.methods)} reward model{'s' * (len(self.methods) > 1)} on {self.source}, "
+            f"{seeds} seed{'s' * several}. {which}{one['train']:,} votes "
             f"of {one['users']:,} users to learn from, {one['test']:,} held-out votes of the same users, and "
-            f"{one['unseen users']:,} unseen users. Each had {self.config['budget']} configurations, chosen by "
-            "validation log-loss. Intervals are over users, pooled over seeds."
+            f"{one['unseen users']:,} unseen user{'s' * (one['unseen users'] != 1)}. Each had {tried}. "
+            f"Intervals are over users{', pooled over seeds' * several}."
         )
 
     # -- the page ----------------------------------------------------------------------------------------------------

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -23,7 +22,7 @@ from prlhf.types import Comparison
 if TYPE_CHECKING:
     from prlhf.rewards import RewardModel
 
-__all__ = ["POOLED", "evaluate_reward", "flipped", "met"]
+__all__ = ["POOLED", "evaluate_reward", "flipped"]
 
 POOLED = ("bt",)
 """Reward models that answer everybody alike, and claim nothing else."""
@@ -59,11 +58,13 @@ def evaluate_reward(
     known = model.users.rows([c.user for c in rows]) > 0
     seen = [c for c, there in zip(rows, known, strict=True) if there]
     told, rest = _told([c for c, there in zip(rows, known, strict=True) if not there], context, votes, seed)
-    after = met(model, told)
+    scores = reward_scores(model, seen, seed) if seen else None
+    with model.meeting(told):
+        after = reward_scores(model, rest, seed) if rest else None
     found = RewardEvaluation(
         model=getattr(getattr(model, "config", None), "type", type(model).__name__),
-        seen=reward_scores(model, seen, seed) if seen else None,
-        unseen=reward_scores(after, rest, seed) if rest else None,
+        seen=scores,
+        unseen=after,
         votes=votes,
         told=len({c.user for c in told}),
         left_out={
@@ -99,15 +100,6 @@ def _told(
     return told + more, [c for c in others if (c.user, c.pair_key) not in known] + rest
 
 
-def met(model: RewardModel, told: Sequence[Comparison]) -> RewardModel:
-    """The model after it has met the users of these votes; `model` itself stays as it is."""
-    if not told:
-        return model
-    after = copy.copy(model)
-    after.commit(*model.fold_in(told))
-    return after
-
-
 def flipped(comparisons: Sequence[Comparison]) -> list[Comparison]:
     """The same votes the other way round."""
     shown = {"chosen": "rejected", "rejected": "chosen", None: None}
@@ -127,7 +119,8 @@ def _checks(
     if found.seen is not None:
         checks.append(check_permuted(summarise(found.seen, 1.0, found.bootstrap, found.seed)))
     if told and found.unseen is not None:
-        other = reward_scores(met(model, flipped(told)), rest, found.seed)
+        with model.meeting(flipped(told)):
+            other = reward_scores(model, rest, found.seed)
         some = found.unseen.seen
         checks.append(_flipped(found.unseen, other, some, found))
     return tuple(checks)

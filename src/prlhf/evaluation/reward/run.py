@@ -9,6 +9,7 @@ from pathlib import Path
 from prlhf.config.data import DataConfig
 from prlhf.config.load import load_config
 from prlhf.config.rewards.run import RewardRun
+from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.data import Log, Split, inherit, load_comparisons
 from prlhf.data.checks import Check, check_artefacts, check_memory, check_overlap
 from prlhf.data.items import parted
@@ -22,12 +23,13 @@ from prlhf.rewards.base import FORMAT
 from prlhf.rewards.features import load_features
 from prlhf.types import Comparison
 
-__all__ = ["evaluate_reward_run", "load_run", "own_sides"]
+__all__ = ["evaluate_reward_run", "load_run", "own_sides", "run_config"]
 
 Rows = Sequence[Comparison]
+RunConfig = RewardRun | SoftPrompt
 
 
-def load_run(folder: str | Path, embeddings: Path | None = None) -> tuple[RewardModel, RewardRun | None]:
+def load_run(folder: str | Path, embeddings: Path | None = None) -> tuple[RewardModel, RunConfig | None]:
     """The reward model of a run folder with its options, or of a model folder by itself.
 
     Args:
@@ -37,16 +39,29 @@ def load_run(folder: str | Path, embeddings: Path | None = None) -> tuple[Reward
         CheckpointError: neither is there.
         ConfigError: `embeddings` for a model that computes its features.
     """
+    config, place = run_config(folder), Path(folder)
+    if isinstance(config, RewardRun):
+        place = place / "model"
+    return _with_embeddings(load_reward(place), place, embeddings), config
+
+
+def run_config(folder: str | Path) -> RunConfig | None:
+    """The options of a run's folder; None where it is a model by itself.
+
+    Raises:
+        CheckpointError: neither is there.
+    """
     place = Path(folder)
-    if read_object(place / "config.json").get("format") == FORMAT:
-        return _with_embeddings(load_reward(place), place, embeddings), None
-    if not (place / "model").is_dir():
+    alone = read_object(place / "config.json").get("format") == FORMAT
+    if alone and not (place / "data.json").is_file():  # which data a run read
+        return None
+    if not alone and not (place / "model").is_dir():
         raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
     try:
-        config = load_config(RewardRun, place / "config.json")
+        held = place / "config.json"
+        return load_config(SoftPrompt, held) if alone else load_config(RewardRun, held)
     except ConfigError as e:
         raise CheckpointError(f"{folder}: no run of `prlhf reward train` of this version ({e})") from e
-    return _with_embeddings(load_reward(place / "model"), place / "model", embeddings), config
 
 
 def _with_embeddings(model: RewardModel, place: Path, embeddings: Path | None) -> RewardModel:
@@ -119,7 +134,7 @@ def _comparisons(log: Log, indices: Sequence[int]) -> Rows:
     return parted(log.items[i] for i in indices)[0]
 
 
-def _measured(folder: Path, config: RewardRun | None, data: DataConfig | str | Path | Log | None) -> _Measured:
+def _measured(folder: Path, config: RunConfig | None, data: DataConfig | str | Path | Log | None) -> _Measured:
     if config is None:
         if data is None:
             raise CheckpointError(f"{folder}: a model by itself has no data of its own; say which to measure it on")
@@ -139,7 +154,7 @@ def _measured(folder: Path, config: RewardRun | None, data: DataConfig | str | P
     return _Measured(log, rows, context, _comparisons(log, sides.train), "test and unseen", held_out)
 
 
-def _read(config: RewardRun, data: DataConfig | str | Path | Log | None) -> Log:
+def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> Log:
     if isinstance(data, Log):
         return data
     if data is None:
@@ -149,7 +164,7 @@ def _read(config: RewardRun, data: DataConfig | str | Path | Log | None) -> Log:
     )
 
 
-def _training(folder: Path, config: RewardRun) -> Rows | None:
+def _training(folder: Path, config: RunConfig) -> Rows | None:
     """What the run was trained on; None where that cannot be read any more."""
     try:
         log = load_comparisons(config.data)
@@ -158,7 +173,7 @@ def _training(folder: Path, config: RewardRun) -> Rows | None:
         return None
 
 
-def _check_rows(what: _Measured, config: RewardRun | None) -> list[Check]:
+def _check_rows(what: _Measured, config: RunConfig | None) -> list[Check]:
     """Leaks of the log, and what of the comparisons was trained on."""
     checks = [check_artefacts(what.log.items)]
     if what.training is None or config is None:

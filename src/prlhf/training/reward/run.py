@@ -25,7 +25,7 @@ from prlhf.evaluation.reward import RewardEvaluation, evaluate_reward
 from prlhf.evaluation.reward.checks import check_features
 from prlhf.evaluation.reward.run import own_sides
 from prlhf.lm.folders import new_folder, refuse_existing
-from prlhf.rewards import VectorReward, Votes, fit_reward
+from prlhf.rewards import RewardModel, VectorReward, Votes, fit_reward
 from prlhf.training.progress import bar
 from prlhf.types import Comparison
 
@@ -34,10 +34,10 @@ __all__ = ["RewardResult", "steps_bar", "train_reward"]
 
 @dataclass(frozen=True)
 class RewardResult:
-    """What `train_reward` made: the model, its folder, and how it does on what was held out (None: nothing was)."""
+    """What was made of votes: the model, its folder, and how it does on what was held out (None: nothing was)."""
 
     folder: Path
-    model: VectorReward
+    model: RewardModel
     metrics: RewardEvaluation | None
     learned: str
     """What it was fitted to and what it keeps, in words."""
