@@ -169,6 +169,16 @@ def test_a_basis_ignores_what_never_differs_and_keeps_what_it_learned():
     np.testing.assert_array_equal(basis(x), again(x))
 
 
+def test_weights_of_coordinates_are_weights_on_features():
+    votes, _, _ = planted(users=3, votes_each=30, items=25, width=4, seed=0)
+    x = np.concatenate([votes.items.x, np.full((25, 1), 7, np.float32)], 1)
+    basis = Basis.of(votes.__class__(**{**vars(votes), "items": votes.items.__class__(votes.items.keys, x)}), 3)
+    along = np.random.default_rng(0).normal(size=(3, 2))
+    on, z = basis.weights(along), basis(x)
+    assert on.shape == (5, 2) and not on[4].any()
+    np.testing.assert_allclose((x[1:] - x[:-1]) @ on, (z[1:] - z[:-1]) @ along, atol=1e-4)
+
+
 def test_a_gain_is_real_where_people_share_it():
     rng = np.random.default_rng(0)
     people = np.repeat(np.arange(50), 20)

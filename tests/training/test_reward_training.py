@@ -95,23 +95,34 @@ def test_the_loss_by_hand(fp64, tmp_path, layout, pool, tastes):
 
 
 def test_a_start_knows_what_people_like(base_folder, tmp_path):
-    """Two people who like the opposite, one vote a pair each: nothing that they share tells which."""
-    lm = RewardLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"], pool="mean", tastes=2)
+    """Two camps who like the opposite, one vote a pair each: nothing that they share tells which."""
+    people = [f"{camp} {i}" for i in range(3) for camp in ("ann", "bob")]
+    lm = RewardLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), people, pool="mean", tastes=2)
     pairs = [(f"red! red? {i}", f"a blue sky, perhaps {i}") for i in range(8)]
-    votes = [Comparison("question", *pair, user="ann") for pair in pairs]
-    votes += [Comparison("question", *pair[::-1], user="bob") for pair in pairs]
+    votes = [Comparison("question", *pair[:: 1 if u[0] == "a" else -1], user=u) for u in people for pair in pairs]
     data = dataset(lm, votes)
     fit_start(lm, data, SoftPrompt())
-    table = lm.user_model.table.weight
-    assert lm.fitted and not table[0].any() and lm.new_parameters() == [] and lm.row_step < 0.1
+    table, head = lm.user_model.table.weight, lm.reward_head
+    assert lm.fitted == 1 and lm.new_parameters() == [] and lm.row_step < 0.1 and not table[0].any()
+    assert head.directions[0].any() and not head.directions[1].any() and not head.tasted[1].any()
     # a row has the size of token embeddings, as every other start
     assert 0.3 < table[1:].square().mean().sqrt() / lm.embedding_scale < 3
-    encoded = list(data.encoded)
     margin = {}
     for row in (0, 1, 2):
-        values = pair_logprobs(lm, encoded[:8], [[row]] * 8)
+        values = pair_logprobs(lm, list(data.encoded)[:8], [[row]] * 8)
         margin[row] = (values.chosen - values.rejected)[:, 0]
     assert (margin[1] > 0.5).all() and (margin[2] < -0.5).all() and margin[0].abs().max() < 0.3
+
+
+def test_where_nobody_differs_a_start_is_the_crowd(base_folder, tmp_path):
+    lm = RewardLM.create(ModelConfig(base=base_folder()), Individual(tokens=2), ["ann", "bob"], pool="mean", tastes=2)
+    votes = [Comparison("question", f"red! {i}", f"a blue sky {i}", user=u) for u in ("ann", "bob") for i in range(4)]
+    data = dataset(lm, votes)
+    fit_start(lm, data, SoftPrompt())
+    assert lm.fitted == 0 and lm.new_parameters() == [] and lm.row_step > 0.1
+    assert not lm.reward_head.directions.any() and torch.equal(*lm.user_model.table.weight[1:])
+    values = pair_logprobs(lm, list(data.encoded), [[0]] * 8)
+    assert (values.chosen - values.rejected > 0.5).all()
 
 
 def test_dropped_texts_are_read_by_no_branch_of_the_generic_user(fp64):
@@ -157,7 +168,6 @@ LOG = Log(tuple(comparisons(16)), "made up")
 
 
 def test_two_steps_train_and_a_stopped_run_goes_on(base_folder, tmp_path, monkeypatch):
-    monkeypatch.setattr("prlhf.training.fitted._STEPS", 5)
     monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)  # as of every run; not what is new here
     wanted = config(base_folder())
     whole = train_soft_prompt(wanted, tmp_path / "whole", log=LOG)

@@ -47,8 +47,9 @@ class RewardLM(PersonalizedLM):
     def __init__(self, *parts: Any, pool: Pool = "last", tastes: int = 0, **options: Any):
         super().__init__(*parts, **options)
         self.pool = pool
-        self.fitted = False
-        """Whether the head was fitted before training (`prlhf.training.fitted`): it then has less far to go."""
+        self.fitted: int | None = None
+        """With how many tastes the head was fitted before training (`prlhf.training.fitted`): it then has less far to
+        go. None: it was not."""
         states = 0 if self.user_model.table is None else self.user_model.table.embedding_dim
         self.reward_head = _Head(cast(Tensor, self.head.weight).shape[1], states, min(tastes, states))
         self.reward_head.to(torch.promote_types(torch.float32, self.dtype))
@@ -136,13 +137,13 @@ class RewardLM(PersonalizedLM):
 
     def new_parameters(self) -> list[nn.Parameter]:
         """The head, unless it was fitted."""
-        return [] if self.fitted else list(self.reward_head.parameters())
+        return list(self.reward_head.parameters()) if self.fitted is None else []
 
     @property
     def row_step(self) -> float:
         """Rows that are fitted already, and that the head reads, go in small steps: what a row does to a head adds up
         over all its entries."""
-        return 0.02 if self.fitted and self.reward_head.tastes else super().row_step
+        return 0.02 if self.fitted else super().row_step
 
     @property
     def one_prompt(self) -> bool:

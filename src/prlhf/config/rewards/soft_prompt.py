@@ -42,10 +42,10 @@ class SoftPrompt(RunConfig, AnyReward):
     """The states that the head reads: the `mean` over the tokens of the response, or the `last` one (the paper's)."""
     tastes: int = Field(8, ge=0)
     """k, in how many directions the heads of people differ: the user's row is read by the head too. 0: one head for
-    all, the paper's soft prompt."""
+    all, the paper's soft prompt. A fitted start uses as many of them as held-out training votes show."""
     start: Literal["fitted", "random"] = "fitted"
-    """`fitted`: head and rows start where a frozen language model's states explain the votes best; `random`: the head
-    from N(0, 1 / (d + 1)), and rows as `user_model.start` says."""
+    """`fitted`: head and rows start at the factor model of a frozen language model's states; `random`: the head from
+    N(0, 1 / (d + 1)), and rows as `user_model.start` says."""
     fold_in_rank: int = Field(32, ge=1)
     """Directions in which the row of a new user may leave the generic one: those in which trained rows do most."""
     fold_in_steps: int = Field(40, ge=1)

@@ -62,6 +62,11 @@ class Basis:
             found[some] = self._spread(x[some]) @ self.rotation - self.centre
         return found
 
+    def weights(self, along: Array) -> Array:
+        """What weights `along` `[r, q]` of coordinates are on features `[f, q]`, up to a constant; where there are no
+        landmarks."""
+        return np.asarray((self.rotation @ along) / self.scale[:, None])
+
     def _principal(self, votes: Votes, components: int) -> npt.NDArray[np.float32]:
         """Principal directions `[f + q, r]` of the differences, not centred: a pair has no order."""
         f = votes.items.width + self.whitening.shape[1]
