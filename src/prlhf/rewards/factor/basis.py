@@ -17,6 +17,8 @@ __all__ = ["Bases", "Basis"]
 
 Array = npt.NDArray[np.floating]
 _LANDMARKS = 400
+_COORDINATES, _NUMBERS = 128, 1 << 23
+"""Strengths are looked for in the first coordinates: so many at least, or so many numbers in all."""
 _NEGLIGIBLE = 1e-6  # of the largest variance
 
 
@@ -55,11 +57,12 @@ class Basis:
         centre = held._mean(votes) @ rotation
         return cls(held.scale, rotation, centre, held.landmarks, held.whitening, held.width)
 
-    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Coordinates `[m, r]` of features `[m, f]`."""
-        found = np.empty((len(x), self.rotation.shape[1]), np.float32)
+    def __call__(self, x: npt.NDArray[np.float32], first: int | None = None) -> npt.NDArray[np.float32]:
+        """Coordinates `[m, r]` of features `[m, f]`, or the `first` of them."""
+        rotation, centre = np.ascontiguousarray(self.rotation[:, :first]), self.centre[:first]
+        found = np.empty((len(x), rotation.shape[1]), np.float32)
         for some in slices(len(x), x.shape[1]):
-            found[some] = self._spread(x[some]) @ self.rotation - self.centre
+            found[some] = self._spread(x[some]) @ rotation - centre
         return found
 
     def _principal(self, votes: Votes, components: int) -> npt.NDArray[np.float32]:
@@ -116,18 +119,18 @@ class Bases:
 
     def __init__(self, votes: Votes, components: int):
         self.votes, self.components = votes, components
-        self._made: dict[bool, tuple[Basis, npt.NDArray[np.float32]]] = {}
+        self._made: dict[bool, Basis] = {}
 
-    def __call__(self, nonlinear: bool) -> tuple[Basis, npt.NDArray[np.float32]]:
-        """The basis, and the coordinates `[m, r]` of all items."""
+    def __call__(self, nonlinear: bool) -> Basis:
+        """One of them."""
         if nonlinear not in self._made:
-            basis = Basis.of(self.votes, self.components, nonlinear=nonlinear)
-            self._made[nonlinear] = basis, basis(self.votes.items.x)
+            self._made[nonlinear] = Basis.of(self.votes, self.components, nonlinear=nonlinear)
         return self._made[nonlinear]
 
-    def forget(self, nonlinear: bool) -> None:
-        """What is not needed any more."""
-        self._made.pop(nonlinear, None)
+    def first(self, nonlinear: bool) -> npt.NDArray[np.float32]:
+        """The coordinates `[m, r]` of all items in which strengths are looked for."""
+        few = max(_COORDINATES, _NUMBERS // max(min(len(self.votes), len(self.votes.items)), 1))
+        return self(nonlinear)(self.votes.items.x, few)
 
 
 def _leading(gram: Array, components: int) -> npt.NDArray[np.float32]:
