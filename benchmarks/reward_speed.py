@@ -347,7 +347,7 @@ def limit(threads: int) -> None:
 
 def told(row: dict[str, Any]) -> str:
     """A line of the table, as text."""
-    return ", ".join(f"{k} {number(v)}" for k, v in row.items() if k and v is not None)
+    return ", ".join(f"{k} {number(v)}".strip() for k, v in row.items() if v is not None)
 
 
 def main() -> None:

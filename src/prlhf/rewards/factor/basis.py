@@ -17,6 +17,10 @@ __all__ = ["Bases", "Basis"]
 
 Array = npt.NDArray[np.floating]
 _LANDMARKS = 400
+_COORDINATES, _SEARCHED = 128, 1 << 23
+"""Strengths are looked for in the first coordinates: so many at least, or so many numbers in all."""
+_ENOUGH, _NUMBERS = 1 << 13, 1 << 25
+"""Votes whose differences say what the principal directions are; or so many numbers in all."""
 _NEGLIGIBLE = 1e-6  # of the largest variance
 
 
@@ -51,15 +55,17 @@ class Basis:
         scale = np.where(scale > 1e-7 * max(float(x.max(initial=0)), -float(x.min(initial=0)), 1e-30), scale, np.inf)
         plain = cls(scale, np.zeros((0, 0)), np.zeros(0), np.zeros((0, x.shape[1])), np.zeros((0, 0)), np.ones(1))
         held = plain._with_kernel(x) if nonlinear else plain
-        rotation = held._principal(votes, components)
-        centre = held._mean(votes) @ rotation
+        gram, mean = held._moments(votes)
+        rotation = _leading(gram, min(components, len(votes)))
+        centre = mean @ rotation
         return cls(held.scale, rotation, centre, held.landmarks, held.whitening, held.width)
 
-    def __call__(self, x: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-        """Coordinates `[m, r]` of features `[m, f]`."""
-        found = np.empty((len(x), self.rotation.shape[1]), np.float32)
+    def __call__(self, x: npt.NDArray[np.float32], first: int | None = None) -> npt.NDArray[np.float32]:
+        """Coordinates `[m, r]` of features `[m, f]`, or the `first` of them."""
+        rotation, centre = np.ascontiguousarray(self.rotation[:, :first]), self.centre[:first]
+        found = np.empty((len(x), rotation.shape[1]), np.float32)
         for some in slices(len(x), x.shape[1]):
-            found[some] = self._spread(x[some]) @ self.rotation - self.centre
+            found[some] = self._spread(x[some]) @ rotation - centre
         return found
 
     def weights(self, along: Array) -> Array:
@@ -67,23 +73,18 @@ class Basis:
         landmarks."""
         return np.asarray((self.rotation @ along) / self.scale[:, None])
 
-    def _principal(self, votes: Votes, components: int) -> npt.NDArray[np.float32]:
-        """Principal directions `[f + q, r]` of the differences, not centred: a pair has no order."""
+    def _moments(self, votes: Votes) -> tuple[Array, Array]:
+        """Of scaled features: the products of the differences `[f + q, f + q]`, not centred since a pair has no order,
+        and the mean over the responses in votes `[f + q]`."""
         f = votes.items.width + self.whitening.shape[1]
-        x, gram = votes.items.x, np.zeros((f, f))
-        for some in slices(len(votes), f):
-            d = self._spread(x[votes.chosen[some]]) - self._spread(x[votes.rejected[some]])
+        rows = np.linspace(0, len(votes) - 1, min(len(votes), max(_ENOUGH, _NUMBERS // f))).astype(np.int64)
+        x, gram, total = votes.items.x, np.zeros((f, f)), np.zeros(f)
+        for some in slices(len(rows), f):
+            chosen, rejected = (self._spread(x[side[rows[some]]]) for side in (votes.chosen, votes.rejected))
+            total += chosen.sum(0, np.float64) + rejected.sum(0, np.float64)
+            d = chosen - rejected
             gram += d.T @ d
-        return _leading(gram, min(components, len(votes)))
-
-    def _mean(self, votes: Votes) -> Array:
-        """Of scaled features over the responses in votes `[f + q]`."""
-        x = votes.items.x
-        counts = np.bincount(np.concatenate([votes.chosen, votes.rejected]), minlength=len(x)).astype(np.float64)
-        total = np.zeros(x.shape[1] + self.whitening.shape[1])
-        for some in slices(len(x), x.shape[1]):
-            total += counts[some] @ self._spread(x[some])
-        return total / max(counts.sum(), 1)
+        return gram, total / max(2 * len(rows), 1)
 
     def _with_kernel(self, x: npt.NDArray[np.float32]) -> Self:
         """With landmarks among the responses, evenly spaced, and a width of the median distance."""
@@ -102,8 +103,9 @@ class Basis:
             return z
         middle = self.landmarks.mean(0)  # taken away, since distances are those of 32 bits
         centred, landmarks = (z - middle).astype(np.float32), (self.landmarks - middle).astype(np.float32)
-        kernel = np.exp(-euclidean_distances(centred, landmarks, squared=True) / self.width[0]) @ self.whitening
-        return np.concatenate([z, (kernel * np.sqrt(x.shape[1] / 2)).astype(np.float32)], 1)
+        apart = -2 * (centred @ landmarks.T) + np.einsum("mf,mf->m", centred, centred)[:, None] + (landmarks**2).sum(1)
+        kernel = np.exp(-np.maximum(apart, 0) / np.float32(self.width[0])) @ self.whitening.astype(np.float32)
+        return np.concatenate([z, kernel * np.float32(np.sqrt(x.shape[1] / 2))], 1)
 
     def arrays(self) -> dict[str, Array]:
         """To be stored."""
@@ -121,18 +123,18 @@ class Bases:
 
     def __init__(self, votes: Votes, components: int):
         self.votes, self.components = votes, components
-        self._made: dict[bool, tuple[Basis, npt.NDArray[np.float32]]] = {}
+        self._made: dict[bool, Basis] = {}
 
-    def __call__(self, nonlinear: bool) -> tuple[Basis, npt.NDArray[np.float32]]:
-        """The basis, and the coordinates `[m, r]` of all items."""
+    def __call__(self, nonlinear: bool) -> Basis:
+        """One of them."""
         if nonlinear not in self._made:
-            basis = Basis.of(self.votes, self.components, nonlinear=nonlinear)
-            self._made[nonlinear] = basis, basis(self.votes.items.x)
+            self._made[nonlinear] = Basis.of(self.votes, self.components, nonlinear=nonlinear)
         return self._made[nonlinear]
 
-    def forget(self, nonlinear: bool) -> None:
-        """What is not needed any more."""
-        self._made.pop(nonlinear, None)
+    def first(self, nonlinear: bool) -> npt.NDArray[np.float32]:
+        """The coordinates `[m, r]` of all items in which strengths are looked for."""
+        few = max(_COORDINATES, _SEARCHED // max(min(len(self.votes), len(self.votes.items)), 1))
+        return self(nonlinear)(self.votes.items.x, few)
 
 
 def _leading(gram: Array, components: int) -> npt.NDArray[np.float32]:
@@ -144,7 +146,7 @@ def _leading(gram: Array, components: int) -> npt.NDArray[np.float32]:
     else:
         gram = (gram / max(float(np.trace(gram)), 1e-30)).astype(np.float32)
         size = min(components + 10, len(gram))
-        range_ = randomized_range_finder(gram, size=size, n_iter=2, power_iteration_normalizer="QR", random_state=0)
+        range_ = randomized_range_finder(gram, size=size, n_iter=1, power_iteration_normalizer="LU", random_state=0)
         values, inside = np.linalg.eigh((range_.T @ (gram @ range_)).astype(np.float64))
         vectors = range_ @ inside[:, -components:].astype(np.float32)
         values = values[-components:]

@@ -69,8 +69,8 @@ class FactorReward(VectorReward):
         items = shared_responses(votes) if config.item_effects == "auto" else config.item_effects == "on"
         bases = Bases(votes, config.components)
         choice = _choice(config, votes, bases, items, progress)
-        basis, z = bases(choice.nonlinear)
-        pairs = Pairs(z, votes)
+        basis = bases(choice.nonlinear)
+        pairs = Pairs(basis(votes.items.x), votes)
         model = _learn(config, pairs, items, choice, votes, progress)
         if choice.spread is not None:
             model = _pruned(pairs, model)

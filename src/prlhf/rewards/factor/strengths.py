@@ -48,8 +48,6 @@ _DOUBTS = (0.0, 0.125, 0.25, 0.5, 0.75, 1.0)
 _FLIPS = (0.02, 0.04, 0.06, 0.08, 0.1, 0.125, 0.15, 0.2, 0.25, 0.3)
 _CLEAR = 0.5
 """Nats in all that each further share of flipped votes must bring."""
-_COORDINATES, _NUMBERS = 128, 1 << 23
-"""Strengths are looked for in the first coordinates: so many at least, or so many numbers in all."""
 _FOLDS = ((30_000, 1), (8_000, 2), (0, 4))
 """(votes, folds): of fewer votes more folds are looked at, since each says less."""
 
@@ -211,12 +209,14 @@ def choose(
     if not parts:
         yield Choice(smooth, None, 0.0, 0.0, given)
         return
-    folds = [_fold(*part, bases(smooth)[1], items, given) for part in parts]
+    z = bases.first(smooth)
+    folds = [_fold(*part, z, items, given) for part in parts]
     if nonlinear is None:
-        others = [_fold(*part, bases(True)[1], items, given) for part in parts]
+        z = bases.first(True)
+        others = [_fold(*part, z, items, given) for part in parts]
         if gain_is_real(_likelihoods(others) - _likelihoods(folds), _people(folds))[0]:
             smooth, folds = True, others
-        bases.forget(not smooth)
+        del others
     strengths = _crowd_strengths(folds)
     base = _likelihoods(folds)
     walk = _Walk(folds, min(rank, _FEW) if spread is None else rank, base, strengths)
@@ -336,8 +336,5 @@ def _parts(votes: Votes) -> Iterator[tuple[Votes, Votes]]:
 
 
 def _fold(train: Votes, held: Votes, z: npt.NDArray[np.float32], items: bool, flips: float) -> _Fold:
-    """With the first of the coordinates `z` `[m, r]`, where there are many of many votes."""
-    few = max(_COORDINATES, _NUMBERS // max(min(len(train), len(z)), 1))
-    z = np.ascontiguousarray(z[:, :few])
     pairs = Pairs(z, train)
     return _Fold(pairs, Pairs(z, held), fit_crowd(pairs, items=items, flips=flips), train.told)
