@@ -1,6 +1,7 @@
 """`soft_prompt` under the contract of reward models: scores, users, saving, and the rows of people it never met."""
 
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -130,3 +131,12 @@ def test_the_prior_is_how_trained_rows_lie_around_the_generic_one():
     torch.testing.assert_close(found.T @ found, torch.diag(torch.tensor([8.0, 1.0, 0.0]) / 4))
     assert _directions(table, 1).abs().tolist()[0] == pytest.approx([2**0.5, 0, 0])
     assert len(_directions(table[:1], 4)) == 0 and len(_directions(torch.zeros(3, 2), 4)) == 0
+
+
+def test_whom_it_met_for_a_while_it_does_not_keep(reward):
+    before, index = reward.users.states["row"].copy(), reward.users.index
+    with reward.meeting([replace(c, user="newcomer") for c in VOTES]):
+        assert reward.users.rows(["newcomer"])[0] == len(before)
+        assert np.abs(reward.users.states["row"][-1] - before[0]).max() > 0
+    assert reward.users.rows(["newcomer"])[0] == 0 and len(reward.users.index) == len(index)
+    np.testing.assert_array_equal(reward.users.states["row"], before)
