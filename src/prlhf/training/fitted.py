@@ -45,10 +45,10 @@ def fit_start(lm: RewardLM, data: PairDataset, config: SoftPrompt) -> None:
         unused = (0, 0, 0, head.tastes - k)
         placed = torch.empty(k, table.embedding_dim).normal_(generator=torch.Generator().manual_seed(config.seed))
         placed *= lm.user_model.row_scale(lm.embedding_scale) / max(k, 1) ** 0.5
-        offsets = torch.from_numpy(fitted.users.states["l"][1:]).float() @ placed
+        offsets = torch.from_numpy(fitted.users.states["l"][1:, :k]).float() @ placed
         table.weight[1:] = table.weight[0]
         table.weight[torch.from_numpy(rows)] += offsets.to(table.weight)
-        head.directions.copy_(pad(torch.from_numpy(basis.weights(fitted.parameters["v"]).T), unused))
+        head.directions.copy_(pad(torch.from_numpy(basis.weights(fitted.parameters["v"][:, :k]).T), unused))
         head.tasted.copy_(pad(torch.linalg.pinv(placed).T, unused))
     lm.fitted = k
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from prlhf.config.rewards import Factor
 from prlhf.rewards.base import Progress, Reward, VectorReward
 from prlhf.rewards.factor.basis import Bases, Basis
-from prlhf.rewards.factor.em import Shared, Spread, fit_crowd, grow, improve
+from prlhf.rewards.factor.em import Crowd, Shared, Spread, fit_crowd, grow, improve
 from prlhf.rewards.factor.pairs import Pairs
 from prlhf.rewards.factor.posterior import Evidence, meet
 from prlhf.rewards.factor.strengths import Choice, choose, shared_responses
@@ -40,14 +40,19 @@ class _Seen(NamedTuple):
 
 
 class FactorReward(VectorReward):
-    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`; a state is the mean `l` `[n, k]` and covariance `s` `[n, k, k]`."""
+    """`r_u(j) = w.x_j + c_j + l_u.(V'x_j + b_j)`; a state is the mean `l` and covariance `s` of a person.
+
+    Beside the k directions in which people differ there is one more, known to be 1 for strangers and 0 for all others:
+    it leads from the middle of people, where `w` and `c` are, to what all votes together say of somebody unknown. The
+    two are not the same, since a vote is not linear in a margin, and some people vote more than others.
+    """
 
     Config = Factor
 
     @property
     def rank(self) -> int:
         """Directions in which people differ; 0 where the votes do not show any."""
-        return int(self.parameters["v"].shape[1])
+        return max(int(self.parameters["v"].shape[1]) - 1, 0)
 
     @property
     def flips(self) -> float:
@@ -71,14 +76,13 @@ class FactorReward(VectorReward):
         choice = _choice(config, votes, bases, items, progress)
         basis = bases(choice.nonlinear)
         pairs = Pairs(basis(votes.items.x), votes)
-        model = _learn(config, pairs, items, choice, votes, progress)
+        crowd, model = _learn(config, pairs, items, choice, votes, progress)
         if choice.spread is not None:
             model = _pruned(pairs, model)
         _tell(model, choice)
-        parameters = {**basis.arrays(), **_arrays(model, votes), "doubt": np.array([choice.doubt])}
-        generic = States(
-            {"l": np.zeros((1, model.rank)), "s": np.eye(model.rank, dtype=np.float32)[None]}, np.zeros(1, np.int64)
-        )
+        parameters = {**basis.arrays(), **_arrays(_with_strangers(model, crowd), votes)}
+        parameters["doubt"] = np.array([choice.doubt])
+        generic = _states(np.zeros((1, model.rank)), np.eye(model.rank)[None], np.zeros(1, np.int64), np.ones(1, bool))
         fitted = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
         fitted.users = UserTable.of(generic, votes.names, fitted.states_of(votes))
         return fitted
@@ -88,9 +92,10 @@ class FactorReward(VectorReward):
         p = self.parameters
         seen, mean = self._seen(votes.items, votes.chosen, votes.rejected), self._prior(votes)
         offset = seen.crowd + p["bias"][0] * votes.first
-        told = Evidence(seen.phi, seen.phi_variance, offset, seen.crowd_variance, votes.y, votes.weight)
+        personal = seen.phi[:, : self.rank], seen.phi_variance[:, : self.rank]
+        told = Evidence(*personal, offset, seen.crowd_variance, votes.y, votes.weight)
         l, s = meet(told, votes.user, mean, self.flips if self.flips > _FEW_FLIPS else 0.0)  # noqa: E741
-        return States({"l": l, "s": s.astype(np.float32)}, votes.counts)
+        return _states(l, s, votes.counts, (votes.counts == 0) & ~mean.any(1))
 
     def reward(self, items: Items, a: Ints, b: Ints | None, states: States, who: Ints) -> Reward:
         """See `VectorReward.reward`."""
@@ -133,7 +138,7 @@ class FactorReward(VectorReward):
         """Coordinates `[m, r]` of responses, their own effects `[m, 1 + k]` and the variances of those."""
         p = self.parameters
         x = checked(items, int(p["width"][0]))
-        effects = np.zeros((len(items), 1 + self.rank))
+        effects = np.zeros((len(items), len(p["item_prior"])))
         variances = np.tile(p["item_prior"], (len(items), 1))
         keys = p["keys"]
         if len(keys) and len(items):
@@ -141,6 +146,16 @@ class FactorReward(VectorReward):
             known = keys[place] == items.keys
             effects[known], variances[known] = p["effects"][place[known]], p["effect_variances"][place[known]]
         return Basis.from_arrays(p)(x), effects, variances
+
+
+def _states(l: Floats, s: Floats, votes: Ints, strangers: npt.NDArray[np.bool_]) -> States:  # noqa: E741
+    """Of people at `l` `[n, k]` with covariances `s`, and strangers, who are answered as the crowd is by itself."""
+    n, k = l.shape
+    if not k:
+        return States({"l": l, "s": s.astype(np.float32)}, votes)
+    covariance = np.zeros((n, k + 1, k + 1), np.float32)
+    covariance[:, :k, :k] = s
+    return States({"l": np.concatenate([l, strangers[:, None]], 1), "s": covariance}, votes)
 
 
 def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: Progress) -> Choice:
@@ -159,10 +174,12 @@ def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: P
     return replace(found, spread=given)
 
 
-def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress) -> Shared:
+def _learn(
+    config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress
+) -> tuple[Crowd, Shared]:
     crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
-        return grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
+        return crowd, grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
     model = grow(pairs, crowd, choice.rank, choice.spread, votes.told)
     for _ in progress(range(config.iterations)):
         new = improve(pairs, model, choice.spread)
@@ -170,7 +187,25 @@ def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Vot
         model = new
         if change < _STILL * _sizes(pairs, model).max(initial=1e-12):
             break
-    return model
+    return crowd, model
+
+
+def _with_strangers(model: Shared, crowd: Crowd) -> Shared:
+    """With the direction of strangers (see `FactorReward`), where people differ."""
+    if not model.rank:
+        return model
+
+    def beside(columns: Floats, one: Floats) -> Floats:
+        return np.concatenate([columns, one[:, None]], 1)
+
+    w, c = crowd.w - model.crowd.w, crowd.c - model.crowd.c
+    return replace(
+        model,
+        v=beside(model.v, w),
+        b=beside(model.b, c),
+        v_variance=beside(model.v_variance, 0 * w),
+        b_variance=beside(model.b_variance, 0 * c),
+    )
 
 
 def _sizes(pairs: Pairs, model: Shared) -> Floats:
@@ -198,6 +233,7 @@ def _arrays(model: Shared, votes: Votes) -> dict[str, npt.NDArray[Any]]:
         effects = np.concatenate([crowd.c[:, None], model.b], 1)[order]
         variances = np.concatenate([crowd.c_variance[:, None], model.b_variance], 1)[order]
         prior = np.concatenate([[1 / crowd.c_precision], np.full(k, model.spread.items**2)])
+        prior[-1:] *= k == 0  # nothing is unsure about the direction of strangers
     found = {
         "w": crowd.w,
         "w_variance": crowd.w_variance,
