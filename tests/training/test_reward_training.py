@@ -170,7 +170,7 @@ LOG = Log(tuple(comparisons(16)), "made up")
 
 def test_two_steps_train_and_a_stopped_run_goes_on(base_folder, tmp_path, monkeypatch):
     # strengths that are given: to look for them takes a second
-    monkeypatch.setattr("prlhf.training.fitted.Factor", partial(Factor, personal=1.0, flips=0.0))
+    monkeypatch.setattr("prlhf.training.fitted.Factor", partial(Factor, personal=1.0))
     monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)  # as of every run; not what is new here
     wanted = config(base_folder())
     whole = train_soft_prompt(wanted, tmp_path / "whole", log=LOG)
