@@ -37,7 +37,7 @@ def fit_start(lm: RewardLM, data: PairDataset, config: SoftPrompt) -> None:
     head, table = lm.reward_head, lm.user_model.table
     rows = np.unique(data.rows[kept])
     rows = rows[rows > 0]
-    # the loss of training knows no votes that are the wrong way round either: it would undo the margins of one that does
+    # the loss of training knows no votes that are the wrong way round either, and would undo the margins of such a fit
     factors = Factor(item_effects="off", nonlinear="off", rank=head.tastes, flips=0.0)
     fitted = FactorReward.fit(factors, _votes(lm, data, kept, rows), seed=config.seed)
     basis, k = Basis.from_arrays(fitted.parameters), fitted.rank
