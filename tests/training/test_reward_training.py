@@ -2,13 +2,14 @@
 
 import json
 from dataclasses import replace
+from functools import partial
 
 import pytest
 import torch
 from made_up import USERS, comparisons, dataset, gradients, thumbs, trainer
 
 from prlhf.config import Individual, ModelConfig, Uniform
-from prlhf.config.rewards import SoftPrompt
+from prlhf.config.rewards import Factor, SoftPrompt
 from prlhf.data import Log
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import PersonalizedLM, RewardLM, pair_logprobs
@@ -168,6 +169,8 @@ LOG = Log(tuple(comparisons(16)), "made up")
 
 
 def test_two_steps_train_and_a_stopped_run_goes_on(base_folder, tmp_path, monkeypatch):
+    # strengths that are given: to look for them takes a second
+    monkeypatch.setattr("prlhf.training.fitted.Factor", partial(Factor, personal=1.0))
     monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)  # as of every run; not what is new here
     wanted = config(base_folder())
     whole = train_soft_prompt(wanted, tmp_path / "whole", log=LOG)

@@ -37,7 +37,8 @@ def fit_start(lm: RewardLM, data: PairDataset, config: SoftPrompt) -> None:
     head, table = lm.reward_head, lm.user_model.table
     rows = np.unique(data.rows[kept])
     rows = rows[rows > 0]
-    factors = Factor(item_effects="off", nonlinear="off", rank=head.tastes)
+    # the loss of training knows no votes that are the wrong way round either, and would undo the margins of such a fit
+    factors = Factor(item_effects="off", nonlinear="off", rank=head.tastes, flips=0.0)
     fitted = FactorReward.fit(factors, _votes(lm, data, kept, rows), seed=config.seed)
     basis, k = Basis.from_arrays(fitted.parameters), fitted.rank
     head.weight.copy_(torch.from_numpy(basis.weights(fitted.parameters["w"][:, None]).T))
