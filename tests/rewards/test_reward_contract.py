@@ -27,7 +27,7 @@ QUICK = {
     "vpl": {"latent": 4, "hidden": 32, "clamp": 4.0, "epochs": 30, "batch": 8, "learning_rate": 1e-2,
             "kl_weight": 1e-2, "counted": True},
     "ensemble": {"copies": 2, "members": [{"type": "pref", **FEW}]},
-    "factor": {"personal": 0.5, "item_effects": "off", "nonlinear": "off", "rank": 3},
+    "factor": {"personal": 0.3, "item_effects": "off", "nonlinear": "off", "rank": 3},
 }  # fmt: skip
 """Options for six features and forty votes a person, where the defaults are for real data."""
 HASTY = {"lore": {"steps": 20, "few_shot_steps": 20}, "vpl": {"epochs": 2}, "pref": {"steps": 10}}

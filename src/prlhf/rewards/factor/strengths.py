@@ -291,6 +291,8 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
     """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
     votes best, one after the other. The folds get such crowds."""
     best = tuple(float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
+    if not sum(fold.held.b for fold in folds):
+        return best[0], best[1]
     likelihood = float(_likelihoods(folds).mean())
     for which in (1, 0) if folds[0].crowd.with_items else (0,):
         for factor in (1 / _FACTOR, _FACTOR):
