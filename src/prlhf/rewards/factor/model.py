@@ -181,11 +181,11 @@ def _learn(
     if choice.spread is None:
         return crowd, grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
     model = grow(pairs, crowd, choice.rank, choice.spread, votes.told)
+    sizes = _sizes(pairs, model)
     for _ in progress(range(config.iterations)):
-        new = improve(pairs, model, choice.spread)
-        change = np.abs(_sizes(pairs, new) - _sizes(pairs, model)).max(initial=0)
-        model = new
-        if change < _STILL * _sizes(pairs, model).max(initial=1e-12):
+        model = improve(pairs, model, choice.spread)
+        before, sizes = sizes, _sizes(pairs, model)
+        if np.abs(sizes - before).max(initial=0) < _STILL * sizes.max(initial=1e-12):
             break
     return crowd, model
 
@@ -210,7 +210,7 @@ def _with_strangers(model: Shared, crowd: Crowd) -> Shared:
 
 def _sizes(pairs: Pairs, model: Shared) -> Floats:
     """Root mean square of each direction over responses `[k]`."""
-    return np.asarray(np.sqrt(((pairs.z @ model.v + model.b) ** 2).mean(0)))
+    return np.asarray(np.sqrt(((pairs.z @ model.v.astype(np.float32) + model.b) ** 2).mean(0)))
 
 
 def _pruned(pairs: Pairs, model: Shared) -> Shared:
