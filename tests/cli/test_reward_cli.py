@@ -1,6 +1,7 @@
 """`prlhf reward …` as a command, with a tiny reward model in the place of a real one."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,6 +61,27 @@ def test_evaluate_on_other_data(run, files):
     assert done.exit_code == 0 and "all of" in done.stdout
     done = call("evaluate", run / "model")
     assert done.exit_code == 2 and "no data of its own" in done.stderr
+
+
+def test_votes_to_fold_in_come_from_a_file(run, files, tmp_path):
+    told = [replace(c, user="somebody new") for c in votes() if c.user == "user01"][:6]
+    told += [replace(c, user=None) for c in told[:1]]
+    (tmp_path / "few").mkdir()
+    first, _ = write_votes(told, tmp_path / "few")
+    rows = told[:6] + [replace(c, user="somebody new") for c in votes() if c.user == "user03"]
+    (tmp_path / "later").mkdir()
+    data, _ = write_votes(rows + votes()[:30], tmp_path / "later")
+    done = call("evaluate", run, "--data", data, "--votes", first, "--bootstrap", 0, "--json", tmp_path / "f.json")
+    assert done.exit_code == 0, done.output
+    assert "6 votes of 1 user from" in done.stdout and "left out of them: 1." in done.stdout
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert (found["votes"], found["told_users"]) == (6, 1)
+    pairs = {c.pair_key for c in told}
+    assert found["data"]["left_out"]["folded_in"] == sum(c.pair_key in pairs for c in rows) >= 6
+    assert found["unseen"]["accuracy"]["value"] > 0.7
+    for wrong in ("some", "-1", "2.5"):
+        done = call("evaluate", run, "--votes", wrong)
+        assert done.exit_code == 2 and f"--votes: found '{wrong}'" in done.stderr, done.output
 
 
 def responses(path, users=("user00", "nobody yet", None)):
