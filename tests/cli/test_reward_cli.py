@@ -61,6 +61,18 @@ def test_evaluate_on_other_data(run, files):
     assert done.exit_code == 0 and "all of" in done.stdout
     done = call("evaluate", run / "model")
     assert done.exit_code == 2 and "no data of its own" in done.stderr
+    done = call("evaluate", run, "--per-user", "users.csv")
+    assert done.exit_code == 2 and "--per-user users.csv: found the ending '.csv'" in done.stderr
+
+
+def test_train_says_what_was_read(tiny, tmp_path):  # noqa: F811
+    rows = [replace(c, user=None, tie=i < 3) for i, c in enumerate(votes(users=4, each=10))]
+    data, embeddings = write_votes(rows, tmp_path)
+    given = ("--data", data, "--model", "per_user", "--embeddings", embeddings, "--set", "features.surface=false")
+    done = call("train", *given, "--output", tmp_path / "run", "--set", "data.split.test=0", "--set", "ties=false")
+    assert done.exit_code == 0, done.output
+    assert "40 comparisons from 40 rows" in done.stdout and "not trained on: 3 ties" in done.stdout
+    assert "no row names a user: nothing here can be personal; is it data.columns.user_id=…?" in done.stdout
 
 
 def test_votes_to_fold_in_come_from_a_file(run, files, tmp_path):
@@ -202,7 +214,7 @@ def test_compare_prints_tables_keeps_what_is_done_and_goes_on(files, tmp_path, m
 
 def test_compare_errors_name_the_flag(files, tmp_path):
     done = call("compare", "--data", files[0], "--models", "btt", "-o", tmp_path / "c")
-    assert done.exit_code == 2 and "found 'btt'" in done.stderr
+    assert done.exit_code == 2 and "found 'btt'" in done.stderr and "did you mean bt?" in done.stderr
     done = call("compare", "--data", files[0], "--split", "word", "-o", tmp_path / "c")
     assert done.exit_code == 2 and "--split" in done.stderr
     done = call("compare", "--data", files[0], "--models", "per_user", "--min-votes", 1000, "-o", tmp_path / "c")

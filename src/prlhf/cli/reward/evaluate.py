@@ -50,8 +50,12 @@ def evaluate(
     Users whom the model knows are measured under their own state, all others as the generic user, or with --votes after
     their first votes; beside both stand the generic user, and somebody else's state in the place of their own.
     """
-    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    from prlhf.errors import ConfigError
     from prlhf.evaluation.reward.run import evaluate_reward_run
+
+    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    if users_path is not None and users_path.suffix != ".parquet":
+        raise ConfigError(f"--per-user {users_path}: found the ending {users_path.suffix!r}, expected .parquet")
 
     config = _data(folder, one_source(data), on_bad_row, overrides or [])
     first = _few_shot(votes)
