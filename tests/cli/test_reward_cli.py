@@ -1,6 +1,7 @@
 """`prlhf reward …` as a command, with a tiny reward model in the place of a real one."""
 
 import json
+from dataclasses import replace
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -60,6 +61,39 @@ def test_evaluate_on_other_data(run, files):
     assert done.exit_code == 0 and "all of" in done.stdout
     done = call("evaluate", run / "model")
     assert done.exit_code == 2 and "no data of its own" in done.stderr
+    done = call("evaluate", run, "--per-user", "users.csv")
+    assert done.exit_code == 2 and "--per-user users.csv: found the ending '.csv'" in done.stderr
+
+
+def test_train_says_what_was_read(tiny, tmp_path):  # noqa: F811
+    rows = [replace(c, user=None, tie=i < 3) for i, c in enumerate(votes(users=4, each=10))]
+    data, embeddings = write_votes(rows, tmp_path)
+    given = ("--data", data, "--model", "per_user", "--embeddings", embeddings, "--set", "features.surface=false")
+    done = call("train", *given, "--output", tmp_path / "run", "--set", "data.split.test=0", "--set", "ties=false")
+    assert done.exit_code == 0, done.output
+    assert "40 comparisons from 40 rows" in done.stdout and "not trained on: 3 ties" in done.stdout
+    assert "no row names a user: nothing here can be personal; is it data.columns.user_id=…?" in done.stdout
+
+
+def test_votes_to_fold_in_come_from_a_file(run, files, tmp_path):
+    told = [replace(c, user="somebody new") for c in votes() if c.user == "user01"][:6]
+    told += [replace(c, user=None) for c in told[:1]]
+    (tmp_path / "few").mkdir()
+    first, _ = write_votes(told, tmp_path / "few")
+    rows = told[:6] + [replace(c, user="somebody new") for c in votes() if c.user == "user03"]
+    (tmp_path / "later").mkdir()
+    data, _ = write_votes(rows + votes()[:30], tmp_path / "later")
+    done = call("evaluate", run, "--data", data, "--votes", first, "--bootstrap", 0, "--json", tmp_path / "f.json")
+    assert done.exit_code == 0, done.output
+    assert "6 votes of 1 user from" in done.stdout and "left out of them: 1." in done.stdout
+    found = json.loads((tmp_path / "f.json").read_text())
+    assert (found["votes"], found["told_users"]) == (6, 1)
+    pairs = {c.pair_key for c in told}
+    assert found["data"]["left_out"]["folded_in"] == sum(c.pair_key in pairs for c in rows) >= 6
+    assert found["unseen"]["accuracy"]["value"] > 0.7
+    for wrong in ("some", "-1", "2.5"):
+        done = call("evaluate", run, "--votes", wrong)
+        assert done.exit_code == 2 and f"--votes: found '{wrong}'" in done.stderr, done.output
 
 
 def responses(path, users=("user00", "nobody yet", None)):
@@ -180,7 +214,7 @@ def test_compare_prints_tables_keeps_what_is_done_and_goes_on(files, tmp_path, m
 
 def test_compare_errors_name_the_flag(files, tmp_path):
     done = call("compare", "--data", files[0], "--models", "btt", "-o", tmp_path / "c")
-    assert done.exit_code == 2 and "found 'btt'" in done.stderr
+    assert done.exit_code == 2 and "found 'btt'" in done.stderr and "did you mean bt?" in done.stderr
     done = call("compare", "--data", files[0], "--split", "word", "-o", tmp_path / "c")
     assert done.exit_code == 2 and "--split" in done.stderr
     done = call("compare", "--data", files[0], "--models", "per_user", "--min-votes", 1000, "-o", tmp_path / "c")

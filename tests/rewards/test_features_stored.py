@@ -182,7 +182,7 @@ def test_texts_without_an_embedding_are_counted_and_the_first_is_named(tmp_path)
     features = make_features(write(tmp_path / "e.parquet"), VOTES)
     with pytest.raises(DataError) as e:
         features(["why?"] * 4, ["so", "because", "so", "likes brevity"])
-    assert "no embedding of 2 of 3 texts of kind response, the first of them 'so'; add rows" in str(e.value)
+    assert "no embedding of 2 of 3 texts of kind response, the first of them 'so'; give embeddings" in str(e.value)
     with pytest.raises(DataError, match=r"'why\?' \(it has one as kind prompt\)"):
         features(["why?"], ["why?"])
     with pytest.raises(DataError, match="texts of kind prompt, the first of them 'when"):

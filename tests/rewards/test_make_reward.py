@@ -1,6 +1,7 @@
 """From a configuration to a reward model, and back from whatever folder one was saved in."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -51,6 +52,22 @@ def test_a_folder_of_something_else(described, tmp_path):
         (tmp_path / "config.json").write_text(text)
     with pytest.raises(CheckpointError, match="no reward model"):
         load_reward(tmp_path)
+
+
+@pytest.mark.parametrize("weight", [np.nan, -1.0, np.inf])
+def test_weights_are_numbers_from_0(weight):
+    weights = VOTES.weight.copy()
+    weights[3] = weight
+    with pytest.raises(DataError, match=r"1 weights cannot be used, the first of them that of vote 3 .*found"):
+        fit_reward(PerUser(), replace(VOTES, weight=weights))
+
+
+def test_a_run_folder_is_its_model(tmp_path):
+    model = fit_reward(PerUser(), VOTES)
+    model.save(tmp_path / "run" / "model")
+    (tmp_path / "run" / "config.json").write_text("{}")
+    again = load_reward(tmp_path / "run")
+    np.testing.assert_array_equal(model.margins(VOTES).mean, again.margins(VOTES).mean)
 
 
 def test_what_learns_from_texts_is_not_fitted_to_vectors():

@@ -60,7 +60,7 @@ def fit_reward(
 
     Raises:
         ConfigError: a model that does not learn from features.
-        DataError: no votes, or features that are not finite.
+        DataError: no votes, weights that are negative or not finite, or features that are not finite.
     """
     kind = vector_member(config.type)  # type: ignore[attr-defined]
     votes.needed()
@@ -68,12 +68,15 @@ def fit_reward(
 
 
 def load_reward(folder: str | Path) -> RewardModel:
-    """The reward model in a folder, of any kind that a `save` or a run wrote.
+    """The reward model in a folder, of any kind that a `save` or a run wrote; of a run's folder, the one in `model/`.
 
     Raises:
         CheckpointError: no such folder, or another format.
     """
     described = read_object(Path(folder) / "config.json")
+    inside = Path(folder) / "model"
+    if described.get("format") != FORMAT and read_object(inside / "config.json").get("format") == FORMAT:
+        return load_reward(inside)
     config, every = described.get("config"), {**MEMBERS, **OTHERS}
     kind = config.get("type") if isinstance(config, dict) else None
     if described.get("format") != FORMAT or not isinstance(kind, str) or kind not in every:

@@ -113,9 +113,15 @@ class Votes:
         return len(self.chosen)
 
     def needed(self) -> None:
-        """DataError where there are none to learn from."""
+        """DataError where there are none to learn from, or a weight of them that is none."""
         if not len(self):
             raise DataError("votes: found none, expected at least one to learn from")
+        bad = np.flatnonzero(~(np.isfinite(self.weight) & (self.weight >= 0)))
+        if len(bad):
+            raise DataError(
+                f"votes: {len(bad):,} weights cannot be used, the first of them that of vote {bad[0]} (from 0): found "
+                f"{self.weight[bad[0]]}, expected a finite number from 0"
+            )
 
     @cached_property
     def differences(self) -> npt.NDArray[np.float32]:

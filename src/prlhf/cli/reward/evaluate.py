@@ -27,9 +27,12 @@ def evaluate(
     ] = None,
     embeddings: NewEmbeddings = None,
     votes: Annotated[
-        int,
-        typer.Option(metavar="FEWSHOT", min=0, help="So many votes of each unknown user are folded in first."),
-    ] = 0,
+        str,
+        typer.Option(
+            metavar="FEWSHOT",
+            help="So many votes of each unknown user are folded in first; or a SOURCE, all votes of which are.",
+        ),
+    ] = "0",
     bootstrap: Annotated[int, typer.Option(min=0, help="Draws of users behind each interval; 0 = none.")] = 1000,
     seed: Annotated[int, typer.Option(help="Of the draws, of which votes come first, of who is exchanged.")] = 0,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write all figures.")] = None,
@@ -47,11 +50,16 @@ def evaluate(
     Users whom the model knows are measured under their own state, all others as the generic user, or with --votes after
     their first votes; beside both stand the generic user, and somebody else's state in the place of their own.
     """
-    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    from prlhf.errors import ConfigError
     from prlhf.evaluation.reward.run import evaluate_reward_run
 
+    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    if users_path is not None and users_path.suffix != ".parquet":
+        raise ConfigError(f"--per-user {users_path}: found the ending {users_path.suffix!r}, expected .parquet")
+
     config = _data(folder, one_source(data), on_bad_row, overrides or [])
-    found = evaluate_reward_run(folder, config, embeddings=embeddings, votes=votes, bootstrap=bootstrap, seed=seed)
+    first = _few_shot(votes)
+    found = evaluate_reward_run(folder, config, embeddings=embeddings, votes=first, bootstrap=bootstrap, seed=seed)
     _tell(found)
     if json_path is not None:
         json_path.write_text(json.dumps(found.as_dict(), indent=2, ensure_ascii=False) + "\n", encoding="utf8")
@@ -78,6 +86,22 @@ def _data(folder: Path, source: str | None, on_bad_row: str | None, overrides: l
     values = {"source": source} if source is not None or own is None else own.model_dump(mode="json")
     config = data_config({**values, "on_bad_row": on_bad_row} if on_bad_row else values, overrides)
     return config if source is None or own is None else inherit(config, own)
+
+
+def _few_shot(given: str) -> int | str:
+    """A number of votes, or where there are some."""
+    from prlhf.data import SOURCES
+    from prlhf.errors import ConfigError
+
+    if given.isdecimal():
+        return int(given)
+    # what has a slash may be a data set of the hub, and what is wrong with it is told where it is read
+    if given in SOURCES or "/" in given or Path(given).expanduser().exists():
+        return given
+    raise ConfigError(
+        f"--votes: found {given!r}, which is no file either; expected a whole number from 0, or a file or source of "
+        "votes to fold in"
+    )
 
 
 def _tell(found: RewardEvaluation) -> None:

@@ -142,6 +142,10 @@ def _tell(result: RewardResult) -> None:
     from prlhf.cli.reward.tables import figures_table
 
     console = Console()
+    if result.read:
+        console.print(result.read, highlight=False, markup=False)
+    for warning in result.warnings:
+        console.print(f"warning: {warning}", highlight=False, markup=False, style="yellow")
     console.print(result.learned, highlight=False, markup=False)
     for check in result.checks:
         if check.finding:

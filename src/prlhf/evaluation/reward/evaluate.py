@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -32,7 +33,7 @@ def evaluate_reward(
     model: RewardModel,
     data: Log | Sequence[Comparison],
     *,
-    votes: int = 0,
+    votes: int | Sequence[Comparison] = 0,
     context: Sequence[Comparison] = (),
     bootstrap: int = 1000,
     seed: int = 0,
@@ -41,7 +42,9 @@ def evaluate_reward(
 
     Args:
         votes: of users whom the model does not know, so many are folded in first: those of `context` where they have
-            some there, else of `data`, in an order by content. They are measured on their votes on other pairs.
+            some there, else of `data`, in an order by content. They are measured on their votes on other pairs. Or the
+            votes themselves, all of which are folded in, of whomever: who has some there counts as new, and is answered
+            by these alone.
         context: what is known about new users, and is no test.
         bootstrap: draws of users behind each interval; 0 leaves the intervals out.
         seed: of the order of votes, of who is exchanged with whom, and of the draws.
@@ -55,9 +58,13 @@ def evaluate_reward(
         raise DataError(
             f"reward evaluation: found {len(given):,} comparisons of which none has a winner, expected some"
         )
-    known = model.users.rows([c.user for c in rows]) > 0
+    given_first = [] if isinstance(votes, int) else [c for c in votes if c.user is not None and decided(c)]
+    met = {c.user for c in given_first}
+    known = (model.users.rows([c.user for c in rows]) > 0) & np.array([c.user not in met for c in rows])
     seen = [c for c, there in zip(rows, known, strict=True) if there]
-    told, rest = _told([c for c, there in zip(rows, known, strict=True) if not there], context, votes, seed)
+    new = [c for c, there in zip(rows, known, strict=True) if not there]
+    told, rest = _told(new, context, votes, seed) if isinstance(votes, int) else (given_first, _apart(new, given_first))
+    most = votes if isinstance(votes, int) else max(Counter(c.user for c in told).values(), default=0)
     scores = reward_scores(model, seen, seed) if seen else None
     with model.meeting(told):
         after = reward_scores(model, rest, seed) if rest else None
@@ -65,7 +72,7 @@ def evaluate_reward(
         model=getattr(getattr(model, "config", None), "type", type(model).__name__),
         seen=scores,
         unseen=after,
-        votes=votes,
+        votes=most,
         told=len({c.user for c in told}),
         left_out={
             "ties": sum(c.tie for c in given),
@@ -77,7 +84,7 @@ def evaluate_reward(
         seed=seed,
     )
     if not seen and not rest:
-        raise DataError(f"reward evaluation: all votes were folded in (votes = {votes}), none is left to measure on")
+        raise DataError(f"reward evaluation: all votes were folded in (votes = {most}), none is left to measure on")
     if isinstance(data, Log):
         found = replace(found, source=data.source, fingerprint=data.fingerprint, attribution=data.attribution)
     return replace(found, checks=_checks(model, found, told, rest))
@@ -95,9 +102,14 @@ def _told(
     elsewhere = {c.user for c in apart}
     inside = [c for c in new if c.user is not None and c.user not in elsewhere]
     more, rest = few_shot(inside, votes, seed)
-    known = {(c.user, c.pair_key) for c in told}
     others = [c for c in new if c.user is None or c.user in elsewhere]
-    return told + more, [c for c in others if (c.user, c.pair_key) not in known] + rest
+    return told + more, _apart(others, told) + rest
+
+
+def _apart(rows: Sequence[Comparison], told: Sequence[Comparison]) -> list[Comparison]:
+    """Those that no vote of `told` is about: another user, or another pair."""
+    known = {(c.user, c.pair_key) for c in told}
+    return [c for c in rows if (c.user, c.pair_key) not in known]
 
 
 def flipped(comparisons: Sequence[Comparison]) -> list[Comparison]:

@@ -13,6 +13,7 @@ from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.data import Log, Split, inherit, load_comparisons
 from prlhf.data.checks import Check, check_artefacts, check_memory, check_overlap
 from prlhf.data.items import parted
+from prlhf.data.log import decided
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.evaluation.reward.evaluate import evaluate_reward
 from prlhf.evaluation.reward.result import RewardEvaluation
@@ -90,7 +91,7 @@ def evaluate_reward_run(
     data: DataConfig | str | Path | Log | None = None,
     *,
     embeddings: Path | None = None,
-    votes: int = 0,
+    votes: int | DataConfig | str | Path | Log = 0,
     bootstrap: int = 1000,
     seed: int = 0,
 ) -> RewardEvaluation:
@@ -101,7 +102,7 @@ def evaluate_reward_run(
             are. A log with the fingerprint of the run's own is the run's own, wherever it comes from.
         embeddings: as for `load_run`.
         votes: so many votes of each user whom the model does not know are folded in first (`evaluate_reward`); of the
-            run's own data those are of the side `context`.
+            run's own data those are of the side `context`. Or a log, all votes of which are folded in.
         bootstrap, seed: as for `evaluate_reward`.
 
     Raises:
@@ -110,9 +111,11 @@ def evaluate_reward_run(
     """
     model, config = load_run(folder, embeddings)
     what = _measured(Path(folder), config, data)
-    found = evaluate_reward(model, what.rows, votes=votes, context=what.context, bootstrap=bootstrap, seed=seed)
+    first, notes = (votes, []) if isinstance(votes, int) else _few_shot(model, config, votes)
+    found = evaluate_reward(model, what.rows, votes=first, context=what.context, bootstrap=bootstrap, seed=seed)
     log = what.log
-    note = seen_by(what.training, what.rows, "the model") if what.side == "all" else ""
+    if what.side == "all":
+        notes.append(seen_by(what.training, what.rows, "the model"))
     return replace(
         found,
         source=log.source,
@@ -121,7 +124,7 @@ def evaluate_reward_run(
         attribution=log.attribution,
         left_out={**found.left_out, "thumbs": len(log.thumbs)},
         checks=(*_check_rows(what, config), *found.checks),
-        notes=tuple(text for text in (note,) if text),
+        notes=tuple(text for text in notes if text),
     )
 
 
@@ -154,9 +157,32 @@ def _measured(folder: Path, config: RunConfig | None, data: DataConfig | str | P
     return _Measured(log, rows, context, _comparisons(log, sides.train), "test and unseen", held_out)
 
 
-def _read(config: RunConfig, data: DataConfig | str | Path | Log | None) -> Log:
+def _few_shot(
+    model: RewardModel, config: RunConfig | None, votes: DataConfig | str | Path | Log
+) -> tuple[list[Comparison], list[str]]:
+    """The votes of a log that can be folded in, and what is to be known about them."""
+    log = _read(config, votes)
+    first = [c for c in log.comparisons if c.user is not None and decided(c)]
+    if not first:
+        raise DataError(f"{log.source}: found no vote of a user to fold in, expected some ({log.notes.text()})")
+    users = sorted({c.user for c in first if c.user is not None})
+    notes = [f"Folded in first: {len(first):,} votes of {_users(len(users))} from {log.source}."]
+    if left := len(log.comparisons) + len(log.thumbs) - len(first):
+        notes[0] += f" Without a user or a winner, and so left out of them: {left:,}."
+    if known := int((model.users.rows(users) > 0).sum()):
+        notes.append(f"Of these, the model knows {_users(known)} already; here they are answered by these votes alone.")
+    return first, notes
+
+
+def _users(count: int) -> str:
+    return "1 user" if count == 1 else f"{count:,} users"
+
+
+def _read(config: RunConfig | None, data: DataConfig | str | Path | Log | None) -> Log:
     if isinstance(data, Log):
         return data
+    if config is None:
+        return load_comparisons(DataConfig(source=str(data)) if isinstance(data, str | Path) else data)
     if data is None:
         return load_comparisons(config.data)
     return load_comparisons(

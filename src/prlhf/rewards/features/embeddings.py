@@ -80,7 +80,9 @@ class EmbeddingFile:
             hint = f" (it has one as kind {other})" if other else ""
             raise DataError(
                 f"{self.path}: no embedding of {len(lost)} of {len(set(texts))} texts of kind {kind}, the first of "
-                f"them {lost[0]!r:.80}{hint}; add rows with exactly these texts, from the same model"
+                f"them {lost[0]!r:.80}{hint}; give embeddings of exactly these texts, from the "
+                "same model: before training in this file, to a trained model with --embeddings OTHER.parquet (rows "
+                "added to this file would make it another one)"
             )
         return np.asarray(self.matrix[np.array(rows, np.int64)], np.float32)
 

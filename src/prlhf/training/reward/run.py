@@ -43,6 +43,10 @@ class RewardResult:
     """What it was fitted to and what it keeps, in words."""
     checks: tuple[Check, ...] = ()
     """Of the features."""
+    read: str = ""
+    """What was read, and what of it is not trained on."""
+    warnings: tuple[str, ...] = ()
+    """What stands in the way of anything personal."""
 
 
 def train_reward(config: RewardRun, output: str | Path, *, log: Log | None = None) -> RewardResult:
@@ -73,7 +77,14 @@ def train_reward(config: RewardRun, output: str | Path, *, log: Log | None = Non
     rows, context = own_sides(log, sides)
     metrics = evaluate_reward(model, rows, context=context, seed=config.seed) if rows else None
     _write(folder, config, log, sides, model, metrics)
-    return RewardResult(folder, model, metrics, learned, (check_features(votes),))
+    return RewardResult(folder, model, metrics, learned, (check_features(votes),), **_told_of(log, config.ties))
+
+
+def _told_of(log: Log, ties: bool) -> dict[str, Any]:
+    """`read` and `warnings` of a `RewardResult`; `ties` says that they are trained on."""
+    people = any(item.user is not None for item in log.items)
+    warning = "no row names a user: nothing here can be personal; is it data.columns.user_id=…?"
+    return {"read": log.notes.text(ties=ties, thumbs=False), "warnings": () if people else (warning,)}
 
 
 def steps_bar(what: str) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import itertools
 import logging
 import math
@@ -58,7 +59,9 @@ class Trial:
 def base_config(kind: str, options: dict[str, Any] | None = None) -> AnyReward:
     """The configuration of a type that is tried first: its defaults, with `options`."""
     if kind not in MEMBERS:
-        raise ConfigError(f"models: found {kind!r}, expected some of {', '.join(MEMBERS)}")
+        near = difflib.get_close_matches(kind, MEMBERS, n=1)
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"models: found {kind!r}, expected some of {', '.join(MEMBERS)}{hint}")
     try:
         return vector_member(kind).Config(**(options or {}))
     except ConfigError as e:
