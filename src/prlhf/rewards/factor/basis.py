@@ -93,7 +93,7 @@ class Basis:
 
     def _spread(self, x: npt.NDArray[np.float32]) -> Array:
         """Scaled features `[m, f]`, and the kernel's `[m, q]`, which weigh as much as those together."""
-        z = x / self.scale.astype(np.float32)
+        z = np.asarray(x / self.scale.astype(np.float32), np.float32)
         if not len(self.landmarks):
             return z
         middle = self.landmarks.mean(0)  # taken away, since distances are those of 32 bits
