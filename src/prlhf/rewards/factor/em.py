@@ -257,7 +257,7 @@ def _meet(pairs: Pairs, model: Shared, along: _Directions) -> Shared:
         precision[:, range(k), range(k)] += pairs.by_user @ (information[:, None] * m.phi_variance) + 1
         target = pull - information * m.crowd
         right = pairs.by_user @ (target[:, None] * m.phi) + model.prior.mean(k)
-        s = np.asarray(np.linalg.inv(precision))
+        s = np.asarray(np.linalg.inv(precision), np.float64)
         l = np.einsum("nij,nj->ni", s, right)  # noqa: E741
         l[n - 1], s[n - 1] = 0, 0
         model = replace(model, l=l, s=s)
