@@ -227,7 +227,6 @@ def test_compare_errors_name_the_flag(files, tmp_path):
 @pytest.fixture
 def soft(base_folder, tmp_path, monkeypatch):
     data, _ = write_votes(votes(users=8, each=8, items=16), tmp_path)
-    monkeypatch.setattr("prlhf.training.fitted._STEPS", 5)
     monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)
     given = ("--data", data, "--base", base_folder(), "--output", tmp_path / "soft")
     options = ("data.split.users=0.25", "data.split.test=0.2", "training.max_steps=2", "training.device=cpu")
