@@ -30,6 +30,10 @@ class Suggestion:
     pair: Comparison | None
     probability: float | None
     """That `pair.chosen` is preferred, as the model sees it now; None where the pool says nothing about people."""
+    margin: float | None
+    """Expected `r(chosen) - r(rejected)`, in log-odds."""
+    spread: float | None
+    """Standard deviation of the margin that is due to what is unknown about the person."""
     nats: float | None
     """Expected information about the person, in nats; an answer has at most log 2."""
     share: float | None
@@ -70,12 +74,22 @@ def suggest(
     found = []
     for place, now in _picks(belief, pool, free, rule, n, seed):
         pair = pool.pairs[place] if pool.pairs else None
-        told: tuple[float | None, ...] = (None, None, None)
-        if now is not None:
-            probability = float(model.probability_of(now.reward(place))[0])
-            told = probability, float(now.information[place]), float(now.relief[place] / max(now.doubt, 1e-300))
-        found.append(Suggestion(place, pair, *told))
+        found.append(_told(model, place, pair, now))
     return found
+
+
+def _told(model: RewardModel, place: int, pair: Comparison | None, belief: Belief | None) -> Suggestion:
+    if belief is None:
+        return Suggestion(place, pair, None, None, None, None, None)
+    return Suggestion(
+        place=place,
+        pair=pair,
+        probability=float(model.probability_of(belief.reward(place))[0]),
+        margin=float(belief.margin[place]),
+        spread=float(belief.personal[place] ** 0.5),
+        nats=float(belief.information[place]),
+        share=float(belief.relief[place] / max(belief.doubt, 1e-300)),
+    )
 
 
 def state_of(model: RewardModel, user: str | States | None) -> States:
