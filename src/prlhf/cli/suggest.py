@@ -24,8 +24,8 @@ PoolSource = Annotated[
     str,
     typer.Option(
         metavar="SOURCE",
-        help="Pairs to choose from: any preference log (labels are not looked at), or a file with prompt, a, b, or with "
-        "prompt, response, all pairs of which are taken.",
+        help="Pairs to choose from: any preference log (its labels are not looked at), or a file with prompt, a, b, or "
+        "with prompt, response, of which all pairs are taken.",
     ),
 ]
 Asked = Annotated[str, typer.Option("--user", "-u", metavar="ID", help="Whom.")]

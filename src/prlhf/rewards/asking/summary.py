@@ -19,7 +19,7 @@ from prlhf.types import Comparison, Prompt
 
 __all__ = ["Move", "moves", "predictable", "remarks"]
 
-_ODD = 0.02
+_ODD = 0.05
 """Two-sided probability of so lopsided answers by chance, below which they are remarked on."""
 
 
@@ -36,7 +36,8 @@ class Move:
 
 
 def moves(model: VectorReward, pool: Pool, state: States) -> list[Move]:
-    """Of every response of the pool, from the one that rises most to the one that falls most."""
+    """Of every response of the pool, from the one that rises most to the one that falls most; what is less sure counts
+    less in this order."""
     assert model.gaussian is not None
     before, mean = (s[model.gaussian[0]][0] for s in (model.users.states, state))
     covariance = np.asarray(state[model.gaussian[1]][0], np.float64)
@@ -51,7 +52,7 @@ def moves(model: VectorReward, pool: Pool, state: States) -> list[Move]:
     spread = np.sqrt(np.maximum(np.einsum("mk,mk->m", phi @ covariance, phi), 1e-300))
     sure = norm.cdf(np.abs(by) / spread)
     found = [Move(*texts[p], float(b), float(s)) for p, b, s in zip(places.tolist(), by, sure, strict=True)]
-    return sorted(found, key=lambda move: -move.by)
+    return sorted(found, key=lambda move: -move.by * (2 * move.sure - 1))
 
 
 def _texts(pool: Pool) -> list[tuple[int, tuple[Prompt, str]]]:
