@@ -148,7 +148,9 @@ def polis(seed: int, size: Size, folder: Path) -> tuple[VectorReward, Iterator[P
     rng = np.random.default_rng(seed)
     rows = list(log.comparisons)
     count = Counter(c.user for c in rows if c.user is not None)
-    new = sorted(name for name, n in sorted(count.items()) if n >= size.least_votes and rng.random() < 0.4)[: size.strangers]
+    new = sorted(name for name, n in sorted(count.items()) if n >= size.least_votes and rng.random() < 0.4)[
+        : size.strangers
+    ]
     held = set(new)
     old = [c for c in rows if c.user not in held]
     features = make_features(stored, old)
@@ -203,7 +205,7 @@ def measured(part: str, seeds: int, size: Size, folder: Path) -> Curves:
 
 
 def interval(columns: Floats, of: Callable[[Floats], Floats] = lambda means: means[:, 0]) -> list[float]:
-    """A function of the columns' means over people, with its interval; `columns` `[n, c]`, `of`: `[draws, c]` -> draws."""
+    """A function of the means over people of `columns` `[n, c]`, with its interval; `of`: `[draws, c]` -> `[draws]`."""
     drawn = of(resample_sums(columns, DRAWS, 0) / len(columns))
     middle = float(of(columns.mean(0, keepdims=True))[0])
     tail = (1 - COVERAGE) / 2

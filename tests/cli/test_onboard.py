@@ -62,7 +62,9 @@ def test_suggest_says_what_and_why(run, tmp_path):
     assert after[0]["nats"] < rows[0]["nats"]
     assert not {row["pair_key"] for row in after} & {c.pair_key for c in own[:8]}
     known = call(*given, "--user", "user02", "--votes", told)
-    assert "has no vote of user02" in known.stdout and "user02 is known to the model (version 1, 30 votes)" in known.stdout
+    assert (
+        "has no vote of user02" in known.stdout and "user02 is known to the model (version 1, 30 votes)" in known.stdout
+    )
     wrong = call(*given, "--user", "ann", "--rule", "infomation")
     assert wrong.exit_code == 2 and "did you mean information?" in wrong.stderr
 
@@ -130,7 +132,7 @@ def test_keys_of_a_keyboard():
 def test_fold_in_keeps_newcomers(run, tmp_path):
     folder, _ = run
     rows = [replace(c, user="somebody new") for c in votes() if c.user == "user01"][:6]
-    rows += [c for c in votes() if c.user == "user03"][:5] + [replace(votes()[0], user=None)]
+    rows += [*[c for c in votes() if c.user == "user03"][:5], replace(votes()[0], user=None)]
     (tmp_path / "few").mkdir()
     data, _ = write_votes(rows, tmp_path / "few")
     done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")

@@ -41,7 +41,9 @@ def test_single_responses_are_paired_within_a_prompt(tmp_path):
     assert found.note == "4 responses give 3 pairs"
     thumbs = [{"prompt": "p", "completion": t, "label": t == "a"} for t in "abc"]
     assert of(read_pairs(written(tmp_path / "t.jsonl", thumbs))) == of(found)
-    drawn = read_pairs(written(tmp_path / "r.jsonl", [{"prompt": "p", "response": str(i)} for i in range(50)]), most=100)
+    drawn = read_pairs(
+        written(tmp_path / "r.jsonl", [{"prompt": "p", "response": str(i)} for i in range(50)]), most=100
+    )
     assert 80 < len(set(of(drawn))) == len(drawn.pairs) <= 100 and "give 1,225 pairs, of which" in drawn.note
 
 

@@ -13,7 +13,7 @@ from prlhf.rewards.states import UserTable
 
 @pytest.fixture
 def saved(tmp_path):
-    votes, test, _ = planted(users=6, votes_each=10, width=3, seed=1)
+    votes, _, _ = planted(users=6, votes_each=10, width=3, seed=1)
     old = votes.take(votes.user < 4).of_users(votes.names[:4]).compact()
     model = fit_reward(PerUser(ridge=3.0), old)
     model.save(tmp_path / "run" / "model")

@@ -10,7 +10,7 @@ The first is BALD (Houlsby et al., arXiv 1112.5745) for a logistic link with lab
 
 from __future__ import annotations
 
-from functools import cached_property, lru_cache
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -34,6 +34,7 @@ class Expectations:
 
     def __init__(self, flips: float):
         self.flips = flips
+        self._tables = self._made()
 
     def information(self, mean: Floats, spread: Floats) -> Floats:
         """Nats that a vote tells about its margin `[m]`, from 0 to log 2."""
@@ -43,8 +44,7 @@ class Expectations:
         """Expected Fisher information of a vote about its margin `[m]`, from 0 to 1/4."""
         return _looked_up(self._tables[1], mean, spread)
 
-    @cached_property
-    def _tables(self) -> tuple[Floats, Floats]:
+    def _made(self) -> tuple[Floats, Floats]:
         """Both by (mean, spread)."""
         steps = np.sinh(np.linspace(0, np.arcsinh(_MOST), _PLACES))
         information, fisher = np.empty((2, _PLACES, _PLACES))

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prlhf.errors import DataError
+from prlhf.rewards.asking.expectations import expectations
 from prlhf.rewards.base import Loadings, RewardModel, VectorReward
 from prlhf.rewards.features import FeatureMap
 from prlhf.rewards.votes import Votes
@@ -58,6 +59,7 @@ class Pool:
         """Of arrays: the pairs of `votes`, all different; their labels and users are not looked at."""
         if not isinstance(model, VectorReward) or not can_choose(model):
             return cls(votes, None, np.zeros((0, 0)))
+        expectations(model.flips)  # its tables are made now, not when somebody waits for a question
         loadings = model.loadings(votes.items, votes.chosen, votes.rejected)
         return cls(votes, loadings, loadings.phi.T @ loadings.phi / max(len(votes), 1))
 
