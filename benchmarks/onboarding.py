@@ -1,14 +1,15 @@
 """How fast somebody new is known: accuracy against the number of answers, for every rule of choosing what to ask.
 
-    python benchmarks/onboarding.py [--quick] [--only planted,polis] [--seeds 3] [--data FOLDER] [--picture FILE]
+    python benchmarks/onboarding.py [--quick] [--only planted,flips,polis] [--seeds 3] [--data FOLDER] [--picture FILE]
 
 `planted`: the people of `reward_planted.py` with tastes along three directions. A factor model learns from 200 of them,
 100 more are met: every rule chooses from the same 2,000 pairs, the person answers by the logistic of their true margin,
 and accuracy is against the sign of the true margin of 300 other pairs. Random questions are asked in three orders, the
-first of them on to 200 answers. `polis`: real votes of people who are held out, replayed. A rule chooses among the
-pairs that the person really voted on, and accuracy is on a third of their votes, which nobody may ask for; needs
-`polis_bowling_green.parquet` and its embeddings in the folder `--data`. Intervals are the central 95 % over people of
-all seeds, drawn with replacement. `stop` is where an interview would have ended by itself.
+first of them on to 200 answers. `flips`: the same, and one vote in ten is turned round, in training too. `polis`: real
+votes of people who are held out, replayed. A rule chooses among the pairs that the person really voted on, and accuracy
+is on a third of their votes, which nobody may ask for; needs `polis_bowling_green.parquet` and its embeddings in the
+folder `--data`. Intervals are the central 95 % over people of all seeds, drawn with replacement. The last tables say
+where an interview would have ended by itself.
 """
 
 from __future__ import annotations
@@ -35,7 +36,8 @@ from prlhf.rewards import States, VectorReward, Votes, fit_reward
 from prlhf.rewards.asking import DEFAULT, RULES, Belief, Pool, suggest
 from prlhf.rewards.features import make_features
 
-PARTS = ("planted", "polis")
+PARTS = ("planted", "flips", "polis")
+FLIPS = {"planted": 0.0, "flips": 0.1}
 LONG = 200
 """Random answers that the gap is counted to."""
 SHOWN = (0, 1, 2, 3, 5, 7, 10, 15, 20, 30, 40)
@@ -105,10 +107,10 @@ def voted(person: Person, places: Ints) -> Votes:
 # -- the worlds --------------------------------------------------------------------------------------------------------
 
 
-def planted(seed: int, size: Size) -> tuple[VectorReward, Iterator[Person], Callable[[Person], float]]:
+def planted(seed: int, size: Size, flips: float) -> tuple[VectorReward, Iterator[Person], Callable[[Person], float]]:
     """A model, the people to be met, and how well 200 random answers tell one."""
     drawn = {"users": size.users, "strangers": size.strangers, "each": size.each, "items": size.items}
-    world = World.draw(seed, **drawn, rank=3, flips=0.0)
+    world = World.draw(seed, **drawn, rank=3, flips=flips)
     model = fit_reward(Factor(), world.known, seed=seed)
     rng = np.random.default_rng(seed + 2000)
     pool, tests = (Pool.of_votes(model, _pairs(world.known, n, rng)) for n in (size.pairs, size.tests))
@@ -117,6 +119,7 @@ def planted(seed: int, size: Size) -> tuple[VectorReward, Iterator[Person], Call
         for taste in world.truth[size.users :]:
             margin, truth = (taste[p.votes.chosen] - taste[p.votes.rejected] for p in (pool, tests))
             likes = rng.random(len(pool)) < 1 / (1 + np.exp(-margin))
+            likes ^= rng.random(len(pool)) < flips
             yield Person(pool, likes, _accuracy(model, tests, truth > 0))
 
     def known(person: Person) -> float:
@@ -186,11 +189,11 @@ class Curves:
 
 def measured(part: str, seeds: int, size: Size, folder: Path) -> Curves:
     """Every rule on the same people."""
-    answers = size.answers if part == "planted" else size.polis_answers
+    answers = size.polis_answers if part == "polis" else size.answers
     by_rule: dict[str, list[Floats]] = {rule: [] for rule in (*RULES, "random")}
     known, nats = [], []
     for seed in range(seeds):
-        model, people, full = planted(seed, size) if part == "planted" else polis(seed, size, folder)
+        model, people, full = polis(seed, size, folder) if part == "polis" else planted(seed, size, FLIPS[part])
         for place, person in enumerate(people):
             for rule in RULES:
                 found, told = followed(model, person, rule, answers)
@@ -214,7 +217,7 @@ def interval(columns: Floats, of: Callable[[Floats], Floats] = lambda means: mea
 
 def table(part: str, curves: Curves) -> list[dict[str, Any]]:
     """Accuracy of each rule after some answers."""
-    long = f"{LONG} random" if part == "planted" else "all that may be asked"
+    long = "all that may be asked" if part == "polis" else f"{LONG} random"
     rows = []
     for rule, found in curves.by_rule.items():
         some = [k for k in SHOWN if k < found.shape[1]]
@@ -233,12 +236,15 @@ def figures(part: str, curves: Curves) -> list[dict[str, Any]]:
         closed = interval(gap, _share)
         both = np.column_stack([random[:, twenty], found])
         enough = interval(both, lambda m: _first(m[:, 1:] >= m[:, :1]))
+        ahead = np.stack([found[:, ten], curves.by_rule[DEFAULT][:, ten]], 1)
         row = {
             "table": f"{part}: wanted are a gap closed by 0.7 or more, and at most 10 answers",
             "": rule,
             f"gap closed by {ten} answers": closed,
         }
-        rows.append(row | {f"answers to random's accuracy at {twenty}": enough})
+        row |= {f"answers to random's accuracy at {twenty}": enough}
+        points = interval(100 * ahead, lambda m: m[:, 0] - m[:, 1])
+        rows.append(row | {f"points above {DEFAULT} at {ten}": points})
     return rows
 
 
@@ -272,8 +278,12 @@ def picture(path: Path, found: dict[str, Curves]) -> None:
     """Accuracy against answers, with intervals for the default rule and for random questions."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(4.6 * len(found), 3.4), layout="constrained")
-    titles = {"planted": "planted people", "polis": "Polis participants, replayed"}
+    drawn = Figure(figsize=(4.2 * len(found), 3.4), layout="constrained")
+    titles = {
+        "planted": "planted people",
+        "flips": "one vote in ten turned round",
+        "polis": "Polis participants, replayed",
+    }
     for axes, (part, curves) in zip(np.ravel(drawn.subplots(1, len(found))), found.items(), strict=True):
         for rule, values in curves.by_rule.items():
             at = np.arange(values.shape[1])
@@ -283,9 +293,9 @@ def picture(path: Path, found: dict[str, Curves]) -> None:
                 band = np.array([interval(values[:, k : k + 1])[1:] for k in at]).T
                 axes.fill_between(at, *band, alpha=0.15, color=line.get_color(), linewidth=0)
         axes.axhline(curves.known.mean(), color="grey", linestyle=":", linewidth=1)
-        end = f"{LONG} random answers" if part == "planted" else "all answers"
+        end = "all that may be asked" if part == "polis" else f"{LONG} random answers"
         axes.annotate(end, (0, curves.known.mean()), fontsize=8, color="grey", va="bottom")
-        axes.set(title=titles[part], xlabel="answers", ylabel="accuracy")
+        axes.set(title=titles[part], xlabel="answers", ylabel="accuracy", xticks=range(0, len(at), len(at) // 4))
         axes.legend(frameon=False, fontsize=8, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=150)

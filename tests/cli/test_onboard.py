@@ -92,7 +92,7 @@ def test_an_interview_ends_by_itself_and_is_kept(run, tmp_path):
     given = ("onboard", folder, "--pool", data, "--votes", tmp_path / "votes.jsonl")
     done = call(*given, "--user", "ann", "--least", 0.3, "--commit", typed="l\n" * 50)
     assert done.exit_code == 0, done.output
-    assert "That is enough: the next answer is expected to tell 0." in done.stdout
+    assert "That is enough: no answer is expected to tell more than 0." in done.stdout
     assert "kept: 1 new user, 0 known already" in done.stdout and "Worth more to ann than to most" in done.stdout
     model = load_reward(folder)
     row = int(model.users.rows(["ann"])[0])
@@ -138,7 +138,7 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
     done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
     assert done.exit_code == 0, done.output
     assert "folded in: 11 votes of 2 users" in done.stdout and "left out: 1" in done.stdout
-    assert "user03 was there: now version 2, which rests on the 5 votes given here alone (before: 30)" in done.stdout
+    assert "user03 was there: now version 2, resting on these votes alone (5; before: 30)" in done.stdout
     assert load_reward(tmp_path / "new").users.rows(["somebody new"])[0] > 0
     assert load_reward(folder).users.rows(["somebody new"])[0] == 0
     done = call("reward", "fold-in", folder, "--votes", data, "--commit")

@@ -5,6 +5,7 @@ from itertools import combinations
 
 import pytest
 
+from prlhf.config.data import DataConfig
 from prlhf.data.pairs import _places, read_pairs
 from prlhf.errors import DataError
 
@@ -32,6 +33,10 @@ def test_a_and_b(tmp_path):
     path = tmp_path / "pool.csv"
     path.write_text("prompt,a,b\nWhich?,red,blue\n")
     assert of(read_pairs(path)) == [("Which?", "red", "blue")]
+    rows = [{"question": "Which?", "chosen": "red", "rejected": "blue"}]
+    other = written(tmp_path / "pool.jsonl", rows)
+    like = DataConfig(source="x.jsonl", columns={"prompt": "question", "user_id": "worker"})
+    assert of(read_pairs(other, like)) == of(read_pairs(path, like))
 
 
 def test_single_responses_are_paired_within_a_prompt(tmp_path):

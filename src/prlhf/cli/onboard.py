@@ -132,9 +132,10 @@ def _enough(interview: Interview, q: Question | None, most: int, least: float) -
         return "\nEvery pair of the pool was asked."
     if len(interview.votes) >= most:
         return f"\n{most} votes, as many as --most says."
-    nats = q.suggestion.nats
-    if nats is not None and nats < least:
-        return f"\nThat is enough: the next answer is expected to tell {nats:.2f} nats, less than --least {least:g}."
+    if interview.best < least:
+        return (
+            f"\nThat is enough: no answer is expected to tell more than {interview.best:.2f} nats (--least {least:g})."
+        )
     return ""
 
 

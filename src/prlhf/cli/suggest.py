@@ -82,7 +82,7 @@ def prepared(folder: Path, source: str, embeddings: Path | None, seed: int) -> P
     from prlhf.rewards.asking import Pool
 
     model, config = load_run(folder, embeddings)
-    read = read_pairs(source, seed=seed)
+    read = read_pairs(source, None if config is None else config.data, seed=seed)
     pool = Pool.of(model, read.pairs)
     told = f"pool: {len(pool):,} pairs from {read.source}"
     told += f" ({pool.left_out:,} left out: there already, or of equal texts)" if pool.left_out else ""

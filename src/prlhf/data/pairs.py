@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from prlhf.config.data import DataConfig
-from prlhf.data.load import load_comparisons
+from prlhf.data.load import inherit, load_comparisons
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.data.responses import read_responses
 from prlhf.types import Comparison, Prompt
@@ -30,10 +30,11 @@ class Pairs:
     note: str = ""
 
 
-def read_pairs(source: str | Path, *, most: int = MOST, seed: int = 0) -> Pairs:
+def read_pairs(source: str | Path, like: DataConfig | None = None, *, most: int = MOST, seed: int = 0) -> Pairs:
     """Read a pool of questions.
 
     Args:
+        like: how other data were read; names of columns are taken over where the source has them.
         source: what `load_comparisons` reads (comparisons, rankings, thumbs; of labels nothing is used), a file with
             the columns `prompt`, `a` and `b`, or one with `prompt` and `response` as `prlhf reward score` reads it.
             Single responses, and those of thumbs, are paired with all others to the same prompt.
@@ -47,7 +48,8 @@ def read_pairs(source: str | Path, *, most: int = MOST, seed: int = 0) -> Pairs:
         found = read_responses(source)
         return _made(str(source), (), zip(found.prompts, found.responses, strict=True), most, seed)
     columns = {"chosen": "a", "rejected": "b"} if {"a", "b"} <= names and "chosen" not in names else {}
-    log = load_comparisons(DataConfig(source=str(source), columns=columns))
+    config = DataConfig(source=str(source), columns=columns)
+    log = load_comparisons(config if like is None else inherit(config, like))
     return _made(str(source), log.comparisons, ((t.prompt, t.response) for t in log.thumbs), most, seed)
 
 

@@ -38,8 +38,8 @@ class Kept:
         new = len(self.names) - len(again)
         lines = [f"kept: {new:,} new user{'s' * (new != 1)}, {len(again):,} known already, in {self.folder}"]
         for i in again[:10]:
-            what = f"now version {self.versions[i]}, which rests on the {self.votes[i]:,} votes given here alone"
-            lines.append(f"  {self.names[i]} was there: {what} (before: {self.before[i]:,})")
+            what = f"now version {self.versions[i]}, resting on these votes alone ({self.votes[i]:,};"
+            lines.append(f"  {self.names[i]} was there: {what} before: {self.before[i]:,})")
         return "\n".join([*lines, f"  and {len(again) - 10:,} more" * (len(again) > 10)]).rstrip()
 
 

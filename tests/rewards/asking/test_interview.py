@@ -93,6 +93,17 @@ def test_what_was_told_before_counts_and_is_not_asked_again():
     np.testing.assert_allclose(going_on.state["l"], whole.state["l"], atol=1e-5)
 
 
+def test_votes_on_pairs_that_the_pool_lacks_count_too():
+    model, pool = made()
+    own = [Comparison("elsewhere", text((2.0, i, 0)), text((-2.0, i, 0))) for i in range(4)]
+    interview = Interview(model, pool, "new", own)
+    assert interview.unknown < 0.8 and interview.state.votes[0] == 4
+    interview.answer("left")
+    _, states = model.fold_in(interview.votes)
+    np.testing.assert_allclose(interview.state["l"], states["l"], atol=1e-5)
+    assert 0 < interview.question.suggestion.nats == pytest.approx(interview.best)
+
+
 def test_undo_is_as_if_it_had_not_been_said():
     interview = asked(questions=3)
     before = interview.question, interview.state["l"].copy()

@@ -113,11 +113,22 @@ class Interview:
         """The share of what was unknown of the person at first, as far as it matters in the pool, that still is."""
         return self.belief.doubt / max(self.generic.doubt, 1e-300)
 
+    @property
+    def asked(self) -> list[str]:
+        """`pair_key` of what is not asked again: votes told before, answers, and questions passed over."""
+        return [vote.pair_key for vote in self.told] + [self.pool.pairs[g.place].pair_key for g in self._given]
+
+    @property
+    def best(self) -> float:
+        """What the most telling question that is left is expected to tell, whatever the rule, in nats."""
+        left = np.ones(len(self.pool), bool)
+        left[self.pool.places(self.asked)] = False
+        return float(self.belief.information[left].max(initial=0))
+
     @cached_property
     def question(self) -> Question | None:
         """The next one; None where the pool is used up."""
-        asked = [vote.pair_key for vote in self.told] + [self.pool.pairs[g.place].pair_key for g in self._given]
-        found = suggest(self.model, self.pool, self.state, 1, self.rule, asked, self.seed)
+        found = suggest(self.model, self.pool, self.state, 1, self.rule, self.asked, self.seed)
         if not found:
             return None
         pair = self.pool.pairs[found[0].place]
