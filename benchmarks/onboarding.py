@@ -61,7 +61,8 @@ class Size:
     tests: int = 300
     orders: int = 3
     answers: int = 40
-    polis_answers: int = 20
+    fewer_answers: int = 20
+    """In the other parts than `planted`."""
     least_votes: int = 45
     """Of a participant who is replayed."""
 
@@ -189,7 +190,7 @@ class Curves:
 
 def measured(part: str, seeds: int, size: Size, folder: Path) -> Curves:
     """Every rule on the same people."""
-    answers = size.polis_answers if part == "polis" else size.answers
+    answers = size.answers if part == "planted" else size.fewer_answers
     by_rule: dict[str, list[Floats]] = {rule: [] for rule in (*RULES, "random")}
     known, nats = [], []
     for seed in range(seeds):
