@@ -19,8 +19,8 @@ from prlhf.evaluation.reward.comparison import RewardComparison, paired
 from prlhf.rewards.features import make_features
 from prlhf.rewards.make import MEMBERS
 from prlhf.training.reward import cell, tuning
-from prlhf.training.reward.common import Common, kept
 from prlhf.training.reward.compare import compare_rewards
+from prlhf.training.reward.sides import Common, kept
 from prlhf.training.reward.tuning import base_config, candidates, tune
 from prlhf.types import Comparison
 from tiny_reward import Tiny, TinyReward, tiny, votes, write_votes  # noqa: F401

@@ -21,7 +21,7 @@ from prlhf.evaluation.reward.scores import log_odds
 from prlhf.rewards import States, VectorReward, Votes, fit_reward
 from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.training.progress import bar
-from prlhf.training.reward.common import TOLD, Tuning
+from prlhf.training.reward.sides import TOLD, Tuning
 
 __all__ = ["Trial", "base_config", "candidates", "refit", "tune"]
 
