@@ -115,7 +115,10 @@ class VectorReward(RewardModel):
 
     Config: ClassVar[type[AnyReward]]
     stops_early: ClassVar[bool] = False
-    """Whether `fit` looks at `validation`; where it does not, `prlhf reward compare` lets it learn from those votes."""
+    """Whether `fit` looks at `validation`, and ends where those votes are told best."""
+    ended: AnyReward | None = None
+    """Where a `fit` ended by `validation`: the options with which one ends there by itself, so that it can be fitted to
+    those votes too, as `prlhf reward compare` does."""
 
     def __init__(
         self,

@@ -76,10 +76,7 @@ class FactorReward(VectorReward):
         bases = Bases(votes, config.components)
         choice = _choice(config, votes, bases, items, progress)
         basis = bases(choice.nonlinear)
-        pairs = Pairs(basis(votes.items.x), votes)
-        crowd, model = _learn(config, pairs, items, choice, votes, progress)
-        if choice.spread is not None:
-            model = _pruned(pairs, model)
+        crowd, model = _learn(config, Pairs(basis(votes.items.x), votes), items, choice, progress)
         _tell(model, choice)
         parameters = {**basis.arrays(), **_arrays(model, crowd, votes), "doubt": np.array([choice.doubt])}
         generic = _states(np.zeros((1, model.rank)), np.eye(model.rank)[None], np.zeros(1, np.int64), np.ones(1, bool))
@@ -179,20 +176,19 @@ def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: P
     return replace(found, spread=Spread(features, own))
 
 
-def _learn(
-    config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress
-) -> tuple[Crowd, Shared]:
+def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, progress: Progress) -> tuple[Crowd, Shared]:
+    """The crowd by itself, and a whole model."""
     crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
         return crowd, grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
-    model = grow(pairs, crowd, choice.rank, choice.spread, votes.told)
+    model = grow(pairs, crowd, choice.rank, choice.spread, pairs.votes.told)
     sizes = _sizes(pairs, model)
     for _ in progress(range(config.iterations)):
         model = improve(pairs, model, choice.spread)
         before, sizes = sizes, _sizes(pairs, model)
         if np.abs(sizes - before).max(initial=0) < _STILL * sizes.max(initial=1e-12):
             break
-    return crowd, model
+    return crowd, _pruned(pairs, model)
 
 
 def _sizes(pairs: Pairs, model: Shared) -> Floats:
