@@ -35,6 +35,7 @@ import numpy as np
 import torch
 from figures import add_options, machine, write
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from table import number
 from threadpoolctl import threadpool_limits
@@ -46,7 +47,7 @@ from prlhf.rewards.asking import RULES, Belief, Pool
 from prlhf.rewards.asking.expectations import entropy
 from prlhf.rewards.base import Loadings
 from prlhf.rewards.factor import FactorReward
-from prlhf.rewards.factor.posterior import Evidence, meet, sigmoid
+from prlhf.rewards.factor.posterior import Evidence, meet
 
 PARTS = ("one", "million", "suggest", "prism")
 RANK = 16
@@ -85,7 +86,7 @@ def evidence(people: int, each: int, seed: int) -> tuple[Evidence, np.ndarray]:
     phi = rng.standard_normal((people * each, RANK)) * np.linspace(0.6, 0.1, RANK)
     who, offset = np.repeat(np.arange(people), each), rng.standard_normal(people * each)
     margin = offset + (phi * rng.standard_normal((people, RANK))[who]).sum(1)
-    sign = np.where(rng.random(len(who)) < sigmoid(margin), 1.0, -1.0)
+    sign = np.where(rng.random(len(who)) < expit(margin), 1.0, -1.0)
     one = np.ones(len(who))
     return Evidence(phi * sign[:, None], np.full_like(phi, 0.01), offset * sign, 0.01 * one, one, one), who
 
@@ -95,7 +96,7 @@ def by_scipy(votes: Evidence) -> np.ndarray:
 
     def loss(mean: np.ndarray) -> tuple[float, np.ndarray]:
         z = votes.offset + votes.phi @ mean
-        return np.logaddexp(0, -z).sum() + mean @ mean / 2, mean - votes.phi.T @ sigmoid(-z)
+        return np.logaddexp(0, -z).sum() + mean @ mean / 2, mean - votes.phi.T @ expit(-z)
 
     return np.asarray(minimize(loss, np.zeros(RANK), jac=True, method="BFGS").x)
 
@@ -116,7 +117,7 @@ def check(votes: Evidence) -> None:
     """One person's posterior is where scipy's is, and its covariance is Laplace's."""
     sure = votes._replace(phi_variance=0 * votes.phi, unsure=0 * votes.offset)
     [mean], [covariance] = meet(sure, np.zeros(len(sure.phi), np.int64), np.zeros((1, RANK)), 0.0)
-    p = sigmoid(sure.offset + sure.phi @ mean)
+    p = expit(sure.offset + sure.phi @ mean)
     expected = np.linalg.inv((sure.phi.T * (p * (1 - p))) @ sure.phi + np.eye(RANK))
     assert np.allclose(covariance, expected, atol=1e-8), "the covariance is not Laplace's"
     assert np.abs(mean - by_scipy(sure)).max() < 0.15, "the mean is far from the maximum"
@@ -201,7 +202,7 @@ def by_draws(pool: Pool, draws: int = 100) -> np.ndarray:
     """The mutual information of every pair `[m]`, by people drawn from N(0, 1); none of what is unsure besides."""
     assert pool.loadings is not None
     people = np.random.default_rng(0).standard_normal((RANK, draws))
-    p = sigmoid(pool.loadings.phi @ people + pool.loadings.common[:, None])
+    p = expit(pool.loadings.phi @ people + pool.loadings.common[:, None])
     return np.asarray(entropy(p.mean(1)) - entropy(p).mean(1))
 
 
@@ -212,7 +213,7 @@ def by_quadrature(pool: Pool, pairs: int) -> np.ndarray:
     weights, found = weights / weights.sum(), np.empty(pairs)
     for i in range(pairs):
         phi = pool.loadings.phi[i]
-        p = sigmoid(pool.loadings.common[i] + np.sqrt(phi @ phi) * nodes)
+        p = expit(pool.loadings.common[i] + np.sqrt(phi @ phi) * nodes)
         found[i] = entropy(np.array(p @ weights)) - entropy(p) @ weights
     return found
 
@@ -258,7 +259,7 @@ def taught(width: int) -> tuple[FactorReward, Votes]:
     a, other = rng.integers(m, size=b), rng.integers(1, m, size=b)
     tastes = rng.standard_normal((people, RANK)) @ rng.standard_normal((RANK, width)) / width**0.5
     margin = ((x[a] - x[(a + other) % m]) * tastes[user]).sum(1)
-    up, one = rng.random(b) < sigmoid(margin), np.ones(b)
+    up, one = rng.random(b) < expit(margin), np.ones(b)
     c = np.where(up, a, (a + other) % m)
     r = np.where(up, (a + other) % m, a)
     names = tuple(f"{i:02d}" for i in range(people))
@@ -322,7 +323,7 @@ def plant(world: World, size: Size, folder: Path) -> None:
         scale = margins.std(0) if scale is None else scale
         margins = margins / scale
         margin = 1.2 * margins[:, 0] + (people[user] * margins[:, 1:]).sum(1) / max(world.rank, 1) ** 0.5
-        up = rng.random(count) < sigmoid(margin)
+        up = rng.random(count) < expit(margin)
         np.save(folder / f"{part}-x.npy", x)
         np.savez(folder / f"{part}.npz", user=user, up=up, margin=np.where(up, margin, -margin))
 
