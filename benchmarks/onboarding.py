@@ -275,28 +275,26 @@ def stops(part: str, curves: Curves) -> list[dict[str, Any]]:
     return rows
 
 
-def picture(path: Path, found: dict[str, Curves]) -> None:
-    """Accuracy against answers, with intervals for the default rule and for random questions."""
+def picture(path: Path, rows: list[dict[str, Any]]) -> None:
+    """Accuracy against answers, with intervals for the default rule and for random questions; `rows` of `table`."""
     from matplotlib.figure import Figure
 
-    drawn = Figure(figsize=(4.2 * len(found), 3.4), layout="constrained")
-    titles = {
-        "planted": "planted people",
-        "flips": "one vote in ten turned round",
-        "polis": "Polis participants, replayed",
-    }
-    for axes, (part, curves) in zip(np.ravel(drawn.subplots(1, len(found))), found.items(), strict=True):
-        for rule, values in curves.by_rule.items():
-            at = np.arange(values.shape[1])
-            bold = rule in (DEFAULT, "random")
-            [line] = axes.plot(at, values.mean(0), label=rule, linewidth=2 if bold else 1, alpha=1 if bold else 0.7)
+    parts = [part for part in PARTS if any(row["table"].startswith(f"{part}: accuracy") for row in rows)]
+    titles = {"planted": "planted people", "flips": "one vote in ten turned round", "polis": "Polis, replayed"}
+    drawn = Figure(figsize=(4.2 * len(parts), 3.4), layout="constrained")
+    for axes, part in zip(np.ravel(drawn.subplots(1, len(parts))), parts, strict=True):
+        for row in (row for row in rows if row["table"].startswith(f"{part}: accuracy")):
+            at = [int(key) for key in row if key.isdecimal()]
+            values = np.array([row[str(k)] for k in at])
+            bold = row[""] in (DEFAULT, "random")
+            [line] = axes.plot(at, values[:, 0], ".-", label=row[""], linewidth=2 if bold else 1)
             if bold:
-                band = np.array([interval(values[:, k : k + 1])[1:] for k in at]).T
-                axes.fill_between(at, *band, alpha=0.15, color=line.get_color(), linewidth=0)
-        axes.axhline(curves.known.mean(), color="grey", linestyle=":", linewidth=1)
-        end = "all that may be asked" if part == "polis" else f"{LONG} random answers"
-        axes.annotate(end, (0, curves.known.mean()), fontsize=8, color="grey", va="bottom")
-        axes.set(title=titles[part], xlabel="answers", ylabel="accuracy", xticks=range(0, len(at), len(at) // 4))
+                axes.fill_between(at, values[:, 1], values[:, 2], alpha=0.15, color=line.get_color(), linewidth=0)
+        long = next(key for key in row if key.startswith((str(LONG), "all")))
+        axes.axhline(row[long][0], color="grey", linestyle=":", linewidth=1)
+        name = long if long.startswith("all") else f"{long} answers"
+        axes.annotate(name, (0, row[long][0]), fontsize=8, color="grey", va="bottom")
+        axes.set(title=titles[part], xlabel="answers", ylabel="accuracy", xticks=range(0, at[-1] + 1, 5))
         axes.legend(frameon=False, fontsize=8, loc="lower right")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=150)
@@ -320,7 +318,7 @@ def main() -> None:
     for row in rows:
         print("  ".join(f"{key}: {number(value)}" for key, value in row.items()), flush=True)
     if given.picture is not None:
-        picture(given.picture, found)
+        picture(given.picture, rows)
     write(given.json, "onboarding", machine(), vars(given), rows)
 
 
