@@ -1,12 +1,15 @@
-"""Reward models: meeting one person, meeting a million, and learning at the size of PRISM with 4,096 features.
+"""Reward models: meeting one person or a million, choosing what to ask, and learning at the size of PRISM.
 
-    python benchmarks/reward_speed.py [--quick] [--only one,million,prism] [--threads 2] [--json FILE]
+    python benchmarks/reward_speed.py [--quick] [--only one,million,suggest,prism] [--threads 2] [--json FILE]
 
 `one` and `million`: `factor`'s fold-in at rank 16 with the pairs' loadings given, beside the same posterior's maximum
-by scipy (BFGS) and by scikit-learn's logistic regression, one person after the other. `prism`: 1,400 people, 27,000
-pairs and 4,096 features; `factor` beside our `bt`, Bradley-Terry by 1,000 steps of Adam (LoRe with one reward) and
-LoRe, whose best step and setting of a grid are found on the same validation votes; its time is that of the chosen
-setting alone, the whole search's is told beside it. Every fit is a process of its own, for its peak memory.
+by scipy (BFGS) and by scikit-learn's logistic regression, one person after the other. `suggest`: the pair of 10⁵ (rank
+16) whose answer is expected to tell most, once the pool is prepared, beside the same by 100 people drawn from the
+posterior (as a committee, all pairs at once) and by Gauss-Hermite quadrature pair by pair; and what ten votes cost
+from stored features to a state. `prism`: 1,400 people, 27,000 pairs and 4,096 features; `factor` beside our `bt`,
+Bradley-Terry by 1,000 steps of Adam (LoRe with one reward) and LoRe, whose best step and setting of a grid are found on
+the same validation votes; its time is that of the chosen setting alone, the whole search's is told beside it. Every fit
+is a process of its own, for its peak memory.
 
 The planted people of `prism` are none that `factor` assumes: they are in camps, cast very different numbers of votes,
 and tastes are heavy-tailed weights of latent qualities that the features mix; pairs share a prompt, and a few features
@@ -23,7 +26,8 @@ import statistics
 import tempfile
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -38,10 +42,14 @@ from threadpoolctl import threadpool_limits
 
 from prlhf.config.rewards import Bt, Factor, Lore
 from prlhf.config.rewards.base import AnyReward
-from prlhf.rewards import Items, Votes, fit_reward
+from prlhf.rewards import Items, States, UserTable, Votes, fit_reward
+from prlhf.rewards.asking import RULES, Belief, Pool
+from prlhf.rewards.asking.expectations import entropy
+from prlhf.rewards.base import Loadings
+from prlhf.rewards.factor import FactorReward
 from prlhf.rewards.factor.posterior import Evidence, meet
 
-PARTS = ("one", "million", "prism")
+PARTS = ("one", "million", "suggest", "prism")
 RANK = 16
 GB = 1e9
 
@@ -54,6 +62,8 @@ class Size:
     people: int = 1_000_000
     at_once: int = 100_000
     alternative: int = 200
+    questions: int = 100_000
+    asked: int = 20
     users: int = 1_400
     pairs: int = 27_000
     features: int = 4_096
@@ -64,7 +74,7 @@ class Size:
     decays: tuple[float, ...] = (10.0, 100.0)
 
 
-QUICK = Size(20, 400, 200, 5, 8, 120, 12, 50, 20, (100.0,), (10.0,))
+QUICK = Size(20, 400, 200, 5, 500, 2, 8, 120, 12, 50, 20, (100.0,), (10.0,))
 
 
 # -- meeting people ----------------------------------------------------------------------------------------------------
@@ -167,6 +177,106 @@ def line(name: str, people: int, cpu: float, wall: float) -> dict[str, Any]:
         "table": "a million people, 20 votes each, rank 16", "": name, "people really met": people,
         "for 10⁶: CPU, s": cpu * times, "wall, s": wall * times, "peak of the process, GB": peak() / GB,
     }  # fmt: skip
+
+
+# -- choosing what to ask ----------------------------------------------------------------------------------------------
+
+
+def pool_of(pairs: int, seed: int = 0) -> tuple[Pool, FactorReward]:
+    """Pairs whose margins depend on people in `RANK` directions, weaker and weaker; a model to ask with."""
+    rng = np.random.default_rng(seed)
+    phi = rng.standard_normal((pairs, RANK)) * np.linspace(0.6, 0.1, RANK)
+    common = rng.standard_normal(pairs)
+    items = Items(np.arange(2 * pairs, dtype=np.uint64), np.zeros((2 * pairs, 0), np.float32))
+    a, one = np.arange(pairs), np.ones(pairs)
+    keys = rng.integers(1 << 62, size=pairs).astype(np.uint64)
+    votes = Votes(items, a, a + pairs, 0 * a, ("new",), one, one, 0 * one, keys)
+    generic = States({"l": np.zeros((1, RANK)), "s": np.eye(RANK)[None]}, np.zeros(1, np.int64))
+    flips = {"flips": np.zeros(1), "doubt": np.ones(1)}
+    model = FactorReward(Factor(), flips, UserTable.of(generic, [], generic.take(slice(0, 0))))
+    loadings = Loadings(common, 0.01 * one, phi, np.full_like(phi, 0.01))
+    return Pool(votes, loadings, phi.T @ phi / pairs), model
+
+
+def by_draws(pool: Pool, draws: int = 100) -> np.ndarray:
+    """The mutual information of every pair `[m]`, by people drawn from N(0, 1); none of what is unsure besides."""
+    assert pool.loadings is not None
+    people = np.random.default_rng(0).standard_normal((RANK, draws))
+    p = expit(pool.loadings.phi @ people + pool.loadings.common[:, None])
+    return np.asarray(entropy(p.mean(1)) - entropy(p).mean(1))
+
+
+def by_quadrature(pool: Pool, pairs: int) -> np.ndarray:
+    """The same of the first `pairs`, one after the other."""
+    assert pool.loadings is not None
+    nodes, weights = np.polynomial.hermite_e.hermegauss(21)
+    weights, found = weights / weights.sum(), np.empty(pairs)
+    for i in range(pairs):
+        phi = pool.loadings.phi[i]
+        p = expit(pool.loadings.common[i] + np.sqrt(phi @ phi) * nodes)
+        found[i] = entropy(np.array(p @ weights)) - entropy(p) @ weights
+    return found
+
+
+def questions(size: Size) -> tuple[list[dict[str, Any]], list[str]]:
+    """CPU milliseconds to choose a question, each way, and what an answer costs."""
+    (pool, model), part = pool_of(size.questions), max(size.questions // 20, 1)
+    exact = by_quadrature(pool, part)
+    start = Belief.of(model, pool, model.users.states)
+    assert np.abs(start.information[:part] - exact).max() < 0.02, "the information is not the integral"
+    asked = [f"{key:016x}" for key in pool.votes.pair[:20].tolist()]
+    ways: dict[str, Callable[[], Any]] = {
+        f"{rule}, n = {n}": lambda rule=rule, n=n: model.suggest(pool, None, n, rule, asked)
+        for rule in RULES
+        for n in (1, 10)
+    }
+    ways["100 people drawn, n = 1"] = lambda: by_draws(pool)
+    rows = {name: [1e3 * timed(way)[1] for _ in range(size.asked)] for name, way in ways.items()}
+    rows["quadrature pair by pair, n = 1"] = [1e3 * timed(by_quadrature, pool, part)[1] * size.questions / part]
+    ours = statistics.median(rows["information, n = 1"])
+    head = f"{size.questions:,} pairs, rank {RANK}, 20 of them asked"
+    table = [spread_of(head, name, times, "x information, n = 1", ours) for name, times in rows.items()]
+    answers = [1e3 * timed(*answered(seed))[1] for seed in range(size.repeats)]
+    table.append(spread_of("an answer", "10 votes to a state, 384 features stored", answers, "", None))
+    middle = statistics.median(answers)
+    question = f"a question out of {size.questions:,} pairs: {ours:.1f} ms CPU (promised <= 100)"
+    return table, [question, f"ten votes on stored features to a state: {middle:.2f} ms CPU (promised <= 1)"]
+
+
+def spread_of(table: str, name: str, times: list[float], ratio: str, of: float | None) -> dict[str, Any]:
+    """A row of median and quartiles."""
+    middle = statistics.median(times)
+    cpu = [middle, *(float(q) for q in np.quantile(times, [0.25, 0.75]))]
+    return {"table": table, "": name, "CPU, ms": cpu, **({} if of is None else {ratio: middle / of})}
+
+
+@cache
+def taught(width: int) -> tuple[FactorReward, Votes]:
+    """A factor model of `RANK` directions at most, and votes of nobody that it knows."""
+    rng = np.random.default_rng(0)
+    m, b, people = 500, 4000, 50
+    x, user = rng.standard_normal((m, width)).astype(np.float32), np.repeat(np.arange(people), b // people)
+    a, other = rng.integers(m, size=b), rng.integers(1, m, size=b)
+    tastes = rng.standard_normal((people, RANK)) @ rng.standard_normal((RANK, width)) / width**0.5
+    margin = ((x[a] - x[(a + other) % m]) * tastes[user]).sum(1)
+    up, one = rng.random(b) < expit(margin), np.ones(b)
+    c = np.where(up, a, (a + other) % m)
+    r = np.where(up, (a + other) % m, a)
+    names = tuple(f"{i:02d}" for i in range(people))
+    votes = Votes(
+        Items(np.arange(m, dtype=np.uint64), x), c, r, user, names, one, one, 0 * one, np.arange(b, dtype=np.uint64)
+    )
+    options: dict[str, Any] = {"personal": 1.0, "personal_items": 1.0, "rank": RANK, "nonlinear": "off", "flips": 0.0}
+    model = fit_reward(Factor(**options, iterations=3), votes)
+    assert isinstance(model, FactorReward)
+    return model, votes
+
+
+def answered(seed: int) -> tuple[Callable[[Votes], Any], Votes]:
+    """Meeting somebody by ten votes, of which the features are known."""
+    model, votes = taught(384)
+    some = votes.take(np.random.default_rng(seed).choice(len(votes), 10, replace=False))
+    return model.states_of, replace(some, user=np.zeros(10, np.int64), names=("new",)).compact()
 
 
 # -- learning ----------------------------------------------------------------------------------------------------------
@@ -369,7 +479,7 @@ def main() -> None:
         if part == "prism":
             found = prism(size, args.worlds.split(","), args.contestants.split(","), args.threads, args.quick)
         else:
-            found = apart(args.quick, 1, {"one": one, "million": million}[part], size)
+            found = apart(args.quick, 1, {"one": one, "million": million, "suggest": questions}[part], size)
             print("\n".join(told(row) for row in found[0]), flush=True)
         rows, remarks = rows + found[0], remarks + found[1]
     print("\n".join(remarks))

@@ -19,10 +19,10 @@ HEAD = """# Benchmarks
 
 Made by `python benchmarks/table.py` from the figures in `benchmarks/results`, each of which is what a script in
 `benchmarks/` wrote with `--json` on the machine that it names. What they mean is said where they are used:
-[training.md](training.md#speed), [scale.md](scale.md), [generation.md](generation.md), [results.md](results.md). Every
-script has `--quick`, which CI runs for correctness, and a description at its head. "Wanted" is what was aimed at before
-it was measured. Brackets hold the range that the
-script gives: of rounds, or an interval.
+[training.md](training.md#speed), [scale.md](scale.md), [generation.md](generation.md), [onboarding.md](onboarding.md),
+[results.md](results.md). Every script has `--quick`, which CI runs for correctness, and a description at its head.
+"Wanted" is what was aimed at before it was measured. Brackets hold the range that the script gives: of rounds, or an
+interval.
 """
 
 

@@ -83,3 +83,11 @@ def test_planted_people_are_met_and_nothing_is_found_where_there_is_nothing(quic
     assert alike["rank 0"] == alike["draws"] == 2 and alike["largest difference"] < 0.05
     assert [line["people"] for line in people] == ["learned from, 40 votes", "met, 5 votes", "met, 20 votes"]
     assert all(line["accuracy"][0] > 0.7 and 0.6 < line["coverage of 90 %"][0] <= 1 for line in people)
+
+
+def test_people_are_met_by_every_rule(quick):
+    rows = quick("onboarding", "--only", "planted")["rows"]
+    names = ["information", "variance", "d_optimal", "pref", "random"]
+    assert [row[""] for row in rows] == names + names + [0.05, 0.1, 0.15, 0.2, 0.25, 0.3]
+    first, last = (row["200 random"][0] for row in (rows[0], rows[4]))
+    assert first == last > rows[0]["0"][0] == rows[4]["0"][0] > 0.5

@@ -6,7 +6,7 @@ import logging
 import os
 import warnings
 
-__all__ = ["calm", "is_first", "no_loading_bars"]
+__all__ = ["calm", "is_first", "no_loading_bars", "short"]
 
 QUIET = {
     "TRANSFORMERS_VERBOSITY": "error",
@@ -50,3 +50,9 @@ def no_loading_bars() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     disable_progress_bar()
+
+
+def short(text: str, limit: int) -> str:
+    """The beginning of a text, on one line."""
+    flat = " ".join(text.split())
+    return flat if len(flat) <= limit else f"{flat[: limit - 1]}…"

@@ -40,6 +40,12 @@ COMMANDS: dict[str, Command] = {
     "export": Command(
         "prlhf.cli.export", "export", "Write a trained model as other libraries take it: merged, per user, as tensors."
     ),
+    "suggest": Command(
+        "prlhf.cli.suggest", "suggest", "What to ask somebody next, so that a reward model learns most about them."
+    ),
+    "onboard": Command(
+        "prlhf.cli.onboard", "onboard", "Interview somebody in the terminal: a few well-chosen votes, and who they are."
+    ),
     "data": Command("prlhf.cli.data", "app", "Look at preference logs."),
     "sft": Command("prlhf.cli.sft", "sft", "Fine-tune a language model, or make a small one, from texts."),
     "reward": Command(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -23,7 +23,10 @@ from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["Progress", "Reward", "RewardModel", "VectorReward"]
+if TYPE_CHECKING:
+    from prlhf.rewards.asking import Pool, Rule, Suggestion
+
+__all__ = ["Loadings", "Progress", "Reward", "RewardModel", "VectorReward"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -36,6 +39,20 @@ class Reward(NamedTuple):
 
     mean: Floats
     variance: Floats
+
+
+class Loadings(NamedTuple):
+    """How margins depend on who is asked: `r(a) - r(b) = common + phi . l` `[b]`, where l is Gaussian for each person.
+
+    The variances say how unsure `common` and `phi` are by themselves, which no vote of one person changes.
+    """
+
+    common: Floats
+    """`[b]`, the same for everybody."""
+    common_variance: Floats
+    phi: Floats
+    """`[b, k]`."""
+    phi_variance: Floats
 
 
 class RewardModel(ABC):
@@ -95,6 +112,20 @@ class RewardModel(ABC):
         """Keep the states under these ids; who is known already gets the next version. Nobody else's changes."""
         self.users = self.users.committed(names, states)
 
+    def suggest(
+        self,
+        pool: Pool,
+        user: str | States | None,
+        n: int = 1,
+        rule: Rule | None = None,
+        asked: Iterable[str] = (),
+        seed: int = 0,
+    ) -> list[Suggestion]:
+        """The questions that tell most about somebody; see `prlhf.rewards.asking.suggest`."""
+        from prlhf.rewards.asking import suggest
+
+        return suggest(self, pool, user, n, rule, asked, seed)
+
     @contextmanager
     def meeting(self, comparisons: Sequence[Comparison]) -> Iterator[None]:
         """Within it the model has met the users of these votes (`fold_in`, `commit`); afterwards it is as it was."""
@@ -119,6 +150,9 @@ class VectorReward(RewardModel):
     ended: AnyReward | None = None
     """Where a `fit` ended by `validation`: the options with which one ends there by itself, so that it can be fitted to
     those votes too, as `prlhf reward compare` does."""
+    gaussian: ClassVar[tuple[str, str] | None] = None
+    """The arrays of a state that are the mean `[k]` and the covariance `[k, k]` of `loadings`' l, if there are such:
+    only then can a model choose what to ask somebody."""
 
     def __init__(
         self,
@@ -161,6 +195,15 @@ class VectorReward(RewardModel):
     def reward(self, items: Items, a: Ints, b: Ints | None, states: States, who: Ints) -> Reward:
         """`r(a) - r(b)` `[k]` of places `a`, `b` `[k]` in `items`; of `r(a)` where `b` is None. Row `who` `[k]` of
         `states` is the person."""
+
+    def loadings(self, items: Items, a: Ints, b: Ints | None) -> Loadings:
+        """How `r(a) - r(b)` `[b]` (`r(a)` where `b` is None) depends on the person; for members with `gaussian`."""
+        raise NotImplementedError(f"{type(self).__name__} has no Gaussian states")
+
+    @property
+    def flips(self) -> float:
+        """The share of votes that are taken to be the wrong way round."""
+        return 0.0
 
     # -- what follows from it ----------------------------------------------------------------------------------------
 

@@ -11,7 +11,7 @@ from scipy.sparse import csr_array
 from scipy.special import expit
 
 from prlhf.config.rewards.item_mf import ItemMf
-from prlhf.rewards.base import Progress, Reward, VectorReward
+from prlhf.rewards.base import Loadings, Progress, Reward, VectorReward
 from prlhf.rewards.newton import fit_many
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
@@ -30,6 +30,7 @@ class ItemMfReward(VectorReward):
     what all users have in common is in the values `c`."""
 
     Config = ItemMf
+    gaussian = ("p", "covariance")
 
     @classmethod
     def fit(
@@ -60,12 +61,16 @@ class ItemMfReward(VectorReward):
         return States({"p": np.asarray(p), "covariance": np.asarray(covariance)}, votes.counts)
 
     def reward(self, items: Items, a: Ints, b: Ints | None, states: States, who: Ints) -> Reward:
+        value, _, z, _ = self.loadings(items, a, b)
+        mean = value + np.einsum("kr,kr->k", z, states["p"][who])
+        return Reward(mean, np.einsum("kr,krs,ks->k", z, states["covariance"][who], z))
+
+    def loadings(self, items: Items, a: Ints, b: Ints | None) -> Loadings:
         values, vectors = self._of(items)
         value, z = values[a], vectors[a]
         if b is not None:
             value, z = value - values[b], z - vectors[b]
-        mean = value + np.einsum("kr,kr->k", z, states["p"][who])
-        return Reward(mean, np.einsum("kr,krs,ks->k", z, states["covariance"][who], z))
+        return Loadings(value, np.zeros(len(a)), z, np.zeros_like(z))
 
     def _of(self, items: Items) -> tuple[Floats, Floats]:
         """Value `[m]` and vector `[m, r]` of each; 0 where there were no votes on it."""

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.pref import Pref
-from prlhf.rewards.base import Progress, Reward, VectorReward
+from prlhf.rewards.base import Loadings, Progress, Reward, VectorReward
 from prlhf.rewards.newton import fit_many
 from prlhf.rewards.scales import checked, inverse_scales, products, scaled
 from prlhf.rewards.states import States, UserTable
@@ -29,6 +29,7 @@ class PrefReward(VectorReward):
 
     Config: ClassVar[type[AnyReward]] = Pref
     stops_early: ClassVar[bool] = True
+    gaussian = ("weights", "covariance")
 
     @classmethod
     def fit(
@@ -72,6 +73,11 @@ class PrefReward(VectorReward):
         z = phi[a] if b is None else phi[a] - phi[b]
         mean = np.einsum("kj,kj->k", z, states["weights"][who])
         return Reward(mean, np.einsum("ki,kij,kj->k", z, states["covariance"][who], z))
+
+    def loadings(self, items: Items, a: Ints, b: Ints | None) -> Loadings:
+        phi = self._phi(items)
+        z = phi[a] if b is None else phi[a] - phi[b]
+        return Loadings(np.zeros(len(a)), np.zeros(len(a)), z, np.zeros_like(z))
 
     def _phi(self, items: Items) -> Floats:
         """The factors of each item `[m, J]`."""

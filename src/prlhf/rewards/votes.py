@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
@@ -142,6 +142,18 @@ class Votes:
             told = np.full((len(names), self.told.shape[1]), np.nan, np.float32)
             told[new[:-1][new[:-1] >= 0]] = self.told[new[:-1] >= 0]
         return replace(self, user=new[self.user], names=tuple(names), told=told)
+
+    def followed_by(self, other: Votes) -> Votes:
+        """These votes, then those of the same `names` on items of their own; texts about users stay these ones'."""
+        items = Items(
+            np.concatenate([self.items.keys, other.items.keys]), np.concatenate([self.items.x, other.items.x])
+        )
+        columns: dict[str, Any] = {
+            name: np.concatenate([getattr(self, name), getattr(other, name)]) for name in _COLUMNS
+        }
+        columns["chosen"][len(self) :] += len(self.items)
+        columns["rejected"][len(self) :] += len(self.items)
+        return replace(self, items=items, **columns)
 
     def compact(self) -> Votes:
         """Without the items that no vote is on."""

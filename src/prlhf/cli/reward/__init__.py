@@ -6,6 +6,7 @@ import typer
 
 from prlhf.cli.reward.compare import compare
 from prlhf.cli.reward.evaluate import evaluate
+from prlhf.cli.reward.fold_in import fold_in
 from prlhf.cli.reward.score import score
 from prlhf.cli.reward.train import train
 
@@ -19,5 +20,5 @@ def _reward() -> None:
     """Learn what a response is worth to each person."""
 
 
-for _command in (train, evaluate, score, compare):
-    app.command(_command.__name__)(_command)
+for _command in (train, evaluate, score, fold_in, compare):
+    app.command(_command.__name__.replace("_", "-"))(_command)

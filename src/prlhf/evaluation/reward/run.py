@@ -13,7 +13,7 @@ from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.data import Log, Split, inherit, load_comparisons
 from prlhf.data.checks import Check, check_artefacts, check_memory, check_overlap
 from prlhf.data.items import parted
-from prlhf.data.log import decided
+from prlhf.data.log import decided, trainable
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.evaluation.reward.evaluate import evaluate_reward
 from prlhf.evaluation.reward.result import RewardEvaluation
@@ -24,7 +24,7 @@ from prlhf.rewards.features import load_features
 from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
 
-__all__ = ["evaluate_reward_run", "load_run", "own_sides", "run_config"]
+__all__ = ["evaluate_reward_run", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
 
 Rows = Sequence[Comparison]
 RunConfig = RewardRun | SoftPrompt
@@ -161,10 +161,7 @@ def _few_shot(
     model: RewardModel, config: RunConfig | None, votes: DataConfig | str | Path | Log
 ) -> tuple[list[Comparison], list[str]]:
     """The votes of a log that can be folded in, and what is to be known about them."""
-    log = _read(config, votes)
-    first = [c for c in log.comparisons if c.user is not None and decided(c)]
-    if not first:
-        raise DataError(f"{log.source}: found no vote of a user to fold in, expected some ({log.notes.text()})")
+    first, log = votes_to_fold_in(config, votes)
     users = sorted({c.user for c in first if c.user is not None})
     notes = [f"Folded in first: {len(first):,} votes of {_users(len(users))} from {log.source}."]
     if left := len(log.comparisons) + len(log.thumbs) - len(first):
@@ -172,6 +169,24 @@ def _few_shot(
     if known := int((model.users.rows(users) > 0).sum()):
         notes.append(f"Of these, the model knows {_users(known)} already; here they are answered by these votes alone.")
     return first, notes
+
+
+def votes_to_fold_in(
+    config: RunConfig | None, votes: DataConfig | str | Path | Log, *, ties: bool = False
+) -> tuple[list[Comparison], Log]:
+    """The votes of users with a winner, or a tie where `ties` are wanted, and the log that they are in.
+
+    Args:
+        config: the run's options, by whose columns a file is read that has the same.
+
+    Raises:
+        DataError: there are none.
+    """
+    log = _read(config, votes)
+    first = [c for c in log.comparisons if c.user is not None and (trainable(c, ties=True) if ties else decided(c))]
+    if not first:
+        raise DataError(f"{log.source}: found no vote of a user to fold in, expected some ({log.notes.text()})")
+    return first, log
 
 
 def _users(count: int) -> str:

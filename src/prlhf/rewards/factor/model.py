@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from prlhf.config.rewards import Factor
-from prlhf.rewards.base import Progress, Reward, VectorReward
+from prlhf.rewards.base import Loadings, Progress, Reward, VectorReward
 from prlhf.rewards.factor.basis import Bases, Basis
 from prlhf.rewards.factor.em import Crowd, Shared, Spread, fit_crowd, grow, improve
 from prlhf.rewards.factor.pairs import Pairs
@@ -49,6 +49,7 @@ class FactorReward(VectorReward):
     """
 
     Config = Factor
+    gaussian = ("l", "s")
 
     @property
     def rank(self) -> int:
@@ -102,6 +103,10 @@ class FactorReward(VectorReward):
         variance = seen.crowd_variance + (second * seen.phi_variance).sum(1)
         variance = variance + np.einsum("bi,bij,bj->b", seen.phi, s, seen.phi)
         return Reward(seen.crowd + (l * seen.phi).sum(1), variance)
+
+    def loadings(self, items: Items, a: Ints, b: Ints | None) -> Loadings:
+        """See `VectorReward.loadings`; the last direction is that of strangers."""
+        return Loadings(*self._seen(items, a, b))
 
     def probability_of(self, margin: Reward) -> Floats:
         """See `RewardModel.probability_of`: how likely they *vote* so, which some votes say wrongly."""

@@ -1,0 +1,151 @@
+"""`prlhf suggest`: what to ask somebody."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlhf.cli.places import check_places
+from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
+
+if TYPE_CHECKING:
+    from prlhf.rewards import RewardModel, States
+    from prlhf.rewards.asking import Pool, Suggestion
+    from prlhf.types import Comparison
+
+__all__ = ["Asked", "PoolSource", "RuleName", "prepared", "suggest"]
+
+PoolSource = Annotated[
+    str,
+    typer.Option(
+        metavar="SOURCE",
+        help="Pairs to choose from: any preference log (its labels are not looked at), or a file with prompt, a, b, or "
+        "with prompt, response, of which all pairs are taken.",
+    ),
+]
+Asked = Annotated[str, typer.Option("--user", "-u", metavar="ID", help="Whom.")]
+RuleName = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="information (the default), variance, d_optimal, pref or random."),
+]
+
+
+def suggest(
+    folder: RewardFolder,
+    user: Asked,
+    pool: PoolSource,
+    n: Annotated[int, typer.Option("-n", min=1, help="So many questions, none of which repeats another.")] = 1,
+    rule: RuleName = None,
+    votes: Annotated[
+        str | None,
+        typer.Option(metavar="SOURCE", help="What the user has answered so far: folded in, and not asked again."),
+    ] = None,
+    embeddings: NewEmbeddings = None,
+    seed: Annotated[int, typer.Option(help="Of the rule random, and of pairs that are drawn.")] = 0,
+    json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the questions.")] = None,
+) -> None:
+    """What to ask somebody next: the pairs whose answers are expected to tell most about them.
+
+    The model has to say how sure it is of a person, as factor does. Nothing is stored.
+    """
+    check_places({"--json": json_path})
+    made = prepared(folder, pool, embeddings, seed)
+    state, asked = _state(made, user, votes)
+    found = made.model.suggest(made.pool, state, n, rule, asked, seed)  # type: ignore[arg-type]
+    if not found:
+        typer.echo("nothing is left to be asked: every pair of the pool was answered")
+    for i, one in enumerate(found, 1):
+        _tell(i, one)
+    if json_path is not None:
+        json_path.write_text(json.dumps([_row(s) for s in found], indent=2, ensure_ascii=False) + "\n", encoding="utf8")
+        typer.echo(f"questions: {json_path}")
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A model, how its run read data, and a pool for it."""
+
+    model: RewardModel
+    config: Any
+    pool: Pool
+
+
+def prepared(folder: Path, source: str, embeddings: Path | None, seed: int) -> Prepared:
+    """Read the model and the pool, and say what was read."""
+    from prlhf.data.pairs import read_pairs
+    from prlhf.evaluation.reward.run import load_run
+    from prlhf.rewards.asking import Pool
+
+    model, config = load_run(folder, embeddings)
+    read = read_pairs(source, None if config is None else config.data, seed=seed)
+    pool = Pool.of(model, read.pairs)
+    told = f"pool: {len(pool):,} pairs from {read.source}"
+    told += f" ({pool.left_out:,} left out: there already, or of equal texts)" if pool.left_out else ""
+    typer.echo(told + (f"; {read.note}" if read.note else ""))
+    return Prepared(model, config, pool)
+
+
+def _state(made: Prepared, user: str, votes: str | None) -> tuple[str | States | None, list[str]]:
+    """What is known of the user, and the keys of the pairs that they have answered."""
+    row = int(made.model.users.rows([user])[0])
+    table = made.model.users
+    known = f"version {table.versions[row]}, {table.states.votes[row]:,} votes" if row else ""
+    own = [] if votes is None else _own(made, user, votes)
+    if not own:
+        typer.echo(
+            f"{user} is known to the model ({known})" if row else f"{user} is unknown: asked as the generic user"
+        )
+        return user, []
+    typer.echo(f"{user} is met by {len(own):,} votes" + (f", and by these alone; the model has {known}" if row else ""))
+    return made.model.fold_in(own)[1], [vote.pair_key for vote in own]
+
+
+def _own(made: Prepared, user: str, votes: str) -> list[Comparison]:
+    """The user's votes in a file of anybody's."""
+    from prlhf.evaluation.reward.run import votes_to_fold_in
+
+    rows, log = votes_to_fold_in(made.config, votes, ties=True)
+    own = [vote for vote in rows if vote.user == user]
+    if not own:
+        typer.echo(f"{log.source} has no vote of {user}")
+    return own
+
+
+def _tell(number: int, one: Suggestion) -> None:
+    from prlhf.cli.console import short
+    from prlhf.types import prompt_text
+
+    assert one.pair is not None
+    typer.echo(f"\n{number}. {short(prompt_text(one.pair.prompt), 90)}")
+    typer.echo(f"   a: {short(one.pair.chosen, 90)}\n   b: {short(one.pair.rejected, 90)}")
+    if one.nats is None or one.share is None or one.probability is None:
+        typer.echo("   drawn; the model does not say what it expects to learn")
+        return
+    typer.echo(f"   expected to tell {one.nats:.2f} nats (an answer has at most {math.log(2):.2f}), and to take away")
+    typer.echo(f"   {one.share:.0%} of what is unknown about the person, as far as it matters in this pool")
+    typer.echo(
+        f"   why: the model expects {one.margin:+.1f} log-odds for a, and people such as this one differ by ± "
+        f"{one.spread:.1f}; a: {one.probability:.0%}"
+    )
+
+
+def _row(one: Suggestion) -> dict[str, Any]:
+    from prlhf.data.votes_file import as_row
+
+    assert one.pair is not None
+    pair = as_row(one.pair)
+    told = {"probability_a": one.probability, "margin": one.margin, "spread": one.spread}
+    return {
+        "prompt": pair["prompt"],
+        "a": one.pair.chosen,
+        "b": one.pair.rejected,
+        "pair_key": one.pair.pair_key,
+        **told,
+        "nats": one.nats,
+        "share": one.share,
+    }

@@ -1,0 +1,112 @@
+"""What an interview found, for a person to read: what moves up and down, how sure that is, what is odd about it."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+from scipy.stats import binomtest, norm
+
+from prlhf.rewards.asking.belief import Belief
+from prlhf.rewards.asking.pool import Pool
+from prlhf.rewards.base import Reward, VectorReward
+from prlhf.rewards.states import States
+from prlhf.types import Comparison, Prompt
+
+__all__ = ["Move", "moves", "predictable", "remarks"]
+
+_ODD = 0.05
+"""Two-sided probability of so lopsided answers by chance, below which they are remarked on."""
+
+
+@dataclass(frozen=True)
+class Move:
+    """A response that is worth more, or less, to a person than to the generic user."""
+
+    prompt: Prompt
+    response: str
+    by: float
+    """Log-odds, beside the mean of the pool's responses to the prompt."""
+    sure: float
+    """Probability of the direction, from 0.5 to 1."""
+
+
+def moves(model: VectorReward, pool: Pool, state: States) -> list[Move]:
+    """Of every response of the pool, from the one that rises most to the one that falls most; what is less sure counts
+    less in this order."""
+    assert model.gaussian is not None
+    before, mean = (s[model.gaussian[0]][0] for s in (model.users.states, state))
+    covariance = np.asarray(state[model.gaussian[1]][0], np.float64)
+    texts = dict(_texts(pool))
+    places = np.array(sorted(texts), np.int64)
+    phi = model.loadings(pool.votes.items, places, None).phi
+    prompts: dict[Prompt, int] = {}
+    group = np.array([prompts.setdefault(texts[place][0], len(prompts)) for place in places.tolist()])
+    centre = np.stack([np.bincount(group, column) for column in phi.T], 1) / np.bincount(group)[:, None]
+    phi = phi - centre[group]
+    by = phi @ (mean - before)
+    spread = np.sqrt(np.maximum(np.einsum("mk,mk->m", phi @ covariance, phi), 1e-300))
+    sure = norm.cdf(np.abs(by) / spread)
+    found = [Move(*texts[p], float(b), float(s)) for p, b, s in zip(places.tolist(), by, sure, strict=True)]
+    return sorted(found, key=lambda move: -move.by * (2 * move.sure - 1))
+
+
+def _texts(pool: Pool) -> list[tuple[int, tuple[Prompt, str]]]:
+    sides = zip(pool.pairs, pool.votes.chosen.tolist(), pool.votes.rejected.tolist(), strict=True)
+    return [
+        item for pair, a, b in sides for item in ((a, (pair.prompt, pair.chosen)), (b, (pair.prompt, pair.rejected)))
+    ]
+
+
+def predictable(model: VectorReward, belief: Belief) -> float:
+    """The share of the person's choices in the pool that the model expects to predict."""
+    p = model.probability_of(Reward(belief.margin, belief.personal + belief.shared))
+    return float(np.maximum(p, 1 - p).mean())
+
+
+def remarks(votes: Sequence[Comparison]) -> list[str]:
+    """What is odd about somebody's votes, a sentence each; none where nothing is."""
+    return [text for text in (_one_side(votes), _both_ways(votes), _circles(votes)) if text]
+
+
+def _one_side(votes: Sequence[Comparison]) -> str:
+    sides = Counter(vote.first_shown == "chosen" for vote in votes if vote.first_shown and not vote.tie)
+    n = sides.total()
+    side, k = sides.most_common(1)[0] if n else (True, 0)
+    if not n or binomtest(k, n).pvalue > _ODD:
+        return ""
+    what = "left" if side else "right"
+    return (
+        f"Of {n} answers with a winner {k} were for what stood on the {what}, though sides were drawn: they may say "
+        "more of the place than of the text."
+    )
+
+
+def _both_ways(votes: Sequence[Comparison]) -> str:
+    won: dict[str, set[str]] = defaultdict(set)
+    for vote in votes:
+        if not vote.tie:
+            won[vote.pair_key].add(vote.chosen)
+    both = sum(len(texts) > 1 for texts in won.values())
+    return f"{both} pair{'s were' if both > 1 else ' was'} answered both ways." if both else ""
+
+
+def _circles(votes: Sequence[Comparison]) -> str:
+    """Answers within strongly connected responses cannot all come from one order; pairs answered both ways are told
+    apart."""
+    number: dict[str, int] = {}
+    edges = {tuple(number.setdefault(k, len(number)) for k in v.response_keys) for v in votes if not v.tie}
+    edges = {edge for edge in edges if edge[::-1] not in edges}
+    if not edges:
+        return ""
+    a, b = np.array(sorted(edges)).T
+    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(number), len(number)))
+    _, part = connected_components(graph, connection="strong")
+    inside = int((part[a] == part[b]).sum())
+    if not inside:
+        return ""
+    return f"{inside} answers go round in circles (a over b, b over c, c over a), so that no order explains them all."

@@ -1,0 +1,84 @@
+"""Keeping people whom a reward model has met: in its folder, or in a new one; whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from prlhf.errors import CheckpointError, ConfigError
+from prlhf.rewards.base import RewardModel, VectorReward
+from prlhf.rewards.states import States
+
+__all__ = ["Kept", "keep"]
+
+USERS = "users.parquet"
+
+
+@dataclass(frozen=True)
+class Kept:
+    """Who was kept, and where."""
+
+    folder: Path
+    names: tuple[str, ...]
+    votes: tuple[int, ...]
+    """What each state rests on."""
+    versions: tuple[int, ...]
+    """1: new to the model."""
+    before: tuple[int, ...]
+    """Votes that the state before rested on; 0 for who is new."""
+
+    def text(self) -> str:
+        """In words, a line for everybody who was known already (at most ten)."""
+        again = [i for i, version in enumerate(self.versions) if version > 1]
+        new = len(self.names) - len(again)
+        lines = [f"kept: {new:,} new user{'s' * (new != 1)}, {len(again):,} known already, in {self.folder}"]
+        for i in again[:10]:
+            what = f"now version {self.versions[i]}, resting on these votes alone ({self.votes[i]:,};"
+            lines.append(f"  {self.names[i]} was there: {what} before: {self.before[i]:,})")
+        return "\n".join([*lines, f"  and {len(again) - 10:,} more" * (len(again) > 10)]).rstrip()
+
+
+def keep(
+    folder: str | Path, model: RewardModel, names: Sequence[str], states: States, output: str | Path | None = None
+) -> Kept:
+    """Commit `states` to `model`, which was read from `folder`, and write that.
+
+    Without `output` the users' table in the folder is replaced, by one rename; who was known gets the next version, and
+    nobody else's row changes. With it, the whole model is saved there, by itself.
+
+    Raises:
+        ConfigError: in place, with a model whose users are in other files too.
+        CheckpointError: `output` exists, or nothing can be written.
+    """
+    if output is None and not isinstance(model, VectorReward):
+        raise ConfigError(f"{folder}: this kind of model is not changed in place; write a new folder with --output")
+    rows = model.users.rows(list(names))
+    before = np.where(rows > 0, model.users.states.votes[rows], 0)
+    model.commit(names, states)
+    if output is None:
+        _replace_users(Path(folder), model)
+    else:
+        model.save(output)
+    versions = model.users.versions[model.users.rows(list(names))]
+    told = (tuple(array.tolist()) for array in (states.votes, versions, before))
+    return Kept(Path(folder if output is None else output), tuple(names), *told)
+
+
+def _replace_users(folder: Path, model: RewardModel) -> None:
+    place = next((p for p in (folder / USERS, folder / "model" / USERS) if p.is_file()), None)
+    if place is None:
+        raise CheckpointError(f"{folder}: no table of users there; expected a folder of `prlhf reward train`")
+    aside = place.with_name(f".{USERS}.writing")
+    try:
+        model.users.save(aside)
+        os.replace(aside, place)
+    except OSError as e:
+        raise CheckpointError(f"{place} cannot be written: {e.strerror or e}") from e
+    finally:
+        with suppress(OSError):
+            aside.unlink()

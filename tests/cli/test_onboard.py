@@ -1,0 +1,150 @@
+"""`prlhf suggest`, `prlhf onboard` and `prlhf reward fold-in`, with answers from a pipe."""
+
+import json
+import shutil
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from prlhf.cli.main import app
+from prlhf.cli.onboard import KEYS
+from prlhf.data import load_comparisons
+from prlhf.rewards import load_reward
+from tiny_reward import votes, write_votes
+
+RUN = CliRunner()
+OPTIONS = ("personal=1.5", "rank=2", "item_effects=off", "nonlinear=off", "flips=0")
+
+
+def call(*arguments, typed=""):
+    return RUN.invoke(app, [str(a) for a in arguments], env={"COLUMNS": "100"}, input=typed)
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A run on votes of two camps, and its pool."""
+    folder = tmp_path_factory.mktemp("trained")
+    data, embeddings = write_votes(votes(), folder)
+    done = call(
+        *("reward", "train", "--data", data, "--embeddings", embeddings, "--output", folder / "run"),
+        *("--set", "features.surface=false", "--set", "data.split.test=0"),
+        *(word for option in OPTIONS for word in ("--set", f"model.{option}")),
+    )
+    assert done.exit_code == 0, done.output
+    return folder / "run", data
+
+
+@pytest.fixture
+def run(trained, tmp_path):
+    """A copy that may be changed."""
+    shutil.copytree(trained[0], tmp_path / "run")
+    return tmp_path / "run", trained[1]
+
+
+def test_suggest_says_what_and_why(run, tmp_path):
+    folder, data = run
+    given = ("suggest", folder, "--pool", data)
+    done = call(*given, "--user", "ann", "-n", 3, "--json", tmp_path / "q.json")
+    assert done.exit_code == 0, done.output
+    assert "pairs from" in done.stdout and "ann is unknown: asked as the generic user" in done.stdout
+    assert "nats (an answer has at most 0.69)" in done.stdout and "why: the model expects" in done.stdout
+    rows = json.loads((tmp_path / "q.json").read_text())
+    assert len(rows) == 3 and rows[0]["nats"] > rows[2]["nats"] > 0 and 0 < rows[0]["share"] < 1
+    assert {"prompt", "a", "b", "pair_key", "probability_a"} <= set(rows[0])
+    own = [replace(c, user="ann") for c in votes() if c.user == "user01"][:8] + votes()[:3]
+    (tmp_path / "few").mkdir()
+    told, _ = write_votes(own, tmp_path / "few")
+    again = call(*given, "--user", "ann", "-n", 50, "--votes", told, "--json", tmp_path / "r.json")
+    assert again.exit_code == 0 and "ann is met by 8 votes" in again.stdout
+    after = json.loads((tmp_path / "r.json").read_text())
+    assert after[0]["nats"] < rows[0]["nats"]
+    assert not {row["pair_key"] for row in after} & {c.pair_key for c in own[:8]}
+    known = call(*given, "--user", "user02", "--votes", told)
+    assert (
+        "has no vote of user02" in known.stdout and "user02 is known to the model (version 1, 30 votes)" in known.stdout
+    )
+    wrong = call(*given, "--user", "ann", "--rule", "infomation")
+    assert wrong.exit_code == 2 and "did you mean information?" in wrong.stderr
+
+
+def test_an_interview_from_a_pipe_goes_on_where_it_stopped(run, tmp_path):
+    folder, data = run
+    file = tmp_path / "votes.jsonl"
+    given = ("onboard", folder, "--user", "ann", "--pool", data, "--votes", file, "--least", 0)
+    done = call(*given, typed="u\nl\nright\nwhat\nundo\ns\nTIE\nq\nl\n")
+    assert done.exit_code == 0, done.output
+    assert "there is no answer of this interview to take back" in done.stdout and "found 'what'" in done.stdout
+    assert "left" in done.stdout and "expected to tell" in done.stdout
+    assert "After 2 votes of ann the model expects" in done.stdout and f"votes: {file} (2 of ann)" in done.stdout
+    first = load_comparisons(str(file)).comparisons
+    assert [c.tie for c in first] == [False, True] and all(c.user == "ann" and c.first_shown for c in first)
+    more = call(*given, "--most", 6, typed="l\n" * 20)
+    assert "going on after 2 votes of ann" in more.stdout and "6 votes, as many as --most says" in more.stdout
+    rows = load_comparisons(str(file)).comparisons
+    assert rows[:2] == first and len(rows) == len({c.pair_key for c in rows}) == 6
+    assert load_reward(folder).users.rows(["ann"])[0] == 0
+
+
+def test_an_interview_ends_by_itself_and_is_kept(run, tmp_path):
+    folder, data = run
+    given = ("onboard", folder, "--pool", data, "--votes", tmp_path / "votes.jsonl")
+    done = call(*given, "--user", "ann", "--least", 0.3, "--commit", typed="l\n" * 50)
+    assert done.exit_code == 0, done.output
+    assert "That is enough: no answer is expected to tell more than 0." in done.stdout
+    assert "kept: 1 new user, 0 known already" in done.stdout and "Worth more to ann than to most" in done.stdout
+    model = load_reward(folder)
+    row = int(model.users.rows(["ann"])[0])
+    names, states = model.fold_in(load_comparisons(str(tmp_path / "votes.jsonl")).comparisons)
+    assert names == ["ann"] and model.users.states.votes[row] == states.votes[0] > 1
+    np.testing.assert_allclose(model.users.states["l"][row], states["l"][0], atol=1e-5)
+    again = call(*given, "--user", "user03", "--most", 2, "--output", tmp_path / "new", typed="l\nl\n")
+    assert "user03 is known to the model (version 1, 30 votes)" in again.stdout
+    assert "user03 was there: now version 2" in again.stdout
+    assert load_reward(tmp_path / "new").users.versions[4] == 2 and load_reward(folder).users.versions[4] == 1
+    nobody = call(*given, "--user", "zoe", "--commit", typed="")
+    assert "Nothing is known of zoe yet" in nobody.stdout and "zoe has no votes, so nothing was kept" in nobody.stdout
+
+
+def test_ctrl_c_loses_nothing(run, tmp_path, monkeypatch):
+    import prlhf.cli.onboard as module
+
+    keys = iter(["l", "r"])
+
+    def typed():
+        try:
+            return next(keys)
+        except StopIteration:
+            raise KeyboardInterrupt from None
+
+    monkeypatch.setattr(module, "_typed", typed)
+    file = tmp_path / "votes.jsonl"
+    done = call("onboard", run[0], "--user", "ann", "--pool", run[1], "--votes", file, "--least", 0)
+    assert done.exit_code == 0 and f"votes: {file} (2 of ann)" in done.stdout
+    assert len(file.read_text().splitlines()) == 2
+
+
+def test_keys_of_a_keyboard():
+    assert [KEYS[key] for key in ("\x1b[D", "\x1b[C", "\x7f", "\x04")] == ["left", "right", "undo", "quit"]
+
+
+def test_fold_in_keeps_newcomers(run, tmp_path):
+    folder, _ = run
+    rows = [replace(c, user="somebody new") for c in votes() if c.user == "user01"][:6]
+    rows += [*[c for c in votes() if c.user == "user03"][:5], replace(votes()[0], user=None)]
+    (tmp_path / "few").mkdir()
+    data, _ = write_votes(rows, tmp_path / "few")
+    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
+    assert done.exit_code == 0, done.output
+    assert "folded in: 11 votes of 2 users" in done.stdout and "left out: 1" in done.stdout
+    assert "user03 was there: now version 2, resting on these votes alone (5; before: 30)" in done.stdout
+    assert load_reward(tmp_path / "new").users.rows(["somebody new"])[0] > 0
+    assert load_reward(folder).users.rows(["somebody new"])[0] == 0
+    done = call("reward", "fold-in", folder, "--votes", data, "--commit")
+    assert done.exit_code == 0 and load_reward(folder).users.rows(["somebody new"])[0] > 0
+    for wrong in ((), ("--commit", "--output", tmp_path / "other")):
+        done = call("reward", "fold-in", folder, "--votes", data, *wrong)
+        assert done.exit_code == 2 and "exactly one of them" in done.stderr
+    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
+    assert done.exit_code == 2 and "exists, and nothing is overwritten" in done.stderr
