@@ -112,6 +112,8 @@ class Request:
     """What its sampling is seeded by, beside the seed: the same request gets the same answer in any batch."""
     max_new_tokens: int | None = None
     """The longest answer; None: that of the options."""
+    begun: tuple[int, ...] = ()
+    """Token ids that the answer has already: it goes on from there, and `max_new_tokens` counts what is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Generation:
     known: bool
     """False: `user` is not in the user table, so that the generic user answered instead."""
     tokens: tuple[int, ...]
-    """Token ids of the answer, with those of a stop string, without the end of sequence."""
+    """Token ids of the answer, with what it had begun with and a stop string, without the end of sequence."""
     finished: bool
     """Ended by itself or by a stop string; False: cut at `max_new_tokens` or at the end of the model's context."""
     truncated: bool = False

@@ -1,0 +1,164 @@
+"""Best of n: answers drawn from a language model, picked for each user by a reward model.
+
+Nothing is trained and no weight changes: what a person is known by is their row in the reward model, which ten votes
+fold in within milliseconds. (Best-of-n by a personal reward: P-RLHF, arXiv 2402.05133, App. F.2; PReF.)
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import torch
+
+from prlhf.errors import ConfigError
+from prlhf.generation.picking import above_average, best_first, check_new_texts
+from prlhf.generation.picks import SAMPLING, Candidate, Pick, Picking, Spent
+from prlhf.lm.generate import Progress, encode, respond
+from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work, requests
+from prlhf.rewards import RewardModel
+from prlhf.types import Prompt, prompt_text
+
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
+
+__all__ = ["best_of", "drawn", "picked", "prompt_tokens", "written"]
+
+
+def best_of(
+    lm: PersonalizedLM,
+    reward: RewardModel,
+    prompts: Sequence[Any],
+    users: Sequence[str | None] | str | None = None,
+    *,
+    picking: Picking | None = None,
+    user_texts: Sequence[str | None] | str | None = None,
+    options: GenerationOptions = SAMPLING,
+    work: Work = AS_IT_COMES,
+    progress: Progress = lambda batches, _: batches,
+    **picked_by: Any,
+) -> list[Pick]:
+    """Answer each prompt by the best of n drawn answers, for its user by the reward model.
+
+    The candidates come from the generic user of the language model. That is the default because the reward then is all
+    that knows the person: somebody met a minute ago is served as anybody else, nothing learned from the same votes is
+    counted twice, and users who ask the same share one set of candidates, which is drawn once. `as_user` draws from
+    the user's own row where they have one.
+
+    What an answer depends on: prompt, user, seed and options, not its place nor the other prompts.
+
+    Args:
+        users: an id for each prompt, or one for all; None and ids that the reward model does not know are its generic
+            user.
+        picking: or its fields by name, as `n=16, by="lcb"`.
+        user_texts: what the language model is told about the users.
+        options: of decoding; `seed` None draws one from torch's global state.
+
+    Raises:
+        ConfigError: a value outside its range, greedy decoding with `n` above 1, or a reward model of stored
+            embeddings.
+        DataError: something that is no prompt, or not one user each.
+    """
+    picking = Picking(**picked_by) if picking is None else replace(picking, **picked_by)
+    if options.temperature == 0 and picking.n > 1:
+        raise ConfigError(f"temperature: found 0, by which all n = {picking.n} answers are the same; expected above 0")
+    check_new_texts(reward)
+    wanted = requests(lm, prompts, users, user_texts=user_texts)
+    asked = [seeded(r, picking.as_user) for r in wanted]
+    if options.seed is None:
+        options = replace(options, seed=int(torch.randint(2**62, ())))
+    if picking.beams:
+        from prlhf.generation.beams import beam_picks  # which draws and picks by what is here
+
+        return beam_picks(lm, reward, asked, picking, options, work, progress)
+    place = {key: i for i, key in enumerate(dict.fromkeys(map(_key, asked)))}
+    sets = drawn(lm, list({_key(r): r for r in asked}.values()), picking.n, options, work, progress)
+    found = [sets[place[_key(r)]] for r in asked]
+    picks = picked(lm, reward, asked, found, picking)
+    seen: set[Any] = set()
+    firsts = [_key(r) not in seen and not seen.add(_key(r)) for r in asked]  # type: ignore[func-returns-value]
+    return [replace(p, shared=not first) for p, first in zip(picks, firsts, strict=True)]
+
+
+def seeded(request: Request, as_user: bool) -> Request:
+    """The request with random numbers that follow from its prompt, and the row that the candidates come from."""
+    digest = hashlib.sha256(prompt_text(request.prompt).encode("utf8", "surrogatepass")).digest()
+    return replace(request, number=int.from_bytes(digest[:7], "little"), row=request.row if as_user else 0)
+
+
+def _key(request: Request) -> tuple[Prompt, int, str | None, int | None]:
+    """Requests of one key have the same candidates."""
+    return request.prompt, request.row, request.user_text, request.max_new_tokens
+
+
+def drawn(
+    lm: PersonalizedLM,
+    wanted: Sequence[Request],
+    n: int,
+    options: GenerationOptions,
+    work: Work = AS_IT_COMES,
+    progress: Progress = lambda batches, _: batches,
+) -> list[list[Generation]]:
+    """n answers to each request."""
+    each = [replace(r, number=r.number + i) for r in wanted for i in range(n)]
+    found = respond(lm, each, options, work, progress=progress)
+    return [found[i : i + n] for i in range(0, len(found), n)]
+
+
+def picked(
+    lm: PersonalizedLM,
+    reward: RewardModel,
+    wanted: Sequence[Request],
+    sets: Sequence[Sequence[Generation]],
+    picking: Picking,
+    spent: Sequence[Spent] | None = None,
+) -> list[Pick]:
+    """The best of each set by the reward, all sets in one batch; equal texts are scored once.
+
+    Args:
+        spent: what each set took, where it was not drawn whole.
+    """
+    groups = [_different(answers) for answers in sets]
+    users = [r.user for r in wanted]
+    scores = above_average(reward, [r.prompt for r in wanted], [list(g) for g in groups], users)
+    known = reward.users.rows(users) > 0
+    out = []
+    for i, (r, group, score) in enumerate(zip(wanted, groups, scores, strict=True)):
+        texts = list(group)
+        order = best_first(score, picking.by, picking.k)
+        candidates = tuple(_candidate(texts[j], group[texts[j]], score.mean[j], score.variance[j]) for j in order)
+        took = _took(lm, r, sets[i], candidates) if spent is None else spent[i]
+        out.append(Pick(r.user, r.user is None or bool(known[i]), candidates, took))
+    return out
+
+
+def _different(answers: Sequence[Generation]) -> dict[str, list[Generation]]:
+    """The answers by their text, in the order of their drawing; empty ones only where there are no others."""
+    out: dict[str, list[Generation]] = {}
+    for answer in answers:
+        out.setdefault(answer.text, []).append(answer)
+    return {text: same for text, same in out.items() if text.strip()} or out
+
+
+def _candidate(text: str, same: Sequence[Generation], mean: float, variance: float) -> Candidate:
+    return Candidate(text, float(mean), float(variance) ** 0.5, len(same), len(same[0].tokens), same[0].finished)
+
+
+def _took(lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate]) -> Spent:
+    """Of answers drawn whole: the prompt is read once."""
+    generated = sum(map(written, answers))
+    prompt = prompt_tokens(lm, r)
+    scored = sum(prompt + c.tokens for c in candidates)
+    return Spent(generated, prompt, scored, generated / len(answers))
+
+
+def written(answer: Generation) -> int:
+    """Tokens of an answer with the one that ended it."""
+    return len(answer.tokens) + answer.finished
+
+
+def prompt_tokens(lm: PersonalizedLM, request: Request) -> int:
+    """Tokens of the prompt, with the user's."""
+    return len(encode(lm, request, 1)[0])
