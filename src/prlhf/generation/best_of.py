@@ -17,7 +17,7 @@ from prlhf.errors import ConfigError
 from prlhf.generation.picking import above_average, best_first, check_new_texts
 from prlhf.generation.picks import SAMPLING, Candidate, Pick, Picking, Spent
 from prlhf.lm.generate import Progress, encode, respond
-from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work, requests
+from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work, requests, user_ids
 from prlhf.rewards import RewardModel
 from prlhf.types import Prompt, prompt_text
 
@@ -35,6 +35,7 @@ def best_of(
     *,
     picking: Picking | None = None,
     user_texts: Sequence[str | None] | str | None = None,
+    max_new_tokens: Sequence[int] | None = None,
     options: GenerationOptions = SAMPLING,
     work: Work = AS_IT_COMES,
     progress: Progress = lambda batches, _: batches,
@@ -54,6 +55,7 @@ def best_of(
             user.
         picking: or its fields by name, as `n=16, by="lcb"`.
         user_texts: what the language model is told about the users.
+        max_new_tokens: the longest answer to each prompt, where they differ.
         options: of decoding; `seed` None draws one from torch's global state.
 
     Raises:
@@ -65,8 +67,10 @@ def best_of(
     if options.temperature == 0 and picking.n > 1:
         raise ConfigError(f"temperature: found 0, by which all n = {picking.n} answers are the same; expected above 0")
     check_new_texts(reward)
-    wanted = requests(lm, prompts, users, user_texts=user_texts)
-    asked = [seeded(r, picking.as_user) for r in wanted]
+    rest: Any = {"user_texts": user_texts, "max_new_tokens": max_new_tokens}
+    row = None if picking.as_user else 0
+    wanted = requests(lm, prompts, users if picking.as_user else None, row=row, **rest)
+    asked = [_seeded(r, user) for r, user in zip(wanted, user_ids(users, len(wanted)), strict=True)]
     if options.seed is None:
         options = replace(options, seed=int(torch.randint(2**62, ())))
     if picking.beams:
@@ -82,10 +86,10 @@ def best_of(
     return [replace(p, shared=not first) for p, first in zip(picks, firsts, strict=True)]
 
 
-def seeded(request: Request, as_user: bool) -> Request:
-    """The request with random numbers that follow from its prompt, and the row that the candidates come from."""
+def _seeded(request: Request, user: str | None) -> Request:
+    """The request of a user, with random numbers that follow from its prompt."""
     digest = hashlib.sha256(prompt_text(request.prompt).encode("utf8", "surrogatepass")).digest()
-    return replace(request, number=int.from_bytes(digest[:7], "little"), row=request.row if as_user else 0)
+    return replace(request, user=user, number=int.from_bytes(digest[:7], "little"))
 
 
 def _key(request: Request) -> tuple[Prompt, int, str | None, int | None]:

@@ -14,7 +14,7 @@ from prlhf.types import Message, Prompt
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["AS_IT_COMES", "Generation", "GenerationOptions", "Request", "Work", "as_prompt", "requests"]
+__all__ = ["AS_IT_COMES", "Generation", "GenerationOptions", "Request", "Work", "as_prompt", "requests", "user_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def requests(
         raise ConfigError(f"row: found {row}, expected -1 (no user tokens), 0 (generic) … {len(lm.users)}")
     if num_samples < 1:
         raise ConfigError(f"num_samples: found {num_samples}, expected at least 1")
-    ids = [_user_id(user) for user in _one_each("users", users, len(prompts))]
+    ids = user_ids(users, len(prompts))
     texts = [_user_text(text) for text in _one_each("user_texts", user_texts, len(prompts))]
     limits = [_limit(limit) for limit in _one_each("max_new_tokens", max_new_tokens, len(prompts))]
     rows = lm.lookup(ids) if row is None else [row] * len(prompts)
@@ -184,6 +184,11 @@ def requests(
         for i, (p, u, r, text, new) in enumerate(zip(prompts, ids, rows, texts, limits, strict=True))
         for sample in range(num_samples)
     ]
+
+
+def user_ids(users: Sequence[str | int | None] | str | int | None, count: int) -> list[str | None]:
+    """An id for each of `count` prompts. DataError for another number of them, or something that is no id."""
+    return [_user_id(user) for user in _one_each("users", users, count)]
 
 
 def _limit(value: Any) -> int | None:

@@ -1,0 +1,26 @@
+"""From a name to a language model that answers: a trained one with its users, or a plain one that knows nobody."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from prlhf.config import Full, ModelConfig, Uniform
+from prlhf.lm import PersonalizedLM, is_checkpoint
+from prlhf.lm.folders import read_object
+from prlhf.lm.loading import BUNDLED
+
+__all__ = ["language_model"]
+
+
+def language_model(name: str) -> PersonalizedLM:
+    """A run of `prlhf train` (its folder, its `model/`, a hub id), or a folder of a plain causal language model, or the
+    name of a bundled one (`planted`). A plain one has no users: everybody is the generic user.
+
+    Raises:
+        CheckpointError: there is no such model.
+    """
+    folder = Path(name).expanduser()
+    plain = "model_type" in read_object(folder / "config.json") and not is_checkpoint(folder)
+    if name in BUNDLED or plain:
+        return PersonalizedLM.create(ModelConfig(base=name, tuning=Full()), Uniform()).eval()
+    return PersonalizedLM.from_pretrained(name)
