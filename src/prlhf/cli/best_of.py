@@ -11,7 +11,7 @@ import typer
 from prlhf.cli.answers import UserText, check_texts, with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
-from prlhf.cli.picks import show
+from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
 from prlhf.cli.reward.options import NewEmbeddings
@@ -106,7 +106,7 @@ def best_of(
         show(questions, (pick for some in found for pick in some), candidates, one=prompt is not None)
         return
     with interruptible("the same command goes on where it stopped"):
-        done = pick_file(
+        done, spent = pick_file(
             lm,
             model,
             questions,
@@ -120,6 +120,7 @@ def best_of(
         )
     before = f" ({done.kept:,} were there)" if done.kept else ""
     typer.echo(f"{done.written:,} answers written{before}: {done.path}")
+    typer.echo(tokens_text(spent, done.written), err=True)
 
 
 def _check(

@@ -10,7 +10,7 @@ import typer
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
-    from prlhf.generation.picks import Pick
+    from prlhf.generation.picks import Pick, Spent
 
 __all__ = ["show", "tokens_text"]
 
@@ -18,6 +18,7 @@ __all__ = ["show", "tokens_text"]
 def show(questions: Sequence[Question], picks: Iterable[Pick], candidates: bool, *, one: bool) -> None:
     """`one`: the answer to one prompt as text, else each as a line of JSON; what they took goes to standard error."""
     from prlhf.generation.pick_jobs import record
+    from prlhf.generation.picks import total
 
     found = []
     for question, pick in zip(questions, picks, strict=True):
@@ -28,15 +29,12 @@ def show(questions: Sequence[Question], picks: Iterable[Pick], candidates: bool,
             typer.echo(pick.text)
             if candidates:
                 _table(pick)
-    typer.echo(tokens_text(found), err=True)
+    typer.echo(tokens_text(total(found), len(found)), err=True)
 
 
-def tokens_text(picks: Sequence[Pick]) -> str:
-    """What picks took altogether."""
-    from prlhf.generation.picks import total
-
-    spent = total(picks)
-    plain = "one plain answer" if len(picks) == 1 else f"{len(picks):,} plain answers"
+def tokens_text(spent: Spent, answers: int) -> str:
+    """What so many answers took altogether."""
+    plain = "one plain answer" if answers == 1 else f"{answers:,} plain answers"
     return (
         f"tokens: {spent.generated:,} generated, {spent.ratio:.1f} times {plain}; {spent.read:,} read before them; "
         f"{spent.scored:,} given to the reward model to read"

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from prlhf.generation.best_of import picked, prompt_tokens, written
-from prlhf.generation.picking import above_average, best_first
+from prlhf.generation.picking import above_average, best_first, picked, prompt_tokens, written
 from prlhf.generation.picks import Pick, Picking, Spent
 from prlhf.lm.generate import Progress, respond
 from prlhf.lm.requests import Generation, GenerationOptions, Request, Work

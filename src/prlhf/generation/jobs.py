@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -213,14 +214,14 @@ def answer_file(
     Raises:
         DataError: `output` is a folder, or holds answers to other questions, or of another model or other options.
     """
-    settings = settings_of(lm, options, reference)
     work: Any = {"batch_size": batch_size, "share_prefix": share_prefix, "merge_lora": merge_lora}
 
     def batches(start: int) -> Iterator[list[dict[str, Any]]]:
         return answers(lm, questions, options, **work, reference=reference, start=start, progress=progress)
 
     path = Path(output)
-    kept = write_lines(path, [q.record() for q in questions], settings, batches)
+    describe = partial(settings_of, lm, options, reference)
+    kept = write_lines(path, [q.record() for q in questions], describe, batches)
     unknown = sorted({q.user for q in questions if q.user is not None and not lm.users.known([q.user])[0]})
     return Answered(path, kept, len(questions) - kept, tuple(unknown))
 

@@ -15,13 +15,17 @@ Record = dict[str, Any]
 
 
 def write_lines(
-    path: Path, questions: Sequence[Record], settings: str, batches: Callable[[int], Iterator[list[Record]]]
+    path: Path,
+    questions: Sequence[Record],
+    describe: Callable[[], str],
+    batches: Callable[[int], Iterator[list[Record]]],
 ) -> int:
     """Append to `path` the answers that it does not hold yet; every batch is written before the next begins.
 
     Args:
         questions: what the lines say about each question, in their order.
-        settings: told in each line, so that answers of different kinds never share a file.
+        describe: gives the `settings` of each line, so that answers of different kinds never share a file; it may take
+            long, and is asked once the place is known to be fit.
         batches: from the first question that is left to the records of one batch after the other.
 
     Returns how many answers were there already; a last line that was only half written is dropped.
@@ -31,6 +35,7 @@ def write_lines(
     """
     if path.is_dir():
         raise DataError(f"{path}: found a folder, expected a file for the answers, as {path / 'answers.jsonl'}")
+    settings = describe()
     kept = _continue(path, questions, settings)
     path.parent.mkdir(parents=True, exist_ok=True)
     found = batches(kept)

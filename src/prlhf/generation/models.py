@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
+
+import torch
 
 from prlhf.config import Full, ModelConfig, Uniform
 from prlhf.lm import PersonalizedLM, is_checkpoint
 from prlhf.lm.folders import read_object
-from prlhf.lm.loading import BUNDLED
+from prlhf.lm.loading import BUNDLED, fingerprint, load_base, load_tokenizer
+from prlhf.users.index import UserIndex
+from prlhf.users.models import make_user_model
 
 __all__ = ["language_model"]
 
@@ -22,5 +27,13 @@ def language_model(name: str) -> PersonalizedLM:
     folder = Path(name).expanduser()
     plain = "model_type" in read_object(folder / "config.json") and not is_checkpoint(folder)
     if name in BUNDLED or plain:
-        return PersonalizedLM.create(ModelConfig(base=name, tuning=Full()), Uniform()).eval()
+        return _plain(ModelConfig(base=name, tuning=Full()))
     return PersonalizedLM.from_pretrained(name)
+
+
+def _plain(config: ModelConfig) -> PersonalizedLM:
+    base: Any = load_base(config)
+    tokenizer = load_tokenizer(config)
+    width = base.get_input_embeddings().weight.shape[1]
+    nobody = make_user_model(Uniform(), 1, torch.zeros(1, width))
+    return PersonalizedLM(base, tokenizer, nobody, UserIndex.from_ids([]), config, fingerprint(base)).eval()

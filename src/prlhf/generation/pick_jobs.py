@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from prlhf.generation.best_of import best_of
+from prlhf.generation.best import best_of
 from prlhf.generation.jobs import Answered, Question, settings_of
 from prlhf.generation.lines import Record, write_lines
-from prlhf.generation.picks import SAMPLING, Pick, Picking
+from prlhf.generation.picks import SAMPLING, Pick, Picking, Spent, total
 from prlhf.lm.requests import AS_IT_COMES, GenerationOptions, Work
 from prlhf.rewards import RewardModel
 
@@ -72,8 +73,8 @@ def pick_file(
     candidates: bool = False,
     work: Work = AS_IT_COMES,
     progress: Progress = lambda batches, _: batches,
-) -> Answered:
-    """Append to `output` the picks that it does not hold yet (`write_lines`).
+) -> tuple[Answered, Spent]:
+    """Append to `output` the picks that it does not hold yet (`write_lines`); also returns what these took.
 
     Args:
         reward_name: tells one reward model, with what it knows of its users, from another; it goes into `settings`.
@@ -84,19 +85,21 @@ def pick_file(
         ConfigError: as `best_of`.
     """
     options = replace(options, seed=options.seed or 0)
+    found: list[Pick] = []
 
     def batches(start: int) -> Iterator[list[Record]]:
         at = start
         for some in picks(lm, reward, questions, picking, options, work=work, start=start, progress=progress):
             yield [record(q, p, candidates) for q, p in zip(questions[at : at + len(some)], some, strict=True)]
             at += len(some)
+            found.extend(replace(p, candidates=()) for p in some)
 
     path = Path(output)
-    settings = settings_of(lm, options, picking, reward_name, candidates)
-    kept = write_lines(path, [q.record() for q in questions], settings, batches)
+    describe = partial(settings_of, lm, options, picking, reward_name, candidates)
+    kept = write_lines(path, [q.record() for q in questions], describe, batches)
     users = sorted({q.user for q in questions if q.user is not None})
     unknown = tuple(u for u, row in zip(users, reward.users.rows(users).tolist(), strict=True) if not row)
-    return Answered(path, kept, len(questions) - kept, unknown)
+    return Answered(path, kept, len(questions) - kept, unknown), total(found)
 
 
 def reward_name(reward: RewardModel, folder: str | Path) -> str:

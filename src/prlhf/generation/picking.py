@@ -4,31 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import combinations, pairwise
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from prlhf.errors import ConfigError
+from prlhf.generation.picks import By, Candidate, Pick, Picking, Spent
+from prlhf.lm.generate import encode
+from prlhf.lm.requests import Generation, Request
 from prlhf.rewards import Reward, RewardModel, VectorReward
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["By", "above_average", "best_first", "check_by", "check_new_texts"]
+if TYPE_CHECKING:
+    from prlhf.lm.personalized import PersonalizedLM
 
-By = Literal["mean", "lcb"]
+__all__ = ["above_average", "best_first", "check_new_texts", "picked", "prompt_tokens", "written"]
+
 Floats = npt.NDArray[np.float64]
-
-
-def check_by(by: str, k: float) -> None:
-    """Refuse a rule that there is not.
-
-    Raises:
-        ConfigError: another word than `mean` or `lcb`, or a `k` below 0.
-    """
-    if by not in ("mean", "lcb"):
-        raise ConfigError(f"by: found {by!r}, expected 'mean' or 'lcb' (mean - k standard deviations)")
-    if not 0 <= k < np.inf:
-        raise ConfigError(f"k: found {k}, expected a number from 0 (standard deviations that lcb takes off)")
 
 
 def check_new_texts(reward: RewardModel) -> None:
@@ -99,3 +92,60 @@ def best_first(found: Reward, by: By = "mean", k: float = 1.0) -> list[int]:
     """Places of the responses from the best down: by mean, or by `mean - k sd`. Of equals the first comes first."""
     value = found.mean - k * np.sqrt(found.variance) if by == "lcb" else found.mean
     return [int(i) for i in np.argsort(-value, kind="stable")]
+
+
+def picked(
+    lm: PersonalizedLM,
+    reward: RewardModel,
+    wanted: Sequence[Request],
+    sets: Sequence[Sequence[Generation]],
+    picking: Picking,
+    spent: Sequence[Spent] | None = None,
+) -> list[Pick]:
+    """The best of each set by the reward, all sets in one batch; equal texts are scored once.
+
+    Args:
+        spent: what each set took, where it was not drawn whole.
+    """
+    groups = [_different(answers) for answers in sets]
+    users = [r.user for r in wanted]
+    scores = above_average(reward, [r.prompt for r in wanted], [list(g) for g in groups], users)
+    known = reward.users.rows(users) > 0
+    out = []
+    for i, (r, group, score) in enumerate(zip(wanted, groups, scores, strict=True)):
+        texts = list(group)
+        order = best_first(score, picking.by, picking.k)
+        candidates = tuple(_candidate(texts[j], group[texts[j]], score.mean[j], score.variance[j]) for j in order)
+        took = _took(lm, r, sets[i], candidates) if spent is None else spent[i]
+        out.append(Pick(r.user, r.user is None or bool(known[i]), candidates, took))
+    return out
+
+
+def _different(answers: Sequence[Generation]) -> dict[str, list[Generation]]:
+    """The answers by their text, in the order of their drawing; empty ones only where there are no others."""
+    out: dict[str, list[Generation]] = {}
+    for answer in answers:
+        out.setdefault(answer.text, []).append(answer)
+    return {text: same for text, same in out.items() if text.strip()} or out
+
+
+def _candidate(text: str, same: Sequence[Generation], mean: float, variance: float) -> Candidate:
+    return Candidate(text, float(mean), float(variance) ** 0.5, len(same), len(same[0].tokens), same[0].finished)
+
+
+def _took(lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate]) -> Spent:
+    """Of answers drawn whole: the prompt is read once."""
+    generated = sum(map(written, answers))
+    prompt = prompt_tokens(lm, r)
+    scored = sum(prompt + c.tokens for c in candidates)
+    return Spent(generated, prompt, scored, generated / len(answers))
+
+
+def written(answer: Generation) -> int:
+    """Tokens of an answer with the one that ended it."""
+    return len(answer.tokens) + answer.finished
+
+
+def prompt_tokens(lm: PersonalizedLM, request: Request) -> int:
+    """Tokens of the prompt, with the user's."""
+    return len(encode(lm, request, 1)[0])

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from prlhf.errors import ConfigError
-from prlhf.generation.picking import By, check_by
 from prlhf.lm.requests import GenerationOptions
 
-__all__ = ["SAMPLING", "Candidate", "Pick", "Picking", "Spent", "total"]
+__all__ = ["SAMPLING", "By", "Candidate", "Pick", "Picking", "Spent", "total"]
+
+By = Literal["mean", "lcb"]
 
 SAMPLING = GenerationOptions(temperature=1.0)
 """As the model says: greedy answers would all be the same."""
@@ -37,7 +39,10 @@ class Picking:
     chunk: int = 8
 
     def __post_init__(self) -> None:
-        check_by(self.by, self.k)
+        if self.by not in ("mean", "lcb"):
+            raise ConfigError(f"by: found {self.by!r}, expected 'mean' or 'lcb' (mean - k standard deviations)")
+        if not 0 <= self.k < math.inf:
+            raise ConfigError(f"k: found {self.k}, expected a number from 0 (standard deviations that lcb takes off)")
         if self.n < 1:
             raise ConfigError(f"n: found {self.n}, expected at least 1 answer to pick from")
         if self.beams and (self.beams < 0 or self.n % self.beams):

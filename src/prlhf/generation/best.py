@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from prlhf.errors import ConfigError
-from prlhf.generation.picking import above_average, best_first, check_new_texts
-from prlhf.generation.picks import SAMPLING, Candidate, Pick, Picking, Spent
-from prlhf.lm.generate import Progress, encode, respond
+from prlhf.generation.beams import beam_picks
+from prlhf.generation.picking import check_new_texts, picked
+from prlhf.generation.picks import SAMPLING, Pick, Picking
+from prlhf.lm.generate import Progress, respond
 from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work, requests, user_ids
 from prlhf.rewards import RewardModel
 from prlhf.types import Prompt, prompt_text
@@ -24,7 +25,7 @@ from prlhf.types import Prompt, prompt_text
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["best_of", "drawn", "picked", "prompt_tokens", "written"]
+__all__ = ["best_of"]
 
 
 def best_of(
@@ -74,11 +75,9 @@ def best_of(
     if options.seed is None:
         options = replace(options, seed=int(torch.randint(2**62, ())))
     if picking.beams:
-        from prlhf.generation.beams import beam_picks  # which draws and picks by what is here
-
         return beam_picks(lm, reward, asked, picking, options, work, progress)
     place = {key: i for i, key in enumerate(dict.fromkeys(map(_key, asked)))}
-    sets = drawn(lm, list({_key(r): r for r in asked}.values()), picking.n, options, work, progress)
+    sets = _drawn(lm, list({_key(r): r for r in asked}.values()), picking.n, options, work, progress)
     found = [sets[place[_key(r)]] for r in asked]
     picks = picked(lm, reward, asked, found, picking)
     seen: set[Any] = set()
@@ -97,72 +96,15 @@ def _key(request: Request) -> tuple[Prompt, int, str | None, int | None]:
     return request.prompt, request.row, request.user_text, request.max_new_tokens
 
 
-def drawn(
+def _drawn(
     lm: PersonalizedLM,
     wanted: Sequence[Request],
     n: int,
     options: GenerationOptions,
-    work: Work = AS_IT_COMES,
-    progress: Progress = lambda batches, _: batches,
+    work: Work,
+    progress: Progress,
 ) -> list[list[Generation]]:
     """n answers to each request."""
     each = [replace(r, number=r.number + i) for r in wanted for i in range(n)]
     found = respond(lm, each, options, work, progress=progress)
     return [found[i : i + n] for i in range(0, len(found), n)]
-
-
-def picked(
-    lm: PersonalizedLM,
-    reward: RewardModel,
-    wanted: Sequence[Request],
-    sets: Sequence[Sequence[Generation]],
-    picking: Picking,
-    spent: Sequence[Spent] | None = None,
-) -> list[Pick]:
-    """The best of each set by the reward, all sets in one batch; equal texts are scored once.
-
-    Args:
-        spent: what each set took, where it was not drawn whole.
-    """
-    groups = [_different(answers) for answers in sets]
-    users = [r.user for r in wanted]
-    scores = above_average(reward, [r.prompt for r in wanted], [list(g) for g in groups], users)
-    known = reward.users.rows(users) > 0
-    out = []
-    for i, (r, group, score) in enumerate(zip(wanted, groups, scores, strict=True)):
-        texts = list(group)
-        order = best_first(score, picking.by, picking.k)
-        candidates = tuple(_candidate(texts[j], group[texts[j]], score.mean[j], score.variance[j]) for j in order)
-        took = _took(lm, r, sets[i], candidates) if spent is None else spent[i]
-        out.append(Pick(r.user, r.user is None or bool(known[i]), candidates, took))
-    return out
-
-
-def _different(answers: Sequence[Generation]) -> dict[str, list[Generation]]:
-    """The answers by their text, in the order of their drawing; empty ones only where there are no others."""
-    out: dict[str, list[Generation]] = {}
-    for answer in answers:
-        out.setdefault(answer.text, []).append(answer)
-    return {text: same for text, same in out.items() if text.strip()} or out
-
-
-def _candidate(text: str, same: Sequence[Generation], mean: float, variance: float) -> Candidate:
-    return Candidate(text, float(mean), float(variance) ** 0.5, len(same), len(same[0].tokens), same[0].finished)
-
-
-def _took(lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate]) -> Spent:
-    """Of answers drawn whole: the prompt is read once."""
-    generated = sum(map(written, answers))
-    prompt = prompt_tokens(lm, r)
-    scored = sum(prompt + c.tokens for c in candidates)
-    return Spent(generated, prompt, scored, generated / len(answers))
-
-
-def written(answer: Generation) -> int:
-    """Tokens of an answer with the one that ended it."""
-    return len(answer.tokens) + answer.finished
-
-
-def prompt_tokens(lm: PersonalizedLM, request: Request) -> int:
-    """Tokens of the prompt, with the user's."""
-    return len(encode(lm, request, 1)[0])
