@@ -14,7 +14,6 @@ from prlhf.cli.errors import interruptible
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
-from prlhf.cli.reward.options import NewEmbeddings
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
@@ -66,7 +65,6 @@ def best_of(
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
     ] = None,
-    embeddings: NewEmbeddings = None,
     batch_size: Annotated[int, typer.Option(metavar="B", help="Answers drawn at once.")] = 64,
     *,
     options: Any,
@@ -94,7 +92,7 @@ def best_of(
     else:
         questions = questions_of(prompts, users, user, text, each_user)
     assert reward is not None
-    model, name = _reward(reward, votes, embeddings)
+    model, name = _reward(reward, votes)
     if each_user and users is None:
         questions = _for_everybody(model, questions)
     _tell_unknown(model, questions)
@@ -157,13 +155,13 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
     return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
 
 
-def _reward(folder: Path, votes: str | None, embeddings: Path | None) -> tuple[RewardModel, str]:
+def _reward(folder: Path, votes: str | None) -> tuple[RewardModel, str]:
     """The reward model with the votes in it, and a name that tells it from others."""
     from prlhf.evaluation.reward.run import few_shot_votes, load_run
     from prlhf.generation.pick_jobs import reward_name
     from prlhf.generation.picking import check_new_texts
 
-    model, config = load_run(folder, embeddings)
+    model, config = load_run(folder)
     check_new_texts(model)
     if votes is not None:
         first, notes = few_shot_votes(model, config, votes)
