@@ -7,10 +7,12 @@ are folded in; a language model that knows nobody writes candidates, the reward 
 the pick with a single answer of the same language model at the same temperature, from another random stream (a tie is
 half a win; intervals over users). The language model is the bundled base model, or with --lm the generic row of a run.
 
-`features`: which features predict best for further users, who are neither learned from nor judged; the best are used
-below. `pick`: n and votes. `steer`: beams of partial answers, and token-level guidance (guided.py; its weight is chosen
-by the judge at the first seed), beside best of n. "Generated", "read" (by the language model before it writes) and
-"scored" (given to the reward model) are tokens by those of one plain answer; the total takes all three as alike.
+Candidates are drawn once for each question and picked from for every n, so that the seconds of `best of n` are those of
+scoring and picking; the line `prlhf best-of` is the library's own call. `features`: which features predict best for
+further users, who are neither learned from nor judged; the best are used below. `pick`: n and votes. `steer`: beams of
+partial answers, and token-level guidance (guided.py; its weight is chosen by the judge at the first seed), beside best
+of n. "Generated", "read" (by the language model before it writes; what is shared counts once) and "scored" (given to
+the reward model) are tokens by those of one plain answer; the total takes all three as alike.
 """
 
 from __future__ import annotations
@@ -33,15 +35,15 @@ from prlhf.data.planted import PlantedUser, World, utility
 from prlhf.data.planted.draw import Draw
 from prlhf.evaluation.winrate import WinRate, win_rate_of_utilities
 from prlhf.generation import Pick, Picking, best_of, language_model
+from prlhf.generation.picking import picked
 from prlhf.lm import PersonalizedLM
-from prlhf.lm.requests import GenerationOptions, Work
+from prlhf.lm.requests import Generation, GenerationOptions, Work, requests
 from prlhf.rewards import RewardModel, Votes, fit_reward
 from prlhf.rewards.features import make_features
 from prlhf.types import Comparison
 
 FEATURES: dict[str, Any] = {
     "tfidf": TfIdf(),
-    "hidden, last token": Hidden(model="planted"),
     "hidden, mean": Hidden(model="planted", pool="mean"),
     "hidden, mean of layer 0": Hidden(model="planted", pool="mean", layer=0),
 }
@@ -60,8 +62,8 @@ class Size:
 
     train: int = 60
     validation: int = 20
-    judged: int = 40
-    votes: int = 100
+    judged: int = 30
+    votes: int = 60
     prompts: int = 2
 
 
@@ -168,11 +170,32 @@ def line(
     return told(row)
 
 
-def best(lm: PersonalizedLM, temperature: float = 1.0, **picking: Any) -> Answering:
+class Sets:
+    """Candidates of the generic user for each question, drawn once."""
+
+    def __init__(self, lm: PersonalizedLM, settings: Sequence[Setting], most: int):
+        self.lm = lm
+        how: Any = {"temperature": 1.0, "max_new_tokens": OPTIONS.max_new_tokens, "batch_size": 64, "details": True}
+        self.held: dict[int, list[list[Generation]]] = {}
+        for s in settings:
+            found = lm.generate(s.prompts, num_samples=most, seed=s.seed, **how)
+            self.held[s.seed] = [found[k : k + most] for k in range(0, len(found), most)]
+
+    def best(self, n: int, **picking: Any) -> Answering:
+        """The best of the first n of each."""
+
+        def answer(s: Setting) -> Sequence[Pick]:
+            asked = [replace(r, user=u) for r, u in zip(requests(self.lm, s.prompts), s.ids, strict=True)]
+            return picked(self.lm, s.reward, asked, [one[:n] for one in self.held[s.seed]], Picking(n, **picking))
+
+        return answer
+
+
+def best(lm: PersonalizedLM, **picking: Any) -> Answering:
     """`best_of`, as the library has it."""
 
     def answer(setting: Setting) -> Sequence[Pick]:
-        options = replace(OPTIONS, seed=setting.seed, temperature=temperature)
+        options = replace(OPTIONS, seed=setting.seed)
         how: Any = {"picking": Picking(**picking), "options": options, "work": WORK}
         return best_of(lm, setting.reward, setting.prompts, setting.ids, **how)
 
@@ -191,34 +214,34 @@ def plain(lm: PersonalizedLM, settings: Sequence[Setting], temperature: float = 
     return [lm.generate(s.prompts, seed=1000 + s.seed, **how) for s in settings]
 
 
-def pick(lm: PersonalizedLM, settings: Sequence[Setting], counts: Sequence[int]) -> list[dict[str, Any]]:
+def pick(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, counts: Sequence[int]) -> list[dict[str, Any]]:
     """The curve over n and votes."""
     others, greedy = plain(lm, settings), plain(lm, settings, 0.0)
     table, most = "best of n against one plain answer", counts[-1]
-    rows = [line(table, f"best of {n}", settings, others, v, best(lm, n=n)) for v in (0, VOTES) for n in counts]
-    bound = best(lm, n=most, by="lcb")
+    rows = [line(table, f"best of {n}", settings, others, v, sets.best(n)) for v in (0, VOTES) for n in counts]
+    bound = sets.best(most, by="lcb")
     rows.append(line(table, f"best of {most}, mean - 1 sd", settings, others, VOTES, bound))
-    rows.append(line(table, f"best of {most}, against a greedy answer", settings, greedy, VOTES, best(lm, n=most)))
+    rows.append(line(table, f"best of {most}, against a greedy answer", settings, greedy, VOTES, sets.best(most)))
+    rows.append(line(table, f"prlhf best-of, n = {most}", settings, others, VOTES, best(lm, n=most)))
     return rows
 
 
-def steer(lm: PersonalizedLM, settings: Sequence[Setting], quick: bool) -> list[dict[str, Any]]:
+def steer(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, quick: bool) -> list[dict[str, Any]]:
     """Best of n, beams and guidance, by what they take."""
     others, table = plain(lm, settings), f"ways to steer, {VOTES} votes"
-    ways = [(f"best of {n}", best(lm, n=n)) for n in ((4,) if quick else (8, 32, 64))]
-    beams = ((4, 2, 8),) if quick else ((4, 1, 8), (8, 2, 8), (16, 4, 8), (16, 4, 16), (8, 2, 4))
+    ways = [(f"best of {n}", sets.best(n)) for n in ((2,) if quick else (4, 8, 16, 32, 64))]
+    beams = ((4, 2, 8),) if quick else ((4, 1, 8), (8, 2, 8), (16, 4, 8), (16, 4, 16))
     ways += [
         (f"beams: {n} every {chunk} tokens, {keep} kept", best(lm, n=n, beams=keep, chunk=chunk))
         for n, keep, chunk in beams
     ]
     rows = [line(table, name, settings, others, VOTES, how) for name, how in ways]
-    weights, tops = ((1.0,), (2,)) if quick else ((0.3, 1.0, 3.0), (4, 8))
-    trial = f"weights of guidance, {tops[0]} tokens, seed {settings[0].seed}"
-    tried = [line(trial, f"weight {w}", settings[:1], others[:1], VOTES, tokenwise(lm, w, tops[0])) for w in weights]
+    weights, top = ((1.0,), 2) if quick else ((1.0, 3.0), 4)
+    trial = f"weights of guidance by {top} tokens, seed {settings[0].seed} alone"
+    tried = [line(trial, f"weight {w}", settings[:1], others[:1], VOTES, tokenwise(lm, w, top)) for w in weights]
     weight = weights[int(np.argmax([row["win rate"][0] for row in tried]))]
-    for top in tops:
-        name = f"guidance: {top} likeliest tokens, weight {weight}"
-        rows.append(line(table, name, settings, others, VOTES, tokenwise(lm, weight, top)))
+    name = f"guidance: {top} likeliest tokens, weight {weight}"
+    rows.append(line(table, name, settings, others, VOTES, tokenwise(lm, weight, top)))
     return [*rows, *tried]
 
 
@@ -246,10 +269,12 @@ def main() -> None:
     for seed in range(given.seeds):
         world = world_of(size, seed)
         settings.append(Setting(world, size, seed, learned(world, size, given.features, seed)))
-    rows += pick(lm, settings, counts) if "pick" in parts else []
-    rows += steer(lm, settings, given.quick) if "steer" in parts else []
+    sets = Sets(lm, settings, 2 if given.quick else 64)
     remarks = [f"Wanted: a win rate of {WANTED} for the best of 16 after {VOTES} votes."]
-    write(given.json, "best_of", machine(), vars(given), rows, remarks)
+    for part in parts:
+        rows += pick(lm, settings, sets, counts) if part == "pick" else []
+        rows += steer(lm, settings, sets, given.quick) if part == "steer" else []
+        write(given.json, "best_of", machine(), vars(given), rows, remarks)
 
 
 if __name__ == "__main__":

@@ -115,7 +115,6 @@ def test_the_name_of_a_reward_model_knows_its_users(reward_folder):
 @pytest.mark.parametrize(
     ("words", "message"),
     [
-        (["hi"], "--reward DIR"),
         (["--reward", "r"], "give a PROMPT"),
         (["hi", "--reward", "r", "--output", "o"], "belong to --prompts"),
         (["hi", "--reward", "r", "--method", "magic"], "expected best-of or beams"),

@@ -6,7 +6,7 @@ import pytest
 from table_reward import TableReward
 
 from prlhf.errors import ConfigError, DataError
-from prlhf.generation import Picking, best_of, total
+from prlhf.generation import Picking, best_of, language_model, total
 from prlhf.lm.generate import encode, respond
 from prlhf.lm.requests import GenerationOptions, Request, Work
 
@@ -127,6 +127,15 @@ def test_beams_steer_and_do_not_depend_on_the_batch(lm, reward):
     assert spent.read <= prompt + 2 * ((prompt + 3) + (prompt + 6) + (prompt + 9))
     whole = best_of(lm, reward, ["hi"], "ann", n=6, options=OPTIONS)[0]
     assert worth(together[0].text, "ann") > worth(whole.text, "ann")  # for this seed
+
+
+@pytest.mark.parametrize("beams", [0, 2])
+def test_answers_end_with_the_context(base_folder, reward, beams):
+    small = language_model(base_folder("llama", max_position_embeddings=32))
+    options = GenerationOptions(max_new_tokens=100, temperature=1.0, seed=1)
+    prompts = ["hi", "a question that is longer than the context of the model has room for"]
+    for pick in best_of(small, reward, prompts, "ann", n=4, beams=beams, chunk=5, options=options):
+        assert any(c.finished or c.tokens >= 8 for c in pick.candidates)  # a quarter of the context
 
 
 @pytest.mark.parametrize(

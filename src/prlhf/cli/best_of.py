@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from prlhf.cli.answers import UserText, check_texts, with_decoding
+from prlhf.cli.answers import with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.picks import show, tokens_text
@@ -32,10 +32,8 @@ def best_of(
             help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, or planted.",
         ),
     ],
+    reward: Annotated[Path, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")],
     prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to answer.")] = None,
-    reward: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")
-    ] = None,
     user: Annotated[
         str | None, typer.Option("--user", "-u", metavar="ID", help="For whom; without it for the generic user.")
     ] = None,
@@ -57,7 +55,9 @@ def best_of(
     keep: Annotated[int, typer.Option(metavar="W", help="Of beams: so many are kept; divides N.")] = 4,
     chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Of beams: picked from so often.")] = 8,
     candidates: Annotated[bool, typer.Option("--candidates", help="Show or write all candidates.")] = False,
-    user_text: UserText = None,
+    user_text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the language model is told about the user.")
+    ] = None,
     prompts: Prompts = None,
     users: Users = None,
     each_user: EachUser = False,
@@ -77,45 +77,32 @@ def best_of(
     """
     from prlhf.generation.jobs import Question
     from prlhf.generation.models import language_model
-    from prlhf.generation.pick_jobs import pick_file, picks
+    from prlhf.generation.pick_jobs import pick_file, picks, reward_name
     from prlhf.lm.requests import Work
     from prlhf.training.progress import bar
 
-    _check(prompt, prompts, users, user, output, reward, each_user)
-    check_texts(user_text, None)
+    _check(prompt, prompts, users, user, output, each_user)
     check_places({"--output": output})
     picking = _picking(n, by, k, as_user, method, keep, chunk)
-    text = user_text[0] if user_text else None
     if prompts is None:
         assert prompt is not None
-        questions = [Question(1, prompt, user, text)]
+        questions = [Question(1, prompt, user, user_text)]
     else:
-        questions = questions_of(prompts, users, user, text, each_user)
-    assert reward is not None
-    model, name = _reward(reward, votes)
+        questions = questions_of(prompts, users, user, user_text, each_user)
+    model = _reward(reward, votes)
     if each_user and users is None:
         questions = _for_everybody(model, questions)
     _tell_unknown(model, questions)
     no_loading_bars()
     lm = language_model(run)
-    work = Work(batch_size=batch_size)
+    how: Any = {"work": Work(batch_size=batch_size)}
     if output is None:
-        found = picks(lm, model, questions, picking, options, work=work)
+        found = picks(lm, model, questions, picking, options, **how)
         show(questions, (pick for some in found for pick in some), candidates, one=prompt is not None)
         return
+    how |= {"reward_name": reward_name(model, reward), "candidates": candidates, "progress": bar}
     with interruptible("the same command goes on where it stopped"):
-        done, spent = pick_file(
-            lm,
-            model,
-            questions,
-            output,
-            picking,
-            options,
-            reward_name=name,
-            candidates=candidates,
-            work=work,
-            progress=bar,
-        )
+        done, spent = pick_file(lm, model, questions, output, picking, options, **how)
     before = f" ({done.kept:,} were there)" if done.kept else ""
     typer.echo(f"{done.written:,} answers written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
@@ -127,14 +114,12 @@ def _check(
     users: Path | None,
     user: str | None,
     output: Path | None,
-    reward: Path | None,
     each_user: bool,
 ) -> None:
     """Refuse options that contradict each other, before anything is loaded."""
     from prlhf.errors import ConfigError
 
     for wrong, message in (
-        (reward is None, "--reward DIR: say which reward model picks, a folder of `prlhf reward train`"),
         ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
         (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
         (user is not None and users is not None, "give --user or --users, not both"),
@@ -155,10 +140,9 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
     return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
 
 
-def _reward(folder: Path, votes: str | None) -> tuple[RewardModel, str]:
-    """The reward model with the votes in it, and a name that tells it from others."""
+def _reward(folder: Path, votes: str | None) -> RewardModel:
+    """The reward model with the votes in it."""
     from prlhf.evaluation.reward.run import few_shot_votes, load_run
-    from prlhf.generation.pick_jobs import reward_name
     from prlhf.generation.picking import check_new_texts
 
     model, config = load_run(folder)
@@ -168,7 +152,7 @@ def _reward(folder: Path, votes: str | None) -> tuple[RewardModel, str]:
         for note in notes:
             typer.echo(note, err=True)
         model.commit(*model.fold_in(first))
-    return model, reward_name(model, folder)
+    return model
 
 
 def _for_everybody(model: RewardModel, questions: list[Question]) -> list[Question]:

@@ -19,7 +19,7 @@ Prompts = Annotated[
 Users = Annotated[Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")]
 EachUser = Annotated[
     bool,
-    typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all of the run."),
+    typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all that are known."),
 ]
 
 

@@ -78,7 +78,7 @@ def beam_picks(
 
     `best_of` calls it, with requests whose random numbers are set.
     """
-    searches = [_Search(r, prompt_tokens(lm, r), r.max_new_tokens or options.max_new_tokens) for r in asked]
+    searches = [_search(lm, r, r.max_new_tokens or options.max_new_tokens) for r in asked]
     most = max((s.limit for s in searches), default=0)
     for at in progress(range(-(-most // picking.chunk)), "beams"):
         going = [s for s in searches if not at or s.open]
@@ -91,6 +91,12 @@ def beam_picks(
         _keep(reward, going, picking)
     spent = [_spent(s) for s in searches]
     return picked(lm, reward, asked, [s.beams for s in searches], picking, spent)
+
+
+def _search(lm: PersonalizedLM, request: Request, most: int) -> _Search:
+    """Of one prompt; an answer ends where the model's context does."""
+    prompt, context = prompt_tokens(lm, request, most), lm.template.context
+    return _Search(request, prompt, most if context is None else max(min(most, context - prompt), 1))
 
 
 def _keep(reward: RewardModel, searches: Sequence[_Search], picking: Picking) -> None:

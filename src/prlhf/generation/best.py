@@ -68,6 +68,8 @@ def best_of(
     if options.temperature == 0 and picking.n > 1:
         raise ConfigError(f"temperature: found 0, by which all n = {picking.n} answers are the same; expected above 0")
     check_new_texts(reward)
+    if not len(prompts):
+        return []
     rest: Any = {"user_texts": user_texts, "max_new_tokens": max_new_tokens}
     row = None if picking.as_user else 0
     wanted = requests(lm, prompts, users if picking.as_user else None, row=row, **rest)
@@ -76,13 +78,11 @@ def best_of(
         options = replace(options, seed=int(torch.randint(2**62, ())))
     if picking.beams:
         return beam_picks(lm, reward, asked, picking, options, work, progress)
-    place = {key: i for i, key in enumerate(dict.fromkeys(map(_key, asked)))}
-    sets = _drawn(lm, list({_key(r): r for r in asked}.values()), picking.n, options, work, progress)
-    found = [sets[place[_key(r)]] for r in asked]
-    picks = picked(lm, reward, asked, found, picking)
-    seen: set[Any] = set()
-    firsts = [_key(r) not in seen and not seen.add(_key(r)) for r in asked]  # type: ignore[func-returns-value]
-    return [replace(p, shared=not first) for p, first in zip(picks, firsts, strict=True)]
+    different = {_key(r): r for r in reversed(asked)}  # the first of each
+    drawn = _drawn(lm, list(different.values()), picking.n, options, work, progress)
+    sets = dict(zip(different, drawn, strict=True))
+    picks = picked(lm, reward, asked, [sets[_key(r)] for r in asked], picking)
+    return [replace(p, shared=r is not different[_key(r)]) for p, r in zip(picks, asked, strict=True)]
 
 
 def _seeded(request: Request, user: str | None) -> Request:

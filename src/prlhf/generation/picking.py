@@ -136,7 +136,7 @@ def _candidate(text: str, same: Sequence[Generation], mean: float, variance: flo
 def _took(lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate]) -> Spent:
     """Of answers drawn whole: the prompt is read once."""
     generated = sum(map(written, answers))
-    prompt = prompt_tokens(lm, r)
+    prompt = prompt_tokens(lm, r, max(c.tokens for c in candidates))
     scored = sum(prompt + c.tokens for c in candidates)
     return Spent(generated, prompt, scored, generated / len(answers))
 
@@ -146,6 +146,6 @@ def written(answer: Generation) -> int:
     return len(answer.tokens) + answer.finished
 
 
-def prompt_tokens(lm: PersonalizedLM, request: Request) -> int:
-    """Tokens of the prompt, with the user's."""
-    return len(encode(lm, request, 1)[0])
+def prompt_tokens(lm: PersonalizedLM, request: Request, new: int) -> int:
+    """Tokens of the prompt, with the user's, as it is read for an answer of at most `new`."""
+    return len(encode(lm, request, new)[0])
