@@ -21,7 +21,7 @@ import argparse
 import logging
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -51,7 +51,6 @@ FEATURES: dict[str, Any] = {
 PARTS = ("features", "pick", "steer")
 VOTES = 10
 WANTED = 0.75
-OPTIONS = GenerationOptions(max_new_tokens=64, temperature=1.0)
 WORK = Work(batch_size=64)
 Answering = Callable[["Setting"], Sequence[Pick]]
 
@@ -65,6 +64,9 @@ class Size:
     judged: int = 30
     votes: int = 60
     prompts: int = 2
+    model: Factor = field(default_factory=Factor)
+    tokens: int = 64
+    """The longest answer; the planted ones have about half of it."""
 
 
 @dataclass
@@ -107,7 +109,7 @@ def learned(world: World, size: Size, features: str, seed: int) -> RewardModel:
     """The reward model of the first users."""
     votes = [c for u in world.users[: size.train] for c in world.votes_of(u)]
     seen = make_features(FEATURES[features], votes)
-    model = fit_reward(Factor(), Votes.of(votes, seen), seed=seed)
+    model = fit_reward(size.model, Votes.of(votes, seen), seed=seed)
     model.features = seen
     return model
 
@@ -175,10 +177,10 @@ class Sets:
 
     def __init__(self, lm: PersonalizedLM, settings: Sequence[Setting], most: int):
         self.lm = lm
-        how: Any = {"temperature": 1.0, "max_new_tokens": OPTIONS.max_new_tokens, "batch_size": 64, "details": True}
+        how: Any = {"temperature": 1.0, "batch_size": 64, "details": True}
         self.held: dict[int, list[list[Generation]]] = {}
         for s in settings:
-            found = lm.generate(s.prompts, num_samples=most, seed=s.seed, **how)
+            found = lm.generate(s.prompts, num_samples=most, max_new_tokens=s.size.tokens, seed=s.seed, **how)
             self.held[s.seed] = [found[k : k + most] for k in range(0, len(found), most)]
 
     def best(self, n: int, **picking: Any) -> Answering:
@@ -195,7 +197,7 @@ def best(lm: PersonalizedLM, **picking: Any) -> Answering:
     """`best_of`, as the library has it."""
 
     def answer(setting: Setting) -> Sequence[Pick]:
-        options = replace(OPTIONS, seed=setting.seed)
+        options = GenerationOptions(setting.size.tokens, 1.0, seed=setting.seed)
         how: Any = {"picking": Picking(**picking), "options": options, "work": WORK}
         return best_of(lm, setting.reward, setting.prompts, setting.ids, **how)
 
@@ -204,14 +206,13 @@ def best(lm: PersonalizedLM, **picking: Any) -> Answering:
 
 def tokenwise(lm: PersonalizedLM, weight: float, top: int) -> Answering:
     """Token-level guidance."""
-    most = OPTIONS.max_new_tokens
-    return lambda s: guided(lm, s.reward, s.prompts, s.ids, weight=weight, top=top, most=most)
+    return lambda s: guided(lm, s.reward, s.prompts, s.ids, weight=weight, top=top, most=s.size.tokens)
 
 
 def plain(lm: PersonalizedLM, settings: Sequence[Setting], temperature: float = 1.0) -> list[list[str]]:
     """Single answers of the generic user."""
-    how: Any = {"temperature": temperature, "max_new_tokens": OPTIONS.max_new_tokens, "batch_size": 64}
-    return [lm.generate(s.prompts, seed=1000 + s.seed, **how) for s in settings]
+    how: Any = {"temperature": temperature, "batch_size": 64}
+    return [lm.generate(s.prompts, seed=1000 + s.seed, max_new_tokens=s.size.tokens, **how) for s in settings]
 
 
 def pick(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, counts: Sequence[int]) -> list[dict[str, Any]]:
@@ -256,7 +257,8 @@ def main() -> None:
     logging.disable(logging.WARNING)
     size, counts = Size(), (1, 2, 4, 8, 16)
     if given.quick:
-        size, counts, given.seeds = Size(8, 2, 3, 12, 1), (1, 2), 1
+        fixed = Factor(rank=1, personal=1.0, nonlinear="off", flips=0.1)
+        size, counts, given.seeds = Size(6, 2, 2, 12, 1, fixed, 16), (1, 2), 1
         for name in list(FEATURES)[1:]:
             del FEATURES[name]
     parts, rows = given.parts.split(","), []
