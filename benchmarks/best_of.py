@@ -271,7 +271,7 @@ def main() -> None:
     for seed in range(given.seeds):
         world = world_of(size, seed)
         settings.append(Setting(world, size, seed, learned(world, size, given.features, seed)))
-    sets = Sets(lm, settings, 2 if given.quick else 64)
+    sets = Sets(lm, settings, 64 if "steer" in parts and not given.quick else counts[-1])
     remarks = [f"Wanted: a win rate of {WANTED} for the best of 16 after {VOTES} votes."]
     for part in parts:
         rows += pick(lm, settings, sets, counts) if part == "pick" else []
