@@ -1,6 +1,6 @@
 """Best of n by a personal reward after ten votes, judged exactly in the planted world; guided decoding beside it.
 
-    python benchmarks/best_of.py [--quick] [--parts features,pick,steer] [--seeds 3] [--lm RUN] [--json FILE]
+    python benchmarks/best_of.py [--quick] [--parts features,pick,steer,guide] [--seeds 3] [--lm RUN] [--json FILE]
 
 `factor` learns from the votes of some planted users. Users whom it never saw cast ten votes (one in ten flipped), which
 are folded in; a language model that knows nobody writes candidates, the reward picks, and the planted judge compares
@@ -10,8 +10,8 @@ half a win; intervals over users). The language model is the bundled base model,
 Candidates are drawn once for each question and picked from for every n, so that the seconds of `best of n` are those of
 scoring and picking; the line `prlhf best-of` is the library's own call. `features`: which features predict best for
 further users, who are neither learned from nor judged; the best are used below. `pick`: n and votes. `steer`: beams of
-partial answers, and token-level guidance (guided.py; its weight is chosen by the judge at the first seed), beside best
-of n. "Generated", "read" (by the language model before it writes; what is shared counts once) and "scored" (given to
+partial answers beside best of n. `guide`: token-level guidance (guided.py), its weight chosen by the judge at the first
+seed. "Generated", "read" (by the language model before it writes; what is shared counts once) and "scored" (given to
 the reward model) are tokens by those of one plain answer; the total takes all three as alike.
 """
 
@@ -48,8 +48,9 @@ FEATURES: dict[str, Any] = {
     "hidden, mean of layer 0": Hidden(model="planted", pool="mean", layer=0),
 }
 """All with surface features beside them."""
-PARTS = ("features", "pick", "steer")
+PARTS = ("features", "pick", "steer", "guide")
 VOTES = 10
+STEERING = f"ways to steer, {VOTES} votes"
 WANTED = 0.75
 WORK = Work(batch_size=64)
 Answering = Callable[["Setting"], Sequence[Pick]]
@@ -228,22 +229,26 @@ def pick(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, counts: Se
 
 
 def steer(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, quick: bool) -> list[dict[str, Any]]:
-    """Best of n, beams and guidance, by what they take."""
-    others, table = plain(lm, settings), f"ways to steer, {VOTES} votes"
+    """Best of n and beams, by what they take."""
+    others, table = plain(lm, settings), STEERING
     ways = [(f"best of {n}", sets.best(n)) for n in ((2,) if quick else (4, 8, 16, 32, 64))]
     beams = ((4, 2, 8),) if quick else ((4, 1, 8), (8, 2, 8), (16, 4, 8), (16, 4, 16))
     ways += [
         (f"beams: {n} every {chunk} tokens, {keep} kept", best(lm, n=n, beams=keep, chunk=chunk))
         for n, keep, chunk in beams
     ]
-    rows = [line(table, name, settings, others, VOTES, how) for name, how in ways]
-    weights, top = ((1.0,), 2) if quick else ((1.0, 3.0), 4)
+    return [line(table, name, settings, others, VOTES, how) for name, how in ways]
+
+
+def guide(lm: PersonalizedLM, settings: Sequence[Setting], quick: bool) -> list[dict[str, Any]]:
+    """Token-level guidance, at the weight that is best at the first seed."""
+    others = plain(lm, settings)
+    weights, top = ((1.0,), 2) if quick else ((0.1, 0.3, 1.0, 3.0), 4)
     trial = f"weights of guidance by {top} tokens, seed {settings[0].seed} alone"
     tried = [line(trial, f"weight {w}", settings[:1], others[:1], VOTES, tokenwise(lm, w, top)) for w in weights]
     weight = weights[int(np.argmax([row["win rate"][0] for row in tried]))]
     name = f"guidance: {top} likeliest tokens, weight {weight}"
-    rows.append(line(table, name, settings, others, VOTES, tokenwise(lm, weight, top)))
-    return [*rows, *tried]
+    return [line(STEERING, name, settings, others, VOTES, tokenwise(lm, weight, top)), *tried]
 
 
 def main() -> None:
@@ -276,6 +281,7 @@ def main() -> None:
     for part in parts:
         rows += pick(lm, settings, sets, counts) if part == "pick" else []
         rows += steer(lm, settings, sets, given.quick) if part == "steer" else []
+        rows += guide(lm, settings, given.quick) if part == "guide" else []
         write(given.json, "best_of", machine(), vars(given), rows, remarks)
 
 
