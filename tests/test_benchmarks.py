@@ -78,6 +78,18 @@ def test_the_page_is_made_of_the_results(tmp_path, monkeypatch):
     assert made.index("**one**") < made.index("**two**\n\n| only |")
 
 
+@pytest.mark.slow
+def test_every_way_of_picking_is_measured(quick):
+    features, *lines, tried = quick("best_of")["rows"]
+    assert features["features"] == "tfidf" and tried["way"] == "weight 1.0"
+    curve = [(line["way"], line["votes"]) for line in lines[:4]]
+    assert curve == [("best of 1", 0), ("best of 2", 0), ("best of 1", 10), ("best of 2", 10)]
+    assert [line["way"].split(":")[0] for line in lines[-3:]] == ["best of 2", "beams", "guidance"]
+    generated = {line["way"]: line["generated"] for line in lines}
+    assert generated["best of 1"] == pytest.approx(1) and generated["best of 2"] == pytest.approx(2)
+    assert all(0 <= line["win rate"][0] <= 1 for line in lines)
+
+
 def test_planted_people_are_met_and_nothing_is_found_where_there_is_nothing(quick):
     alike, *people = quick("reward_planted", "--only", "consensus,people")["rows"]
     assert alike["rank 0"] == alike["draws"] == 2 and alike["largest difference"] < 0.05

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from functools import wraps
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, get_args
 
 import typer
 
@@ -58,9 +59,15 @@ def _decoding(
     )
 
 
-def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
-    """`command` with the options of decoding on its command line, which reach it as one, its keyword `options`."""
-    ours = inspect.signature(_decoding, eval_str=True).parameters
+def with_decoding(command: Callable[..., None], *, taken: Sequence[str] = (), **defaults: Any) -> Callable[..., None]:
+    """`command` with the options of decoding on its command line, which reach it as one, its keyword `options`.
+
+    Args:
+        taken: letters that the command has for something else.
+        defaults: those that are other than usual, by name.
+    """
+    found = inspect.signature(_decoding, eval_str=True).parameters
+    ours = {name: _without(p.replace(default=defaults.get(name, p.default)), taken) for name, p in found.items()}
     signature = inspect.signature(command, eval_str=True)
     own = [p for name, p in signature.parameters.items() if name != "options"]
     parameters = [*own, *(p.replace(kind=inspect.Parameter.KEYWORD_ONLY) for p in ours.values())]
@@ -73,6 +80,14 @@ def with_decoding(command: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = signature.replace(parameters=parameters)  # type: ignore[attr-defined]  # read by typer
     run.__annotations__ = {p.name: p.annotation for p in parameters}
     return run
+
+
+def _without(parameter: inspect.Parameter, letters: Sequence[str]) -> inspect.Parameter:
+    """A parameter of typer without these among its spellings."""
+    kind, option = get_args(parameter.annotation)
+    option = copy(option)
+    option.param_decls = tuple(spelling for spelling in option.param_decls or () if spelling not in letters)
+    return parameter.replace(annotation=Annotated[kind, option])
 
 
 def check_texts(texts: Sequence[str] | None, compare: str | None) -> None:

@@ -12,6 +12,7 @@ from prlhf.cli.answers import Compare, Run, User, UserText, beside, check_texts,
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.places import check_places
+from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
@@ -28,17 +29,9 @@ def generate(
     user: User = None,
     user_text: UserText = None,
     compare: Compare = None,
-    prompts: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="Many prompts: a line each (.txt), or a table with the column prompt."),
-    ] = None,
-    users: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")
-    ] = None,
-    each_user: Annotated[
-        bool,
-        typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all of the run."),
-    ] = False,
+    prompts: Prompts = None,
+    users: Users = None,
+    each_user: EachUser = False,
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
@@ -63,7 +56,7 @@ def generate(
         lm = _load(run)
         _one(lm, prompt, user, user_text or [], compare, reference, options)
         return
-    questions = _questions(prompts, users, user, user_text[0] if user_text else None, each_user)
+    questions = questions_of(prompts, users, user, user_text[0] if user_text else None, each_user)
     lm = _load(run)
     if each_user and users is None:
         questions = _for_everybody(lm, questions, run)
@@ -133,21 +126,6 @@ def _one(
     from rich.console import Console
 
     Console().print(beside(who, conversation.ask_all(prompt)))
-
-
-def _questions(
-    prompts: Path, users: Path | None, user: str | None, user_text: str | None, each_user: bool
-) -> list[Question]:
-    from dataclasses import replace
-
-    from prlhf.generation.jobs import assign, read_questions, read_users
-
-    questions = read_questions(prompts)
-    if user_text is not None:
-        questions = [replace(q, user_text=user_text) for q in questions]
-    if users is not None:
-        return assign(questions, read_users(users), every=each_user)
-    return questions if user is None else assign(questions, [user], every=True)
 
 
 def _for_everybody(lm: PersonalizedLM, questions: list[Question], run: str) -> list[Question]:

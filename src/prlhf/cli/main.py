@@ -33,6 +33,9 @@ COMMANDS: dict[str, Command] = {
         "prlhf.cli.evaluate", "evaluate", "Measure a run on held-out comparisons, beside its baselines."
     ),
     "generate": Command("prlhf.cli.generate", "generate", "Answer prompts as each user would like them answered."),
+    "best-of": Command(
+        "prlhf.cli.best_of", "best_of", "Draw several answers; a reward model picks the best for each user."
+    ),
     "chat": Command("prlhf.cli.chat", "chat", "Talk to a trained model as one of its users."),
     "check-data": Command(
         "prlhf.cli.check_data", "check_data", "Look for leaks in a preference log: what tells the vote without a taste."

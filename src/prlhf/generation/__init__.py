@@ -1,9 +1,19 @@
-"""Answers for files of prompts, side by side, in conversation; and the in-context baseline. Names load on first use."""
+"""Answers for files of prompts, side by side, in conversation, picked by a reward; and the in-context baseline.
+
+Names load on first use."""
 
 from importlib import import_module
 from typing import Any
 
 _PUBLIC = {
+    "Candidate": "prlhf.generation.picks",
+    "Pick": "prlhf.generation.picks",
+    "Picking": "prlhf.generation.picks",
+    "Spent": "prlhf.generation.picks",
+    "best_of": "prlhf.generation.best",
+    "language_model": "prlhf.generation.models",
+    "pick_file": "prlhf.generation.pick_jobs",
+    "total": "prlhf.generation.picks",
     "Answered": "prlhf.generation.jobs",
     "Conversation": "prlhf.generation.conversation",
     "Question": "prlhf.generation.jobs",

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from prlhf.data.columns import likely, listed
 from prlhf.data.fields import parse_cell
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.errors import DataError
+from prlhf.generation.lines import write_lines
 from prlhf.lm.generate import respond
 from prlhf.lm.loading import fingerprint, hash_tensors
 from prlhf.lm.requests import GenerationOptions, Request, Work, as_prompt
@@ -21,7 +22,7 @@ from prlhf.types import Prompt
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["Answered", "Question", "answer_file", "answers", "assign", "read_questions", "read_users"]
+__all__ = ["Answered", "Question", "answer_file", "answers", "assign", "read_questions", "read_users", "settings_of"]
 
 _FIELDS = ("prompt", "user_id", "user_text", "max_new_tokens")
 Progress = Callable[[Iterable[int], str], Iterable[int]]
@@ -213,63 +214,20 @@ def answer_file(
     Raises:
         DataError: `output` is a folder, or holds answers to other questions, or of another model or other options.
     """
-    path = Path(output)
-    if path.is_dir():
-        raise DataError(f"{path}: found a folder, expected a file for the answers, as {path / 'answers.jsonl'}")
-    settings = _settings(lm, options, reference)
-    kept = _continue(path, questions, settings)
-    path.parent.mkdir(parents=True, exist_ok=True)
     work: Any = {"batch_size": batch_size, "share_prefix": share_prefix, "merge_lora": merge_lora}
-    batches = answers(lm, questions, options, **work, reference=reference, start=kept, progress=progress)
-    with path.open("a", encoding="utf8", newline="\n") as file:
-        for records in batches:
-            lines = [json.dumps({**r, "settings": settings}, ensure_ascii=False) + "\n" for r in records]
-            file.write("".join(lines))
-            file.flush()
+
+    def batches(start: int) -> Iterator[list[dict[str, Any]]]:
+        return answers(lm, questions, options, **work, reference=reference, start=start, progress=progress)
+
+    path = Path(output)
+    describe = partial(settings_of, lm, options, reference)
+    kept = write_lines(path, [q.record() for q in questions], describe, batches)
     unknown = sorted({q.user for q in questions if q.user is not None and not lm.users.known([q.user])[0]})
     return Answered(path, kept, len(questions) - kept, tuple(unknown))
 
 
-def _continue(path: Path, questions: Sequence[Question], settings: str) -> int:
-    """How many answers `path` holds to these questions in their order; half a line at its end is cut off."""
-    if not path.exists():
-        return 0
-    whole, held = _whole_lines(path)
-    if len(held) > len(questions):
-        raise DataError(f"{path}: found {len(held)} answers to {len(questions)} questions; choose another file")
-    for number, (record, question) in enumerate(zip(held, questions, strict=False), 1):
-        expected = {**question.record(), "settings": settings}
-        wrong = [name for name in expected if record.get(name) != expected[name]]
-        wrong += [name for name in ("user_text", "max_new_tokens") if name in record and name not in expected]
-        if wrong:
-            why = "another model or other options" if wrong == ["settings"] else f"another question ({wrong[0]})"
-            raise DataError(f"{path}, line {number}: found an answer of {why}; choose another file, or delete this one")
-    if whole < path.stat().st_size:
-        with path.open("r+b") as file:
-            file.truncate(whole)
-    return len(held)
-
-
-def _whole_lines(path: Path) -> tuple[int, list[dict[str, Any]]]:
-    """Bytes up to the last line that is whole, and the objects of the lines."""
-    held: list[dict[str, Any]] = []
-    whole = 0
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            if not line.endswith(b"\n"):
-                break
-            try:
-                record = json.loads(line)
-            except ValueError:
-                record = None
-            if not isinstance(record, dict):
-                raise DataError(f"{path}, line {number}: found no JSON object, expected an answer; choose another file")
-            held.append(record)
-            whole += len(line)
-    return whole, held
-
-
-def _settings(lm: PersonalizedLM, options: GenerationOptions, reference: bool) -> str:
+def settings_of(lm: PersonalizedLM, options: GenerationOptions, *more: object) -> str:
     """A hash of the model (all its weights, and those of its users) and of how it decodes."""
     weights = hash_tensors([*lm.model.named_parameters(), *lm.user_model.named_parameters()])
-    return hashlib.sha256(f"{options} {reference} {fingerprint(lm.model)} {weights}".encode()).hexdigest()[:12]
+    told = " ".join(map(str, (options, *more, fingerprint(lm.model), weights)))
+    return hashlib.sha256(told.encode()).hexdigest()[:12]

@@ -96,7 +96,8 @@ def respond(
         with folded(lm, work.merge_lora, 0 if reference else steps):
             for at in progress(range(len(batches)), "generating"):
                 part = batches[at].rows
-                for i, (tokens, finished) in zip(part, decoder.answer(batches[at]), strict=True):
+                for i, (added, finished) in zip(part, decoder.answer(batches[at]), strict=True):
+                    tokens = (*wanted[i].begun, *added)
                     text = answer_text(lm, tokens, options.stop)
                     r = -1 if reference else wanted[i].row
                     out[i] = Generation(text, wanted[i].user, r, wanted[i].known, tokens, finished, rendered[i][1])
@@ -154,11 +155,13 @@ def _settled(text: str, stop: Sequence[str]) -> str:
 
 
 def encode(lm: PersonalizedLM, request: Request, new: int, reference: bool = False) -> tuple[list[int], bool]:
-    """Ids of a prompt with the user tokens in their place, and whether it was cut, also for an answer of `new`."""
+    """Ids of a prompt with the user tokens in their place and what the answer begins with, and whether the prompt was
+    cut, also for an answer of `new` more."""
     text = None if reference and not lm.config.reference_user_text else request.user_text
-    rendered = lm.template.prompt(request.prompt, text, lm.template.answer_room(new), keep_head=True)
+    room = lm.template.answer_room(len(request.begun) + new)
+    rendered = lm.template.prompt(request.prompt, text, room, keep_head=True)
     user = () if reference or request.row < 0 else lm.user_token_ids(request.row)
-    return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :]], rendered.truncated
+    return [*rendered.ids[: rendered.cut], *user, *rendered.ids[rendered.cut :], *request.begun], rendered.truncated
 
 
 def _limits(prompts: Sequence[Sequence[int]], new: Sequence[int], context: int | None) -> list[int]:

@@ -14,7 +14,7 @@ from prlhf.types import Message, Prompt
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["AS_IT_COMES", "Generation", "GenerationOptions", "Request", "Work", "as_prompt", "requests"]
+__all__ = ["AS_IT_COMES", "Generation", "GenerationOptions", "Request", "Work", "as_prompt", "requests", "user_ids"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,6 +112,8 @@ class Request:
     """What its sampling is seeded by, beside the seed: the same request gets the same answer in any batch."""
     max_new_tokens: int | None = None
     """The longest answer; None: that of the options."""
+    begun: tuple[int, ...] = ()
+    """Token ids that the answer has already: it goes on from there, and `max_new_tokens` counts what is new."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +128,7 @@ class Generation:
     known: bool
     """False: `user` is not in the user table, so that the generic user answered instead."""
     tokens: tuple[int, ...]
-    """Token ids of the answer, with those of a stop string, without the end of sequence."""
+    """Token ids of the answer, with what it had begun with and a stop string, without the end of sequence."""
     finished: bool
     """Ended by itself or by a stop string; False: cut at `max_new_tokens` or at the end of the model's context."""
     truncated: bool = False
@@ -173,7 +175,7 @@ def requests(
         raise ConfigError(f"row: found {row}, expected -1 (no user tokens), 0 (generic) … {len(lm.users)}")
     if num_samples < 1:
         raise ConfigError(f"num_samples: found {num_samples}, expected at least 1")
-    ids = [_user_id(user) for user in _one_each("users", users, len(prompts))]
+    ids = user_ids(users, len(prompts))
     texts = [_user_text(text) for text in _one_each("user_texts", user_texts, len(prompts))]
     limits = [_limit(limit) for limit in _one_each("max_new_tokens", max_new_tokens, len(prompts))]
     rows = lm.lookup(ids) if row is None else [row] * len(prompts)
@@ -182,6 +184,11 @@ def requests(
         for i, (p, u, r, text, new) in enumerate(zip(prompts, ids, rows, texts, limits, strict=True))
         for sample in range(num_samples)
     ]
+
+
+def user_ids(users: Sequence[str | int | None] | str | int | None, count: int) -> list[str | None]:
+    """An id for each of `count` prompts. DataError for another number of them, or something that is no id."""
+    return [_user_id(user) for user in _one_each("users", users, count)]
 
 
 def _limit(value: Any) -> int | None:

@@ -24,7 +24,7 @@ from prlhf.rewards.features import load_features
 from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
 
-__all__ = ["evaluate_reward_run", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
+__all__ = ["evaluate_reward_run", "few_shot_votes", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
 
 Rows = Sequence[Comparison]
 RunConfig = RewardRun | SoftPrompt
@@ -111,7 +111,7 @@ def evaluate_reward_run(
     """
     model, config = load_run(folder, embeddings)
     what = _measured(Path(folder), config, data)
-    first, notes = (votes, []) if isinstance(votes, int) else _few_shot(model, config, votes)
+    first, notes = (votes, []) if isinstance(votes, int) else few_shot_votes(model, config, votes)
     found = evaluate_reward(model, what.rows, votes=first, context=what.context, bootstrap=bootstrap, seed=seed)
     log = what.log
     if what.side == "all":
@@ -157,10 +157,17 @@ def _measured(folder: Path, config: RunConfig | None, data: DataConfig | str | P
     return _Measured(log, rows, context, _comparisons(log, sides.train), "test and unseen", held_out)
 
 
-def _few_shot(
+def few_shot_votes(
     model: RewardModel, config: RunConfig | None, votes: DataConfig | str | Path | Log
 ) -> tuple[list[Comparison], list[str]]:
-    """The votes of a log that can be folded in, and what is to be known about them."""
+    """The votes of a log that can be folded in, and what is to be known about them.
+
+    Args:
+        config: of the model's run; the log is read as its data were.
+
+    Raises:
+        DataError: none of them has a user and a winner.
+    """
     first, log = votes_to_fold_in(config, votes)
     users = sorted({c.user for c in first if c.user is not None})
     notes = [f"Folded in first: {len(first):,} votes of {_users(len(users))} from {log.source}."]

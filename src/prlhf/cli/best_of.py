@@ -1,0 +1,174 @@
+"""`prlhf best-of`: several answers drawn, the best for a user picked by a reward model."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from prlhf.cli.answers import with_decoding
+from prlhf.cli.console import no_loading_bars
+from prlhf.cli.errors import interruptible
+from prlhf.cli.picks import show, tokens_text
+from prlhf.cli.places import check_places
+from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+
+if TYPE_CHECKING:
+    from prlhf.generation.jobs import Question
+    from prlhf.generation.picks import Picking
+    from prlhf.rewards import RewardModel
+
+__all__ = ["best_of"]
+
+
+@partial(with_decoding, taken=("-n",), temperature=1.0)
+def best_of(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN_OR_MODEL",
+            help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, or planted.",
+        ),
+    ],
+    reward: Annotated[Path, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")],
+    prompt: Annotated[str | None, typer.Argument(metavar="PROMPT", help="What to answer.")] = None,
+    user: Annotated[
+        str | None, typer.Option("--user", "-u", metavar="ID", help="For whom; without it for the generic user.")
+    ] = None,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Answers drawn for each prompt.")] = 16,
+    by: Annotated[
+        str, typer.Option(metavar="mean|lcb", help="The best by mean, or by mean - K standard deviations.")
+    ] = "mean",
+    k: Annotated[float, typer.Option("--k", metavar="K", help="Of --by lcb.")] = 1.0,
+    votes: Annotated[
+        str | None, typer.Option(metavar="SOURCE", help="Votes of the users, folded into the reward model first.")
+    ] = None,
+    as_user: Annotated[
+        bool, typer.Option("--as-user", help="Draw from the user's own row of the run, not the generic user's.")
+    ] = False,
+    method: Annotated[
+        str,
+        typer.Option(metavar="best-of|beams", help="Whole answers, or partial ones that are picked from as they grow."),
+    ] = "best-of",
+    keep: Annotated[int, typer.Option(metavar="W", help="Of beams: so many are kept; divides N.")] = 4,
+    chunk: Annotated[int, typer.Option(metavar="TOKENS", help="Of beams: picked from so often.")] = 8,
+    candidates: Annotated[bool, typer.Option("--candidates", help="Show or write all candidates.")] = False,
+    user_text: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="What the language model is told about the user.")
+    ] = None,
+    prompts: Prompts = None,
+    users: Users = None,
+    each_user: EachUser = False,
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
+    ] = None,
+    batch_size: Annotated[int, typer.Option(metavar="B", help="Answers drawn at once.")] = 64,
+    *,
+    options: Any,
+) -> None:
+    """Answer by the best of N drawn answers: for each user the one that a reward model takes.
+
+    Nothing is trained. The candidates come from the generic user of the run, so that the reward alone knows the person
+    and users who ask the same share them; --votes folds in what somebody said a minute ago. What it took in tokens is
+    told.
+    """
+    from prlhf.generation.jobs import Question
+    from prlhf.generation.models import language_model
+    from prlhf.generation.pick_jobs import pick_file, picks, reward_name
+    from prlhf.lm.requests import Work
+    from prlhf.training.progress import bar
+
+    _check(prompt, prompts, users, user, output, each_user)
+    check_places({"--output": output})
+    picking = _picking(n, by, k, as_user, method, keep, chunk)
+    if prompts is None:
+        assert prompt is not None
+        questions = [Question(1, prompt, user, user_text)]
+    else:
+        questions = questions_of(prompts, users, user, user_text, each_user)
+    model = _reward(reward, votes)
+    if each_user and users is None:
+        questions = _for_everybody(model, questions)
+    _tell_unknown(model, questions)
+    no_loading_bars()
+    lm = language_model(run)
+    how: Any = {"work": Work(batch_size=batch_size)}
+    if output is None:
+        found = picks(lm, model, questions, picking, options, **how)
+        show(questions, (pick for some in found for pick in some), candidates, one=prompt is not None)
+        return
+    how |= {"reward_name": reward_name(model, reward), "candidates": candidates, "progress": bar}
+    with interruptible("the same command goes on where it stopped"):
+        done, spent = pick_file(lm, model, questions, output, picking, options, **how)
+    before = f" ({done.kept:,} were there)" if done.kept else ""
+    typer.echo(f"{done.written:,} answers written{before}: {done.path}")
+    typer.echo(tokens_text(spent, done.written), err=True)
+
+
+def _check(
+    prompt: str | None,
+    prompts: Path | None,
+    users: Path | None,
+    user: str | None,
+    output: Path | None,
+    each_user: bool,
+) -> None:
+    """Refuse options that contradict each other, before anything is loaded."""
+    from prlhf.errors import ConfigError
+
+    for wrong, message in (
+        ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
+        (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
+        (user is not None and users is not None, "give --user or --users, not both"),
+        (user is not None and each_user, "give --user or --each-user, not both"),
+    ):
+        if wrong:
+            raise ConfigError(message)
+
+
+def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, chunk: int) -> Picking:
+    from prlhf.errors import ConfigError
+    from prlhf.generation.picks import Picking
+
+    if method not in ("best-of", "beams"):
+        raise ConfigError(f"--method: found {method!r}, expected best-of or beams")
+    if method == "beams" and keep < 1:
+        raise ConfigError(f"--keep: found {keep}, expected at least 1 beam")
+    return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
+
+
+def _reward(folder: Path, votes: str | None) -> RewardModel:
+    """The reward model with the votes in it."""
+    from prlhf.evaluation.reward.run import few_shot_votes, load_run
+    from prlhf.generation.picking import check_new_texts
+
+    model, config = load_run(folder)
+    check_new_texts(model)
+    if votes is not None:
+        first, notes = few_shot_votes(model, config, votes)
+        for note in notes:
+            typer.echo(note, err=True)
+        model.commit(*model.fold_in(first))
+    return model
+
+
+def _for_everybody(model: RewardModel, questions: list[Question]) -> list[Question]:
+    """Each question by every user whom the reward model knows."""
+    from prlhf.errors import ConfigError
+    from prlhf.generation.jobs import assign
+
+    if not len(model.users.index):
+        raise ConfigError("--each-user: the reward model knows no users; name some with --users, or give --votes")
+    return assign(questions, model.users.index.ids(), every=True)
+
+
+def _tell_unknown(model: RewardModel, questions: list[Question]) -> None:
+    ids = sorted({q.user for q in questions if q.user is not None})
+    unknown = [i for i, row in zip(ids, model.users.rows(ids).tolist(), strict=True) if not row]
+    if unknown:
+        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
+        many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
+        typer.echo(f"note: {many} unknown to the reward model, which picks for the generic user ({shown})", err=True)

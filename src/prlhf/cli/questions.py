@@ -1,0 +1,39 @@
+"""Files of prompts, and whose answers are wanted: what `prlhf generate` and `prlhf best-of` share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from prlhf.generation.jobs import Question
+
+__all__ = ["EachUser", "Prompts", "Users", "questions_of"]
+
+Prompts = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Many prompts: a line each (.txt), or a table with the column prompt."),
+]
+Users = Annotated[Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")]
+EachUser = Annotated[
+    bool,
+    typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all that are known."),
+]
+
+
+def questions_of(
+    prompts: Path, users: Path | None, user: str | None, user_text: str | None, each_user: bool
+) -> list[Question]:
+    """The prompts of a file, each with its user as the options say."""
+    from dataclasses import replace
+
+    from prlhf.generation.jobs import assign, read_questions, read_users
+
+    questions = read_questions(prompts)
+    if user_text is not None:
+        questions = [replace(q, user_text=user_text) for q in questions]
+    if users is not None:
+        return assign(questions, read_users(users), every=each_user)
+    return questions if user is None else assign(questions, [user], every=True)
