@@ -3,7 +3,7 @@
 README.md                          model card
 adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
 tokenizer files
-user_model/                        config.json, model.safetensors, users.parquet
+user_model/                        config.json, model.safetensors, users.parquet; prior.safetensors of new users
 head.safetensors                   of a reward model: its scalar head
 prlhf.json                         how to put them together; written last, so a folder without it is unfinished
 """
@@ -25,12 +25,15 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from peft import PeftModel
+from pydantic import TypeAdapter
 from torch import nn
 from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
+from prlhf.config.objectives import ObjectiveConfig
 from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
+from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
 from prlhf.lm.placement import first_line
@@ -70,6 +73,8 @@ class Parts(NamedTuple):
     config: ModelConfig
     base_fingerprint: str
     with_user_text: bool = False
+    objective: ObjectiveConfig | None = None
+    prior: Prior | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -130,12 +135,15 @@ def _write(lm: PersonalizedLM | Parts, folder: Path, card: str) -> None:
     model.save_pretrained(str(folder), **({"save_embedding_layers": False} if isinstance(model, PeftModel) else {}))
     lm.tokenizer.save_pretrained(str(folder))
     save_users(folder / "user_model", lm.user_model, lm.users)
+    if lm.prior is not None:
+        lm.prior.save(folder / "user_model")
     (folder / "README.md").write_text(_card(lm, card), encoding="utf8")
     about = {
         "format": FORMAT,
         "model": lm.config.model_dump(mode="json"),
         "base_fingerprint": lm.base_fingerprint,
         "with_user_text": lm.with_user_text,
+        "objective": None if lm.objective is None else lm.objective.model_dump(mode="json"),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
     }
     (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
@@ -163,7 +171,9 @@ def load(folder: str | Path) -> Parts:
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
     told = about.get("with_user_text", False)
-    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told)
+    objective: Any = TypeAdapter(ObjectiveConfig | None).validate_python(about.get("objective"))
+    prior = Prior.load(path / "user_model")
+    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told, objective, prior)
 
 
 def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
