@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         "prlhf.cli.evaluate", "evaluate", "Measure a run on held-out comparisons, beside its baselines."
     ),
+    "adapt": Command("prlhf.cli.adapt", "adapt", "Meet new users: fit their rows from a few votes, without training."),
     "generate": Command("prlhf.cli.generate", "generate", "Answer prompts as each user would like them answered."),
     "chat": Command("prlhf.cli.chat", "chat", "Talk to a trained model as one of its users."),
     "check-data": Command(

@@ -55,6 +55,8 @@ __all__ = [
     "resume_command",
     "save",
     "unfinished",
+    "who_is_answered",
+    "writing",
 ]
 
 logger = logging.getLogger(__name__)
@@ -97,13 +99,14 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def recover(folder: Path) -> None:
     """Where a kill left no `folder`: put in its place what was about to come there, or else what had been there."""
-    for held in (_aside(folder), _old(folder)):
+    for held in (writing(folder), _old(folder)):
         if not folder.exists() and is_checkpoint(held):
             os.replace(held, folder)
             logger.warning("%s was being replaced when something stopped it; taken from %s", folder, held.name)
 
 
-def _aside(folder: Path) -> Path:
+def writing(folder: Path) -> Path:
+    """Where the folder's next content is written before it is renamed."""
     return folder.with_name(f".{folder.name}.writing")
 
 
@@ -118,7 +121,7 @@ def save(
     recover(folder)
     if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
-    aside = _aside(folder)
+    aside = writing(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -243,6 +246,11 @@ def unfinished(folder: Path) -> CheckpointError:
     return CheckpointError(f"{folder} holds no finished prlhf model ({MARKER} is missing)")
 
 
+def who_is_answered(users: int) -> str:
+    """How the model card begins."""
+    return f"One model that answers each of its {users:,} users"
+
+
 def _card(lm: PersonalizedLM | Parts, extra: str) -> str:
     kind, lora = lm.user_model.config.type, isinstance(lm.model, PeftModel)
     how = (
@@ -260,7 +268,7 @@ tags: [personalized-rlhf, preference-optimization{", lora" if lora else ""}]
 ---
 # A personalised language model
 
-One model that answers each of its {len(lm.users):,} users: `{kind}` user model, {lm.user_model.tokens} user tokens at
+{who_is_answered(len(lm.users))}: `{kind}` user model, {lm.user_model.tokens} user tokens at
 `{lm.config.user_tokens_at}`.
 
 ```python

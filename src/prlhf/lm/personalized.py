@@ -18,7 +18,7 @@ from prlhf.config.objectives import ObjectiveConfig
 from prlhf.errors import ConfigError, UnknownUserError
 from prlhf.lm.adapting.fold_in import fold_in
 from prlhf.lm.adapting.prior import Prior
-from prlhf.lm.adapting.states import UserStates, committed
+from prlhf.lm.adapting.states import UserStates, committed_to
 from prlhf.lm.checkpoint import load, refuse_head, save
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
@@ -424,7 +424,8 @@ class PersonalizedLM(nn.Module):
         """
         if self.prior is None and self.user_model.table is not None and len(self.users):
             self.prior = Prior.of(self.user_model)  # who comes now is no evidence of who will
-        return committed(self, states)
+        self.users, known = committed_to(self.user_model, self.users, states)
+        return known
 
     def forward(self, input_ids: Tensor, **kwargs: Any) -> Any:
         """The model's own forward; `input_ids` may hold user token ids."""

@@ -29,7 +29,7 @@ __all__ = ["PASSES", "Line", "fitted", "line_at", "solved"]
 
 PASSES = 4
 """How often the model is looked at with its slopes."""
-_STEPS, _RATE = 200, 0.3
+_STEPS, _RATE = 100, 0.3
 """Of Adam, without the model; what it moves has a prior of standard deviation 1."""
 
 

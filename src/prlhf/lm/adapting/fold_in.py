@@ -110,6 +110,9 @@ def _mean_loss(ballots: Ballots, line: Line) -> Floats:
 
 def _held_out(ballots: Ballots, prior: Prior, end: Line) -> Floats:
     """See `FoldIn`."""
+    enough = torch.bincount(ballots.who, minlength=ballots.n) >= ENOUGH
+    if not enough.any():
+        return np.full(ballots.n, np.nan)
     place = _places(ballots)
     found = torch.zeros(len(ballots), dtype=torch.float64)
     for k in range(_FOLDS):
@@ -117,7 +120,6 @@ def _held_out(ballots: Ballots, prior: Prior, end: Line) -> Floats:
         z = solved(ballots.weighted(~out), prior, end)
         found[out] = ballots.losses(end.at(z, ballots.who), end.z0)[out]
     total = ballots.total(found) / ballots.total(torch.ones_like(found))
-    enough = torch.bincount(ballots.who, minlength=ballots.n) >= ENOUGH
     return torch.where(enough, total, torch.nan).numpy()
 
 

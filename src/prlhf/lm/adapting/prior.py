@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +68,9 @@ class Prior:
     def save(self, folder: Path) -> None:
         """Write it into the folder of the user model."""
         about = {"format": "pt", "strength": repr(self.strength), "users": str(self.users)}
-        save_file({"directions": self.directions.detach().cpu().contiguous()}, folder / FILE, metadata=about)
+        aside = folder / f".{FILE}.writing"
+        save_file({"directions": self.directions.detach().cpu().contiguous()}, aside, metadata=about)
+        os.replace(aside, folder / FILE)
 
     @classmethod
     def load(cls, folder: Path) -> Prior | None:
@@ -95,7 +98,8 @@ def directions_of(table: Tensor, rank: int = RANK, rows: Sequence[int] | None = 
     people = people[:: max(len(people) // _PEOPLE, 1)] - table[0]
     if not len(people):
         return people
-    values, vectors = torch.linalg.eigh((people @ people.T).double())  # of users x users: rows are long
+    exact = people.double()
+    values, vectors = torch.linalg.eigh(exact @ exact.T)  # of users x users: rows are long
     kept = values.flip(0)[:rank] > 1e-10 * values[-1].clamp(min=1e-30)
     largest = vectors.flip(1)[:, :rank][:, kept]
-    return (largest.T.to(people) @ people) / len(people) ** 0.5
+    return (largest.T @ exact).to(people) / len(people) ** 0.5

@@ -6,7 +6,7 @@ import hashlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import Self
 
 import numpy as np
 import numpy.typing as npt
@@ -16,12 +16,9 @@ import torch
 from torch import Tensor
 
 from prlhf.errors import CheckpointError, ConfigError
-from prlhf.users import UserModel
+from prlhf.users import UserIndex, UserModel
 
-if TYPE_CHECKING:
-    from prlhf.lm.personalized import PersonalizedLM
-
-__all__ = ["UserStates", "committed", "model_key"]
+__all__ = ["UserStates", "committed_to", "model_key"]
 
 
 @dataclass(frozen=True)
@@ -80,28 +77,31 @@ def model_key(user_model: UserModel) -> str:
     return digest.hexdigest()[:24]
 
 
-def _check(lm: PersonalizedLM, states: UserStates) -> None:
-    """Raise ConfigError where the states are of another model, or not one each."""
-    if states.model != model_key(lm.user_model):
+@torch.no_grad()
+def committed_to(table: UserModel, users: UserIndex, states: UserStates) -> tuple[UserIndex, list[str]]:
+    """Put the states into a user table: new users after all others, a known one's row replaced. Returns the index with
+    them, where these have the next version, and the known ones.
+
+    Raises:
+        ConfigError: states of another model, or not one each.
+    """
+    _check(table, states)
+    names = list(states.names)
+    known = [name for name, old in zip(names, users.known(names), strict=True) if old]
+    index, new = users.add(names)
+    table.add(len(new))
+    rows = index.rows(names)
+    counts, versions = index.counts.copy(), index.versions.copy()
+    counts[rows] = states.votes
+    versions[index.rows(known)] += 1
+    if table.table is not None:
+        table.table.weight[torch.from_numpy(rows)] = states.rows.to(table.table.weight)
+    return index.noted(counts, versions), known
+
+
+def _check(table: UserModel, states: UserStates) -> None:
+    if states.model != model_key(table):
         raise ConfigError("these user states were fitted for another model; fit the votes again for this one")
     if len(set(states.names)) != len(states.names) or not len(states.names) == len(states.rows) == len(states.votes):
-        raise ConfigError(
-            f"user states: found {len(states.rows)} rows for {len(set(states.names))} users, expected one each"
-        )
-
-
-@torch.no_grad()
-def committed(lm: PersonalizedLM, states: UserStates) -> list[str]:
-    """Put the states into the model's user table: new users after all others, a known one's row replaced and its
-    version raised. Returns the known ones."""
-    _check(lm, states)
-    known = [name for name, old in zip(states.names, lm.users.known(list(states.names)), strict=True) if old]
-    lm.add_users(list(states.names))
-    rows = lm.users.rows(list(states.names))
-    counts, versions = lm.users.counts.copy(), lm.users.versions.copy()
-    counts[rows] = states.votes
-    versions[lm.users.rows(known)] += 1
-    lm.users = lm.users.noted(counts, versions)
-    if lm.user_model.table is not None:
-        lm.user_model.table.weight[torch.from_numpy(rows)] = states.rows.to(lm.user_model.table.weight)
-    return known
+        found = f"{len(states.rows)} rows for {len(set(states.names))} users"
+        raise ConfigError(f"user states: found {found}, expected one each")

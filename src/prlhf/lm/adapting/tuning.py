@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["tuned"]
 
-STRENGTHS = (0.25, 0.5, 1.0, 2.0, 4.0, 8.0)
+STRENGTHS = (0.5, 1.0, 2.0, 4.0)
 _USERS, _VOTES, _PASSES = 24, 10, 2
 """So many trained users at most, met by so many votes each, and measured on as many others."""
 _FOLDS = 2
@@ -54,7 +54,14 @@ def tuned(
     for k in progress(range(_FOLDS), "strength of votes"):
         some = names[k::_FOLDS]
         losses += _losses(lm, _without(lm, some), [asked, tests], some, objective, cache)
-    return replace(prior, strength=STRENGTHS[int(losses.argmin())], users=len(names))
+    return replace(prior, strength=_least(losses), users=len(names))
+
+
+def _least(losses: np.ndarray) -> float:
+    """The strength of the least loss, by a parabola through all of them: each alone is mostly noise."""
+    x = np.log2(STRENGTHS)
+    fine = np.linspace(x[0], x[-1], 61)
+    return float(2 ** fine[np.polyval(np.polyfit(x, losses, 2), fine).argmin()])
 
 
 def _sample(
