@@ -7,12 +7,14 @@ recipe). Accuracy is on noise-free pairs of held-out topics; wins are of sampled
 those of the generic row of the first run. Shares are of the gap between that generic row and the rows that the second
 run trained. Beside the fit: the row by ridge regression of trained rows on the factors of a reward model (no pass
 through the language model), the row of the trained user nearest by these factors, and the best of six mean rows of
-clusters. `refolded` are users of the first run who are met anew with all their votes. Finished runs are kept.
+clusters. `refolded` are users of the first run who are met anew with all their votes. Finished runs are kept, and what
+was measured of each seed.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -44,7 +46,9 @@ from prlhf.types import Comparison
 
 RECIPE = "src/prlhf/demo/demo.toml"
 COUNTS = (5, 10, 20, 40)
-USERS, UNSEEN, TESTS, REFOLDED = 72, 12, 80, 6
+ALTERNATIVES = 10
+"""Votes at which the other ways are measured."""
+USERS, UNSEEN, TESTS, REFOLDED = 72, 12, 40, 3
 
 
 @dataclass(frozen=True)
@@ -83,7 +87,7 @@ class Study:
 
 def study(seed: int, runs: Runs) -> Study:
     """Both runs of a seed."""
-    size = {"users": 8, "votes": 24, "test_pairs": 2} if runs.quick else {"users": USERS}
+    size = {"users": 8, "votes": 10, "test_pairs": 2} if runs.quick else {"users": USERS}
     unseen = 2 if runs.quick else UNSEEN
     models = []
     for name, left_out in (("adapted", unseen), ("full", 0)):
@@ -169,6 +173,15 @@ def _copy(lm: PersonalizedLM) -> Any:
     return subset(lm.user_model, list(range(lm.user_model.n)))
 
 
+def kept(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+    """What `measured` finds, kept beside the runs."""
+    place = runs.output / f"adapted-{seed}.json"
+    if not place.exists():
+        place.write_text(json.dumps(measured(seed, runs, questions), default=np.ndarray.tolist), encoding="utf8")
+    lines, facts = json.loads(place.read_text(encoding="utf8"))
+    return [{**line, "right": np.array(line["right"]), "won": np.array(line["won"])} for line in lines], facts
+
+
 def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """By way and count of votes: accuracy and wins `[n]` of the new users; and what else was measured."""
     s = study(seed, runs)
@@ -187,7 +200,7 @@ def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]
         fit = fold_in(s.lm, s.votes(count), prior, s.config.objective)
         costs[count] = (time.process_time() - start) / len(s.new)
         found["fitted row", count] = s.lm, fit.states.rows
-        if count in (10, 40):
+        if count == ALTERNATIVES:
             found |= {(name, count): (s.lm, rows) for name, rows in other.rows(s.votes(count)).items()}
     judged = {f"{name} {count}": value for (name, count), value in found.items() if name != "generic row"}
     won = wins(s, judged, questions)
@@ -250,7 +263,7 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--questions", type=int, default=4, help="held-out questions that every user asks")
+    parser.add_argument("--questions", type=int, default=3, help="held-out questions that every user asks")
     add_run_options(parser)
     args = parser.parse_args()
     if args.quick:
@@ -260,7 +273,7 @@ def main() -> None:
     facts = []
     with runs_of(args) as runs:
         for seed in range(args.seeds):
-            more, fact = measured(seed, runs, args.questions)
+            more, fact = kept(seed, runs, args.questions)
             lines, facts = lines + more, [*facts, fact]
             print(fact, flush=True)
     rows = table(lines)
