@@ -31,6 +31,7 @@ import numpy as np
 import torch
 from figures import add_options, machine, write
 from scipy.optimize import minimize
+from scipy.special import expit
 from sklearn.linear_model import LogisticRegression
 from table import number
 from threadpoolctl import threadpool_limits
@@ -38,7 +39,7 @@ from threadpoolctl import threadpool_limits
 from prlhf.config.rewards import Bt, Factor, Lore
 from prlhf.config.rewards.base import AnyReward
 from prlhf.rewards import Items, Votes, fit_reward
-from prlhf.rewards.factor.posterior import Evidence, meet, sigmoid
+from prlhf.rewards.factor.posterior import Evidence, meet
 
 PARTS = ("one", "million", "prism")
 RANK = 16
@@ -75,7 +76,7 @@ def evidence(people: int, each: int, seed: int) -> tuple[Evidence, np.ndarray]:
     phi = rng.standard_normal((people * each, RANK)) * np.linspace(0.6, 0.1, RANK)
     who, offset = np.repeat(np.arange(people), each), rng.standard_normal(people * each)
     margin = offset + (phi * rng.standard_normal((people, RANK))[who]).sum(1)
-    sign = np.where(rng.random(len(who)) < sigmoid(margin), 1.0, -1.0)
+    sign = np.where(rng.random(len(who)) < expit(margin), 1.0, -1.0)
     one = np.ones(len(who))
     return Evidence(phi * sign[:, None], np.full_like(phi, 0.01), offset * sign, 0.01 * one, one, one), who
 
@@ -85,7 +86,7 @@ def by_scipy(votes: Evidence) -> np.ndarray:
 
     def loss(mean: np.ndarray) -> tuple[float, np.ndarray]:
         z = votes.offset + votes.phi @ mean
-        return np.logaddexp(0, -z).sum() + mean @ mean / 2, mean - votes.phi.T @ sigmoid(-z)
+        return np.logaddexp(0, -z).sum() + mean @ mean / 2, mean - votes.phi.T @ expit(-z)
 
     return np.asarray(minimize(loss, np.zeros(RANK), jac=True, method="BFGS").x)
 
@@ -106,7 +107,7 @@ def check(votes: Evidence) -> None:
     """One person's posterior is where scipy's is, and its covariance is Laplace's."""
     sure = votes._replace(phi_variance=0 * votes.phi, unsure=0 * votes.offset)
     [mean], [covariance] = meet(sure, np.zeros(len(sure.phi), np.int64), np.zeros((1, RANK)), 0.0)
-    p = sigmoid(sure.offset + sure.phi @ mean)
+    p = expit(sure.offset + sure.phi @ mean)
     expected = np.linalg.inv((sure.phi.T * (p * (1 - p))) @ sure.phi + np.eye(RANK))
     assert np.allclose(covariance, expected, atol=1e-8), "the covariance is not Laplace's"
     assert np.abs(mean - by_scipy(sure)).max() < 0.15, "the mean is far from the maximum"
@@ -212,7 +213,7 @@ def plant(world: World, size: Size, folder: Path) -> None:
         scale = margins.std(0) if scale is None else scale
         margins = margins / scale
         margin = 1.2 * margins[:, 0] + (people[user] * margins[:, 1:]).sum(1) / max(world.rank, 1) ** 0.5
-        up = rng.random(count) < sigmoid(margin)
+        up = rng.random(count) < expit(margin)
         np.save(folder / f"{part}-x.npy", x)
         np.savez(folder / f"{part}.npz", user=user, up=up, margin=np.where(up, margin, -margin))
 

@@ -123,6 +123,11 @@ def test_a_spread_model_is_moved_by_nobody(base_folder):
     assert lm.on("meta").device.type == "meta"
 
 
+@torch.no_grad()
+def logits(lm, ids):
+    return lm(ids).logits.numpy()
+
+
 @pytest.mark.parametrize("bits", ["4bit", "8bit"])
 def test_a_quantised_base(base_folder, tmp_path, bits):
     pytest.importorskip("bitsandbytes", reason=MISSING)
@@ -138,7 +143,9 @@ def test_a_quantised_base(base_folder, tmp_path, bits):
     assert np.array_equal(reference_logprobs(lm, encode(lm)), before)
     again = PersonalizedLM.from_pretrained(lm.eval().save_pretrained(tmp_path / "model"))
     ids = torch.tensor([lm.encode_prompt("why?", 1)])
-    assert torch.equal(again(ids).logits, lm(ids).logits)
+    # bitsandbytes packs used 4-bit weights for CPUs with 16-bit products, and unpacks them inexactly to save them
+    np.testing.assert_allclose(*(logits(m, ids) for m in (again, lm)), atol=0.05 if bits == "4bit" else 0)
+    assert np.abs(logits(fresh(folder, quantization=bits).eval(), ids) - logits(lm, ids)).max() > 0.2
     assert lm.generate(["why?", "a longer one"], "ann", max_new_tokens=3)
 
 

@@ -11,9 +11,9 @@ from prlhf.config.rewards import Ensemble, Pref
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.rewards import Items, Reward, RewardModel, States, load_reward
 from prlhf.rewards.aggregate import aggregate, total_variance
-from prlhf.rewards.base import FORMAT
 from prlhf.rewards.ensemble import EnsembleReward, _drawn
 from prlhf.rewards.ensemble_models import ModelEnsemble
+from prlhf.rewards.folders import write_described
 from prlhf.rewards.make import OTHERS
 from prlhf.types import Comparison, Message
 
@@ -134,8 +134,7 @@ class Lengths(RewardModel):
 
     def save(self, folder):
         folder.mkdir()
-        described = {"format": FORMAT, "config": {"type": "lengths", "slope": self.slope, "zero": self.zero}}
-        (folder / "config.json").write_text(json.dumps(described))
+        write_described(folder, {"type": "lengths", "slope": self.slope, "zero": self.zero})
         return folder
 
     @classmethod
@@ -165,7 +164,7 @@ def test_models_of_any_kind(tmp_path, monkeypatch):
     shutil.rmtree(tmp_path / "e" / "1")
     with pytest.raises(CheckpointError, match="no reward model"):
         load_reward(tmp_path / "e")
-    with pytest.raises(CheckpointError, match="no ensemble"):
+    with pytest.raises(CheckpointError, match="no reward model"):
         ModelEnsemble.load(tmp_path)
     with pytest.raises(DataError, match="found no reward model"):
         EnsembleReward.of([])

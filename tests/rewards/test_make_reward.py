@@ -40,10 +40,6 @@ def test_members_of_an_ensemble_of_models_may_be_of_different_kinds(tmp_path):
         "{",
         "[]",
         {"format": "prlhf-checkpoint", "config": {"type": "bt"}},
-        {"format": "prlhf-reward-model"},
-        {"format": "prlhf-reward-model", "config": {"type": "no such"}},
-        {"format": "prlhf-reward-model", "config": {"type": ["bt"]}},
-        {"format": "prlhf-reward-model", "config": []},
     ],
 )
 def test_a_folder_of_something_else(described, tmp_path):

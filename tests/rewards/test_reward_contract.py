@@ -67,6 +67,13 @@ def test_it_learns_who_prefers_what(model):
     assert ((model.margins(TEST).mean > 0) == (TRUTH.margins(TEST) > 0)).mean() > 0.7
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if vector_member(kind).stops_early])
+def test_it_ends_where_held_out_votes_said(kind):
+    again = fit_reward(fitted(kind).ended, TRAIN, seed=0)
+    np.testing.assert_array_equal(again.margins(TEST), fitted(kind).margins(TEST))
+    assert again.ended is None
+
+
 def test_swapping_a_pair_negates_its_margin(model):
     there, back = model.margins(TEST), model.margins(swapped(TEST))
     np.testing.assert_allclose(there.mean, -back.mean, atol=1e-9)

@@ -41,17 +41,21 @@ def thumbs(count: int) -> list[Thumb]:
     ]
 
 
-@torch.no_grad()
 def model(base: str, user_model=None, **options) -> PersonalizedLM:
-    """Away from step 0, so that every term of the loss counts."""
     lm = PersonalizedLM.create(ModelConfig(base=base, **options), user_model or Individual(tokens=2), USERS, seed=1)
+    return moved(lm).double() if options.get("dtype") == "float64" else moved(lm)
+
+
+@torch.no_grad()
+def moved(lm):
+    """Away from step 0, so that every term of the loss counts."""
     torch.manual_seed(7)
     for name, p in lm.named_parameters():
         if p.requires_grad and "lora_A" not in name:
             p.add_(torch.randn_like(p) * 0.05)
     if lm.user_model.table is not None:
         lm.user_model.table.weight[0] = 0.0
-    return lm.double() if options.get("dtype") == "float64" else lm
+    return lm
 
 
 def dataset(lm: PersonalizedLM, log: Sequence[Feedback], config=None, **changes) -> PreferenceDataset:

@@ -19,8 +19,8 @@ from prlhf.evaluation.reward.comparison import RewardComparison, paired
 from prlhf.rewards.features import make_features
 from prlhf.rewards.make import MEMBERS
 from prlhf.training.reward import cell, tuning
-from prlhf.training.reward.common import Common, kept
 from prlhf.training.reward.compare import compare_rewards
+from prlhf.training.reward.sides import Common, kept
 from prlhf.training.reward.tuning import base_config, candidates, tune
 from prlhf.types import Comparison
 from tiny_reward import Tiny, TinyReward, tiny, votes, write_votes  # noqa: F401
@@ -150,14 +150,22 @@ def test_the_least_validation_loss_is_chosen_and_failures_are_kept(common, tiny,
         tune(Tiny(), common.tuning, 3, 0)
 
 
-def test_only_who_stops_early_gives_votes_up_for_it(common, tiny, monkeypatch):  # noqa: F811
+def test_who_stops_early_is_told_where_by_votes_that_it_learns_from_afterwards(common, tiny, monkeypatch):  # noqa: F811
     given = []
-    monkeypatch.setattr(tuning, "fit_reward", lambda config, votes, **more: given.append((votes, more)))
+
+    def fit_reward(config, votes, **more):
+        given.append((config, votes, more.get("validation")))
+        model = TinyReward.fit(config, votes)
+        model.ended = Tiny(strength=7)
+        return model
+
+    monkeypatch.setattr(tuning, "fit_reward", fit_reward)
     tuning.refit(Tiny(), common.train, common.tuning, 0)
+    assert given == [(Tiny(), common.train, None)]
     monkeypatch.setattr(TinyReward, "stops_early", True)
     tuning.refit(Tiny(), common.train, common.tuning, 0)
-    assert given[0][0] is common.train and given[0][1].get("validation") is None
-    assert given[1][0] is common.tuning.rest and given[1][1]["validation"] is common.tuning.early
+    assert given[1] == (Tiny(), common.tuning.rest, common.tuning.early)
+    assert given[2] == (Tiny(strength=7), common.train, None)
 
 
 def test_unknown_models_and_options_are_errors(config, tmp_path):

@@ -6,7 +6,7 @@ from functools import partial
 
 import pytest
 import torch
-from made_up import USERS, comparisons, dataset, gradients, thumbs, trainer
+from made_up import USERS, comparisons, dataset, gradients, moved, thumbs, trainer
 
 from prlhf.config import Individual, ModelConfig, Uniform
 from prlhf.config.rewards import Factor, SoftPrompt
@@ -25,13 +25,7 @@ def model(base: str, user_model=None, pool="last", tastes=0, **options) -> Rewar
     """Away from step 0, in double precision."""
     config = ModelConfig(base=base, dtype="float64", **options)
     lm = RewardLM.create(config, user_model or Individual(tokens=2), USERS, pool=pool, tastes=tastes)
-    lm.double()
-    torch.manual_seed(7)
-    for name, p in lm.named_parameters():
-        if p.requires_grad and "lora_A" not in name:
-            p.add_(torch.randn_like(p) * 0.05)
-    if lm.user_model.table is not None:
-        lm.user_model.table.weight[0] = 0.0
+    moved(lm.double())
     for p in lm.reward_head.parameters():
         p.normal_()
     return lm

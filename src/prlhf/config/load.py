@@ -15,7 +15,7 @@ from prlhf.config.explain import explain
 from prlhf.config.options import Options
 from prlhf.errors import ConfigError
 
-__all__ = ["load_config"]
+__all__ = ["load_config", "read_recipe"]
 
 C = TypeVar("C", bound=Config)
 
@@ -38,7 +38,7 @@ def load_config(
             not fit; the message begins with where the value came from.
     """
     options = Options(kind)
-    tree = {} if recipe is None else kind.options_in(_read(Path(recipe)))
+    tree = {} if recipe is None else kind.options_in(read_recipe(Path(recipe)))
     sources: list[tuple[str, str]] = [] if recipe is None else [("", f"{recipe}: ")]  # dotted key, from where; in order
     for key, value in (values or {}).items():
         _put(tree, key, value, options)
@@ -56,7 +56,12 @@ def load_config(
         raise ConfigError("\n".join(lines)) from e
 
 
-def _read(recipe: Path) -> dict[str, Any]:
+def read_recipe(recipe: Path) -> dict[str, Any]:
+    """The table in a TOML or JSON file.
+
+    Raises:
+        ConfigError: no such file, or another format.
+    """
     try:
         text = recipe.read_text(encoding="utf8")
         tree = json.loads(text) if recipe.suffix == ".json" else tomllib.loads(text)

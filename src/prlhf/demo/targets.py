@@ -38,6 +38,9 @@ _WORDS = {
     "wins_oracle_greedy": "the same where all answers are greedy, not sampled",
     "oracle_wins_sft": "the oracle's answers preferred to the SFT model's",
     "permutation_drop": "accuracy lost with somebody else's row",
+    "newcomers_before": "newcomers: held-out accuracy as strangers",
+    "newcomers_after": "newcomers: held-out accuracy after ten votes",
+    "newcomers_wins": "newcomers: answers after ten votes preferred to those before",
     "generic_gap": "generic row against pooled DPO, difference in accuracy",
 }
 
@@ -94,4 +97,8 @@ def findings(study: Study, targets: dict[str, float]) -> list[Finding]:
         "permutation_drop": overall.permutation_drop.value,
         "generic_gap": abs(overall.accuracy_generic.value - pooled.accuracy_generic.value),
     }
+    if study.newcomers is not None:
+        before, after = study.newcomers.accuracy
+        wins = study.newcomers.wins.per_user.value
+        values |= {"newcomers_before": before, "newcomers_after": after, "newcomers_wins": wins}
     return [Finding(name, _WORDS[name], value, targets.get(name)) for name, value in values.items()]

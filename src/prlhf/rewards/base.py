@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,15 +14,16 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 from scipy.special import expit
 
-from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION, AnyReward
+from prlhf.config.rewards.base import AnyReward
 from prlhf.errors import CheckpointError, DataError
-from prlhf.lm.folders import new_folder, read_object
+from prlhf.lm.folders import new_folder
 from prlhf.rewards.features import FeatureMap, load_features
+from prlhf.rewards.folders import read_described, write_described
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["FORMAT", "Progress", "Reward", "RewardModel", "VectorReward"]
+__all__ = ["Progress", "Reward", "RewardModel", "VectorReward"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
@@ -115,7 +115,10 @@ class VectorReward(RewardModel):
 
     Config: ClassVar[type[AnyReward]]
     stops_early: ClassVar[bool] = False
-    """Whether `fit` looks at `validation`; where it does not, `prlhf reward compare` lets it learn from those votes."""
+    """Whether `fit` looks at `validation`, and ends where those votes are told best."""
+    ended: AnyReward | None = None
+    """Where a `fit` ended by `validation`: the options with which one ends there by itself, so that it can be fitted to
+    those votes too, as `prlhf reward compare` does."""
 
     def __init__(
         self,
@@ -203,26 +206,19 @@ class VectorReward(RewardModel):
         """
         folder = Path(folder)
         with new_folder(folder) as place:
-            described = {
-                "format": FORMAT,
-                "format_version": FORMAT_VERSION,
-                "config": self.config.model_dump(mode="json"),
-            }
+            write_described(place, self.config.model_dump(mode="json"))
             save_file(
                 {name: np.ascontiguousarray(a) for name, a in self.parameters.items()}, place / "model.safetensors"
             )
             self.users.save(place / "users.parquet")
             if self.features is not None:
                 self.features.save(place / "features")
-            (place / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf8")
         return folder
 
     @classmethod
     def load(cls, folder: str | Path) -> Self:
         folder = Path(folder)
-        described = read_object(folder / "config.json")
-        if described.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
+        described = read_described(folder)
         try:
             parameters = load_file(folder / "model.safetensors")
         except (OSError, SafetensorError) as e:

@@ -89,6 +89,9 @@ class EnsembleReward(VectorReward):
         generic = _joined([m.users.states.take(slice(0, 1)) for m in found])
         model = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
         model.users = UserTable.of(model._zeroed(generic), votes.names, model.states_of(votes))
+        if any(m.ended for m in found):
+            ended = tuple(m.ended or options for m, options in zip(found, every, strict=True))
+            model.ended = config.model_copy(update={"members": ended, "copies": 1})
         return model
 
     def states_of(self, votes: Votes) -> States:

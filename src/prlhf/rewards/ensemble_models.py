@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict
@@ -12,11 +11,11 @@ from typing import Self
 import numpy as np
 import numpy.typing as npt
 
-from prlhf.config.rewards.base import FORMAT, FORMAT_VERSION
 from prlhf.errors import CheckpointError, DataError
-from prlhf.lm.folders import new_folder, read_object
+from prlhf.lm.folders import new_folder
 from prlhf.rewards.aggregate import How, aggregate, total_variance
 from prlhf.rewards.base import Reward, RewardModel
+from prlhf.rewards.folders import read_described, write_described
 from prlhf.rewards.make import load_reward
 from prlhf.rewards.states import States
 from prlhf.types import Comparison, Message, Prompt
@@ -74,16 +73,12 @@ class ModelEnsemble(RewardModel):
 
     def save(self, folder: str | Path) -> Path:
         folder = Path(folder)
-        described = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
-            "config": {"type": TYPE, "models": len(self.models), "aggregate": self.how, "penalty": self.penalty},
-            "reference": [[p if isinstance(p, str) else [asdict(m) for m in p], r] for p, r in self.reference],
-        }
+        config = {"type": TYPE, "models": len(self.models), "aggregate": self.how, "penalty": self.penalty}
+        reference = [[p if isinstance(p, str) else [asdict(m) for m in p], r] for p, r in self.reference]
         with new_folder(folder) as place:
             for i, m in enumerate(self.models):
                 m.save(place / str(i))
-            (place / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf8")
+            write_described(place, config, reference=reference)
         return folder
 
     @classmethod
@@ -94,10 +89,8 @@ class ModelEnsemble(RewardModel):
             CheckpointError: no such folder, or another format.
         """
         folder = Path(folder)
-        described = read_object(folder / "config.json")
-        config = described.get("config", {})
-        if described.get("format") != FORMAT or config.get("type") != TYPE:
-            raise CheckpointError(f"{folder}: no ensemble of reward models")
+        described = read_described(folder, TYPE)
+        config = described["config"]
         try:
             count, how, penalty = config["models"], config["aggregate"], config["penalty"]
             reference = [

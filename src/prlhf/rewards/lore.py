@@ -47,13 +47,15 @@ class LoreReward(VectorReward):
         scale = np.divide(1, inverse, out=np.ones_like(inverse), where=inverse > 0)
         data = _Data.of(votes, scale, config.balance)
         held = None if validation is None else _Data.of(validation.of_users(votes.names), scale, "vote")
-        basis, logits = _train(config, data, held, len(votes.names), seed, progress)
+        basis, logits, steps = _train(config, data, held, len(votes.names), seed, progress)
         known = logits[votes.counts > 0] if votes.counts.any() else logits
         generic = States({"logits": known.mean(axis=0, keepdims=True)}, np.zeros(1, np.int64))
         whole = np.where(votes.counts[:, None] > 0, logits, generic["logits"])
         table = UserTable.of(generic, votes.names, States({"logits": whole}, votes.counts))
         # what never differs has no gradient, and would keep the random weight that it started with
-        return cls(config, {"basis": basis * (inverse[:, None] / config.temperature)}, table)
+        model = cls(config, {"basis": basis * (inverse[:, None] / config.temperature)}, table)
+        model.ended = None if held is None else config.model_copy(update={"steps": steps})
+        return model
 
     def states_of(self, votes: Votes) -> States:
         import torch
@@ -154,15 +156,15 @@ def _mixed(logits: torch.Tensor, config: Lore) -> torch.Tensor:
 
 def _train(
     config: Lore, data: _Data, held: _Data | None, n: int, seed: int, progress: Progress
-) -> tuple[Floats, Floats]:
-    """Basis `[f, B]` and logits `[n, B]`: the last, or those along the way that fit the held-out votes best."""
+) -> tuple[Floats, Floats, int]:
+    """Basis `[f, B]`, logits `[n, B]` and their step: the last, or that which fits the held-out votes best."""
     import torch
 
     generator = torch.Generator().manual_seed(seed)
     shapes = ((data.x.shape[1], config.bases), (n, config.bases))
     basis, logits = (torch.randn(*shape, generator=generator).requires_grad_() for shape in shapes)
     adam = torch.optim.Adam([basis, logits], lr=config.learning_rate)
-    least, best = np.inf, (basis, logits)
+    least, best = np.inf, (basis, logits, config.steps)
     for step in progress(range(1, config.steps + 1)):
         adam.zero_grad()
         lore_loss(config, data, basis, logits).backward()
@@ -171,5 +173,5 @@ def _train(
             with torch.no_grad():
                 loss = float(_vote_loss(held.margins(config, basis, logits), held.y, held.weight))
             if loss < least:
-                least, best = loss, (basis.detach().clone(), logits.detach().clone())
-    return best[0].detach().double().numpy(), best[1].detach().double().numpy()
+                least, best = loss, (basis.detach().clone(), logits.detach().clone(), step)
+    return best[0].detach().double().numpy(), best[1].detach().double().numpy(), best[2]

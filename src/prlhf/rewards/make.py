@@ -8,8 +8,8 @@ from typing import Any
 
 from prlhf.config.rewards.base import AnyReward
 from prlhf.errors import CheckpointError, ConfigError
-from prlhf.lm.folders import read_object
-from prlhf.rewards.base import FORMAT, Progress, RewardModel, VectorReward
+from prlhf.rewards.base import Progress, RewardModel, VectorReward
+from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.rewards.votes import Votes
 
 __all__ = ["MEMBERS", "OTHERS", "fit_reward", "load_reward", "vector_member"]
@@ -73,14 +73,12 @@ def load_reward(folder: str | Path) -> RewardModel:
     Raises:
         CheckpointError: no such folder, or another format.
     """
-    described = read_object(Path(folder) / "config.json")
     inside = Path(folder) / "model"
-    if described.get("format") != FORMAT and read_object(inside / "config.json").get("format") == FORMAT:
+    if not is_reward_model(folder) and is_reward_model(inside):
         return load_reward(inside)
-    config, every = described.get("config"), {**MEMBERS, **OTHERS}
-    kind = config.get("type") if isinstance(config, dict) else None
-    if described.get("format") != FORMAT or not isinstance(kind, str) or kind not in every:
-        raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
+    kind, every = read_described(folder)["config"]["type"], {**MEMBERS, **OTHERS}
+    if kind not in every:
+        raise CheckpointError(f"{folder}: found a reward model of type {kind}, expected one of {', '.join(every)}")
     found: RewardModel = _named(every[kind]).load(folder)
     return found
 

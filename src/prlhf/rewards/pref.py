@@ -47,7 +47,7 @@ class PrefReward(VectorReward):
         held_out = (
             (validation, scaled(validation.items, inverse)) if validation is not None and len(validation) else None
         )
-        phi, people = factorise(config, votes, x, held_out, seed, progress)
+        phi, people, steps = factorise(config, votes, x, held_out, seed, progress)
         mean = people.mean(axis=0)
         spread = (people - mean).T @ (people - mean) / len(people)
         parameters = {"inverse_scale": inverse, "mean": mean, "covariance": spread}
@@ -55,6 +55,7 @@ class PrefReward(VectorReward):
         generic = States({"weights": mean[None], "covariance": spread[None]}, np.zeros(1, np.int64))
         model = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
         model.users = UserTable.of(generic, votes.names, model.states_of(votes))
+        model.ended = None if held_out is None else config.model_copy(update={"steps": steps})
         return model
 
     def states_of(self, votes: Votes) -> States:

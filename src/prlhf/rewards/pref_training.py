@@ -29,8 +29,8 @@ PATIENCE = 4
 
 def factorise(
     config: Pref, votes: Votes, x: Vectors, held_out: tuple[Votes, Vectors] | None, seed: int, progress: Progress
-) -> tuple[list[Floats], Floats]:
-    """The weights of phi (one `[f, J]`, or those of two layers) and the users' `[n, J]`.
+) -> tuple[list[Floats], Floats, int]:
+    """The weights of phi (one `[f, J]`, or those of two layers), the users' `[n, J]`, and after how many steps.
 
     Args:
         x: `[m, f]`, the items' standardised features.
@@ -65,8 +65,8 @@ def factorise(
         def check() -> float:
             return float(held(phi, people))
 
-    _minimise(loss, variables, config.steps, check, progress)
-    return [a.detach().double().numpy() for a in phi], people.detach().double().numpy()
+    steps = _minimise(loss, variables, config.steps, check, progress)
+    return [a.detach().double().numpy() for a in phi], people.detach().double().numpy(), steps
 
 
 def _layers(config: Pref, f: int, rng: np.random.Generator) -> list[Floats]:
@@ -104,8 +104,8 @@ def _minimise(
     steps: int,
     check: Callable[[], float] | None = None,
     progress: Progress = lambda steps: steps,
-) -> None:
-    """L-BFGS over all data; where `check` is given, the variables end where it was smallest."""
+) -> int:
+    """L-BFGS over all data; where `check` is given, the variables end where it was smallest. Returns the steps."""
     optimizer = torch.optim.LBFGS(
         variables, max_iter=EVERY, max_eval=2 * EVERY, history_size=20, line_search_fn="strong_wolfe"
     )
@@ -116,8 +116,8 @@ def _minimise(
         value.backward()  # type: ignore[no-untyped-call]
         return value
 
-    best, kept, since = np.inf, [v.detach().clone() for v in variables], 0
-    for _ in progress(range(-(-steps // EVERY))):
+    best, kept, since, taken = np.inf, [v.detach().clone() for v in variables], 0, steps
+    for part in progress(range(1, -(-steps // EVERY) + 1)):
         optimizer.step(closure)  # type: ignore[no-untyped-call]
         if check is None:
             continue
@@ -125,10 +125,11 @@ def _minimise(
             now = check()
             since = 0 if now < best else since + 1
             if now < best:
-                best, kept = now, [v.detach().clone() for v in variables]
+                best, kept, taken = now, [v.detach().clone() for v in variables], part * EVERY
         if since == PATIENCE:
             break
     if check is not None:
         with torch.no_grad():
             for variable, value in zip(variables, kept, strict=True):
                 variable.copy_(value)
+    return taken

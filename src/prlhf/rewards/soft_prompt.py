@@ -13,16 +13,16 @@ from pydantic import ValidationError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from prlhf.config.rewards.base import FORMAT
 from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.errors import CheckpointError, DataError
 from prlhf.lm import Encoded, RewardLM, choose_layout, is_checkpoint, pair_scores
 from prlhf.lm.adapting.fold_in import fold_in
 from prlhf.lm.adapting.prior import Prior, directions_of
 from prlhf.lm.checkpoint import resume_command
-from prlhf.lm.folders import new_folder, read_object
+from prlhf.lm.folders import new_folder
 from prlhf.lm.layout import Layout
 from prlhf.rewards.base import Reward, RewardModel
+from prlhf.rewards.folders import read_described
 from prlhf.rewards.states import States, UserTable
 from prlhf.types import Comparison, Prompt, Thumb
 
@@ -136,9 +136,7 @@ class SoftPromptReward(RewardModel):
             CheckpointError: no such folder, another format, or a run that is not finished.
         """
         folder = Path(folder)
-        described = read_object(folder / "config.json")
-        if described.get("format") != FORMAT:
-            raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
+        described = read_described(folder)
         if not is_checkpoint(folder / "model"):
             go_on = resume_command(folder, SoftPrompt.COMMAND)
             raise CheckpointError(f"{folder} is an unfinished run of a reward model; go on with: {go_on}")

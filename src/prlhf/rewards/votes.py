@@ -41,7 +41,7 @@ class Items:
         """Place of each item in `keys` `[m]`, 0 where it is not there, and whether it is."""
         if not len(keys):
             return np.zeros(len(self), np.int64), np.zeros(len(self), np.bool_)
-        order = np.argsort(keys)
+        order = np.arange(len(keys)) if (keys[1:] > keys[:-1]).all() else np.argsort(keys)  # stored ones are sorted
         place = order[np.minimum(np.searchsorted(keys, self.keys, sorter=order), len(keys) - 1)]
         known = keys[place] == self.keys
         return np.where(known, place, 0), known

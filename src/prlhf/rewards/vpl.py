@@ -57,7 +57,7 @@ class VplReward(VectorReward):
         held_out = (
             (validation, _standard(validation.items, scale)) if validation is not None and len(validation) else None
         )
-        network = train(config, votes, _standard(votes.items, scale), held_out, seed, progress)
+        network, epochs = train(config, votes, _standard(votes.items, scale), held_out, seed, progress)
         weights = {NETWORK + name: value.numpy() for name, value in network.state_dict().items()}
         d = config.latent
         generic = States({"mean": np.zeros((1, d)), "variance": np.ones((1, d))}, np.zeros(1, np.int64))
@@ -65,6 +65,7 @@ class VplReward(VectorReward):
         mean, log_variance = model._posteriors(votes)
         model.parameters |= _usage(mean[votes.counts > 0], log_variance[votes.counts > 0])
         model.users = UserTable.of(generic, votes.names, model._states(mean, log_variance, votes))
+        model.ended = None if held_out is None else config.model_copy(update={"stop": epochs})
         return model
 
     @property

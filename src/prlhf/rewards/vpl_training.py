@@ -33,8 +33,9 @@ NUMBERS = 1 << 13
 
 def train(
     config: Vpl, votes: Votes, x: Vectors, held_out: tuple[Votes, Vectors] | None, seed: int, progress: Progress
-) -> Network:
-    """A network that was trained on votes on items with the standardised features `x` `[m, f]`.
+) -> tuple[Network, int]:
+    """A network that was trained on votes on items with the standardised features `x` `[m, f]`, and for
+    how many epochs.
 
     Args:
         held_out: votes of the same users, and their items' features; the best epoch by them is kept.
@@ -49,7 +50,8 @@ def train(
         rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step / total))
         check = _checker(network, config, votes, items, held_out) if held_out is not None else None
         best, kept, since, step = math.inf, dict(network.state_dict()), 0, 0
-        for _ in progress(range(config.epochs)):
+        most = taken = min(config.stop or config.epochs, config.epochs)
+        for epoch in progress(range(1, most + 1)):
             network.train()
             for batch in batches(votes, config.context, config.batch, rng):
                 weight = config.kl_weight * kl_share(config, step / total)
@@ -62,12 +64,12 @@ def train(
                 now = check()
                 since = 0 if now < best else since + 1
                 if now < best:
-                    best, kept = now, {k: v.clone() for k, v in network.state_dict().items()}
+                    best, kept, taken = now, {k: v.clone() for k, v in network.state_dict().items()}, epoch
                 if since == PATIENCE:
                     break
         if check is not None:
             network.load_state_dict(kept)
-    return network.eval()
+    return network.eval(), taken
 
 
 def kl_share(config: Vpl, done: float) -> float:

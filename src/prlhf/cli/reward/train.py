@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -70,16 +69,13 @@ def train(
 
 def _type_in(recipe: Path | None) -> str | None:
     """`soft_prompt` where a recipe, or the config that a run kept, is of it."""
-    import tomllib
+    from prlhf.config.load import read_recipe
+    from prlhf.config.rewards import SoftPrompt
 
     if recipe is None:
         return None
-    try:
-        text = recipe.read_text(encoding="utf8")
-        held: Any = json.loads(text) if recipe.suffix == ".json" else tomllib.loads(text)
-        return READS_TEXTS if READS_TEXTS in (held.get("type"), held.get("config", held).get("type")) else None
-    except (OSError, ValueError, AttributeError):
-        return None  # what is wrong with it is told where it is read
+    kind = SoftPrompt.options_in(read_recipe(recipe)).get("type")
+    return READS_TEXTS if kind == READS_TEXTS else None
 
 
 def _no_features(features: str | None, embeddings: Path | None) -> None:

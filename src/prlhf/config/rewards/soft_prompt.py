@@ -62,5 +62,6 @@ class SoftPrompt(RunConfig, AnyReward):
 
     @classmethod
     def options_in(cls, held: dict[str, Any]) -> dict[str, Any]:
+        """What `described` has as `config`, or a recipe."""
         found: dict[str, Any] = held.get("config", held)
         return found

@@ -46,6 +46,8 @@ class Vpl(AnyReward):
     epochs: int = Field(30, ge=1)
     """Passes over the votes, each with other contexts (the paper's M copies of a pair). Fewer where held-out votes say
     so."""
+    stop: int | None = Field(None, ge=1)
+    """After so many of the `epochs` training ends, whose schedules stay what they are; by default after all."""
     batch: int = Field(64, ge=1)
     """Contexts in a step, with up to 16 votes to predict from each."""
     learning_rate: float = Field(1e-3, gt=0)

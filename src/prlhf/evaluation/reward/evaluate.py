@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -58,36 +58,64 @@ def evaluate_reward(
         raise DataError(
             f"reward evaluation: found {len(given):,} comparisons of which none has a winner, expected some"
         )
-    given_first = [] if isinstance(votes, int) else [c for c in votes if c.user is not None and decided(c)]
-    met = {c.user for c in given_first}
-    known = (model.users.rows([c.user for c in rows]) > 0) & np.array([c.user not in met for c in rows])
-    seen = [c for c, there in zip(rows, known, strict=True) if there]
-    new = [c for c, there in zip(rows, known, strict=True) if not there]
-    told, rest = _told(new, context, votes, seed) if isinstance(votes, int) else (given_first, _apart(new, given_first))
-    most = votes if isinstance(votes, int) else max(Counter(c.user for c in told).values(), default=0)
-    scores = reward_scores(model, seen, seed) if seen else None
-    with model.meeting(told):
-        after = reward_scores(model, rest, seed) if rest else None
+    parts = _parted(model, rows, votes, context, seed)
+    if not parts.seen and not parts.rest:
+        raise DataError(
+            f"reward evaluation: all votes were folded in (votes = {parts.votes}), none is left to measure on"
+        )
+    seen = reward_scores(model, parts.seen, seed) if parts.seen else None
+    with model.meeting(parts.told):
+        unseen = reward_scores(model, parts.rest, seed) if parts.rest else None
     found = RewardEvaluation(
         model=getattr(getattr(model, "config", None), "type", type(model).__name__),
-        seen=scores,
-        unseen=after,
-        votes=most,
-        told=len({c.user for c in told}),
-        left_out={
-            "ties": sum(c.tie for c in given),
-            "equal": sum(c.chosen == c.rejected and not c.tie for c in given),
-            "thumbs": len(data.thumbs) if isinstance(data, Log) else 0,
-            "folded_in": len(rows) - len(seen) - len(rest),
-        },
+        seen=seen,
+        unseen=unseen,
+        votes=parts.votes,
+        told=len({c.user for c in parts.told}),
+        left_out=_left_out(data, given) | {"folded_in": len(rows) - len(parts.seen) - len(parts.rest)},
         bootstrap=bootstrap,
         seed=seed,
     )
-    if not seen and not rest:
-        raise DataError(f"reward evaluation: all votes were folded in (votes = {most}), none is left to measure on")
     if isinstance(data, Log):
         found = replace(found, source=data.source, fingerprint=data.fingerprint, attribution=data.attribution)
-    return replace(found, checks=_checks(model, found, told, rest))
+    return replace(found, checks=_checks(model, found, parts.told, parts.rest))
+
+
+class _Parts(NamedTuple):
+    """Votes of people whom the model knows, votes by which it meets others, and what these are measured on."""
+
+    seen: Sequence[Comparison]
+    told: Sequence[Comparison]
+    rest: Sequence[Comparison]
+    votes: int
+    """So many of `told` are of one user, at most."""
+
+
+def _parted(
+    model: RewardModel,
+    rows: Sequence[Comparison],
+    votes: int | Sequence[Comparison],
+    context: Sequence[Comparison],
+    seed: int,
+) -> _Parts:
+    first = () if isinstance(votes, int) else [c for c in votes if c.user is not None and decided(c)]
+    met = {c.user for c in first}
+    known = [
+        row > 0 and c.user not in met for c, row in zip(rows, model.users.rows([c.user for c in rows]), strict=True)
+    ]
+    seen = [c for c, there in zip(rows, known, strict=True) if there]
+    new = [c for c, there in zip(rows, known, strict=True) if not there]
+    if isinstance(votes, int):
+        return _Parts(seen, *_told(new, context, votes, seed), votes)
+    return _Parts(seen, first, _apart(new, first), max(Counter(c.user for c in first).values(), default=0))
+
+
+def _left_out(data: Log | Sequence[Comparison], given: Sequence[Comparison]) -> dict[str, int]:
+    return {
+        "ties": sum(c.tie for c in given),
+        "equal": sum(c.chosen == c.rejected and not c.tie for c in given),
+        "thumbs": len(data.thumbs) if isinstance(data, Log) else 0,
+    }
 
 
 def _told(

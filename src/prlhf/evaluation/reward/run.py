@@ -20,8 +20,8 @@ from prlhf.evaluation.reward.result import RewardEvaluation
 from prlhf.evaluation.rows import seen_by
 from prlhf.lm.folders import read_object
 from prlhf.rewards import RewardModel, VectorReward, load_reward
-from prlhf.rewards.base import FORMAT
 from prlhf.rewards.features import load_features
+from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
 
 __all__ = ["evaluate_reward_run", "load_run", "own_sides", "run_config"]
@@ -53,11 +53,11 @@ def run_config(folder: str | Path) -> RunConfig | None:
         CheckpointError: neither is there.
     """
     place = Path(folder)
-    alone = read_object(place / "config.json").get("format") == FORMAT
+    alone = is_reward_model(place)
     if alone and not (place / "data.json").is_file():  # which data a run read
         return None
     if not alone and not (place / "model").is_dir():
-        raise CheckpointError(f"{folder}: no reward model; expected a folder of `prlhf reward train`")
+        read_described(place)  # which says what is wrong
     try:
         held = place / "config.json"
         return load_config(SoftPrompt, held) if alone else load_config(RewardRun, held)

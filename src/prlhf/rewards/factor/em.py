@@ -13,9 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse.linalg import svds
+from scipy.special import expit
 
 from prlhf.rewards.factor.pairs import Pairs
-from prlhf.rewards.factor.posterior import observed, omega, sigmoid
+from prlhf.rewards.factor.posterior import observed, omega
 from prlhf.rewards.factor.solve import Arrays, solve
 from prlhf.rewards.factor.texts import TextPrior
 
@@ -36,6 +37,7 @@ Floats = npt.NDArray[np.float64]
 _BIAS = 1.0
 """Spread of the position bias in log-odds, before any vote."""
 _BLOCK = 1 << 22
+"""Numbers of outer products that are held at a time."""
 
 
 class Spread(NamedTuple):
@@ -106,9 +108,8 @@ def fit_crowd(
         c_precision=c_precision if items else np.inf,
         flips=flips,
     )
-    nobody = _nobody(pairs)
     for _ in range(steps):
-        model = _with_crowd(nobody, crowd)
+        model = _alike(pairs, crowd)
         new = _maximise(pairs, model, *_weigh(pairs, model), steps=30).crowd
         if strengths is None:
             new = _by_evidence(new)
@@ -129,29 +130,24 @@ def _by_evidence(crowd: Crowd) -> Crowd:
     return replace(crowd, w_precision=precision(crowd.w, crowd.w_variance), c_precision=c_precision)
 
 
-def _nobody(pairs: Pairs) -> Shared:
-    """A model in which people do not differ, and no crowd yet."""
+def _alike(pairs: Pairs, crowd: Crowd) -> Shared:
+    """A model in which people do not differ."""
     r, m, n = pairs.z.shape[1], pairs.m, pairs.n + 1
-    none = Crowd(np.zeros(r), np.zeros(m), np.zeros(r), np.zeros(m), 1.0, np.inf)
     empty = np.zeros((r, 0)), np.zeros((m, 0))
     people = np.zeros((n, 0)), np.zeros((n, 0, 0))
-    return Shared(none, *empty, *empty, *people, Spread(1.0, 1.0), TextPrior.of(None, n))
-
-
-def _with_crowd(model: Shared, crowd: Crowd) -> Shared:
-    return replace(model, crowd=crowd)
+    return Shared(crowd, *empty, *empty, *people, Spread(1.0, 1.0), TextPrior.of(None, n))
 
 
 def grow(pairs: Pairs, crowd: Crowd, rank: int, spread: Spread, told: npt.NDArray[np.float32] | None) -> Shared:
     """A model with `rank` directions, started from what the crowd leaves over of each person's votes."""
-    margin = _crowd_margin(pairs, crowd)
-    left = (pairs.votes.y - sigmoid(margin)) * pairs.votes.weight
+    margin = moments(pairs, _alike(pairs, crowd)).mean
+    left = (pairs.votes.y - expit(margin)) * pairs.votes.weight
     known = pairs.by_user[: pairs.n]
     over = (known.multiply(left[None, :]).tocsr() @ pairs.sides).tocsr()  # [n, m]
     k = min(rank, min(over.shape) - 1)
     r, m, n = pairs.z.shape[1], pairs.m, pairs.n + 1
     if k < 1:
-        return _with_crowd(_nobody(pairs), crowd)
+        return _alike(pairs, crowd)
     first = np.random.default_rng(0).normal(size=min(over.shape))
     people = svds(over, k=k, v0=first, solver="arpack")[0][:, ::-1] if over.nnz else np.zeros((n - 1, k))
     l = np.zeros((n, k))  # noqa: E741
@@ -162,9 +158,8 @@ def grow(pairs: Pairs, crowd: Crowd, rank: int, spread: Spread, told: npt.NDArra
     s = np.tile(0.1 * np.eye(k), (n, 1, 1))
     start = np.zeros((r, k)), np.zeros((m, k)), v_variance, b_variance
     model = Shared(crowd, *start, l, s, spread, TextPrior.of(told, n))
-    information = (
-        omega(np.abs(margin)) * pairs.votes.weight
-    )  # loadings are still nothing, their variances not to be counted
+    # loadings are still nothing, and their variances not to be counted
+    information = omega(np.abs(margin)) * pairs.votes.weight
     return _normalise(_maximise(pairs, model, information, (pairs.votes.y - 0.5) * pairs.votes.weight, steps=20))
 
 
@@ -176,11 +171,6 @@ def improve(pairs: Pairs, model: Shared, spread: Spread) -> Shared:
     along = _Directions.of(pairs, model)
     model = _meet(pairs, model, along)
     return _normalise(_maximise(pairs, model, *_weigh(pairs, model, along)))
-
-
-def _crowd_margin(pairs: Pairs, crowd: Crowd) -> Floats:
-    found = pairs.along(crowd.w[:, None])[:, 0] + crowd.bias * pairs.votes.first
-    return found + pairs.sides @ crowd.c if crowd.with_items else found
 
 
 class Moments(NamedTuple):
@@ -227,8 +217,8 @@ def moments(pairs: Pairs, model: Shared, along: _Directions | None = None) -> Mo
 def chances(pairs: Pairs, model: Shared | Crowd, doubt: float = 1.0) -> Floats:
     """How likely the user of each vote prefers what was chosen `[b]`, whether or not they said so; `doubt` times the
     margin's variance counts."""
-    m = moments(pairs, _with_crowd(_nobody(pairs), model) if isinstance(model, Crowd) else model)
-    return sigmoid(m.mean / np.sqrt(1 + np.pi / 8 * doubt * m.variance))
+    m = moments(pairs, _alike(pairs, model) if isinstance(model, Crowd) else model)
+    return expit(m.mean / np.sqrt(1 + np.pi / 8 * doubt * m.variance))
 
 
 def as_strangers(model: Shared) -> Shared:
@@ -284,7 +274,7 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
     v_precision = pairs.mean_square / model.spread.features**2
     b_precision = 1 / model.spread.items**2
     l, s = model.l[pairs.user], model.s[pairs.user]  # noqa: E741
-    first = pairs.votes.first[:, None]
+    first = pairs.votes.first
     items = float(crowd.with_items)
 
     def pulled(values: Floats) -> tuple[Floats, Floats]:
@@ -293,11 +283,11 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
 
     def operator(x: Arrays) -> Arrays:
         u, e, bias = x  # [r, 1 + k], [m, 1 + k], [1]
-        z = pairs.along(u) + (pairs.sides @ e if items else 0) + 0.0
-        t = information * (z[:, 0] + bias[0] * first[:, 0] + (l * z[:, 1:]).sum(1))
+        z = pairs.along(u) + (pairs.sides @ e if items else 0)
+        t = information * (z[:, 0] + bias[0] * first + (l * z[:, 1:]).sum(1))
         personal = t[:, None] * l + information[:, None] * (s @ z[:, 1:, None])[:, :, 0]
         on_u, on_e = pulled(np.concatenate([t[:, None], personal], 1))
-        return [on_u + u * u_prior, on_e + e * e_prior, np.array([t @ first[:, 0] + bias[0] / _BIAS**2])]
+        return [on_u + u * u_prior, on_e + e * e_prior, np.array([t @ first + bias[0] / _BIAS**2])]
 
     u_prior = np.concatenate([[w_precision], np.full(k, v_precision)])
     e_prior = np.concatenate([[c_precision], np.full(k, b_precision)])
@@ -305,9 +295,9 @@ def _maximise(pairs: Pairs, model: Shared, information: Floats, pull: Floats, st
     diagonal: Arrays = [
         pairs.squares_against(second) + u_prior,
         items * (pairs.touching @ second) + e_prior,
-        np.array([information @ first[:, 0] ** 2 + 1 / _BIAS**2]),
+        np.array([information @ first**2 + 1 / _BIAS**2]),
     ]
-    right = [*pulled(np.concatenate([pull[:, None], pull[:, None] * l], 1)), np.array([pull @ first[:, 0]])]
+    right = [*pulled(np.concatenate([pull[:, None], pull[:, None] * l], 1)), np.array([pull @ first])]
     start = [np.concatenate([crowd.w[:, None], model.v], 1), np.concatenate([crowd.c[:, None], model.b], 1)]
     u, e, bias = solve(operator, right, [*start, np.array([crowd.bias])], diagonal, steps)
     u_variance, e_variance = 1 / diagonal[0], items / diagonal[1]

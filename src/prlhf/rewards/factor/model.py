@@ -16,6 +16,7 @@ from prlhf.rewards.factor.em import Crowd, Shared, Spread, fit_crowd, grow, impr
 from prlhf.rewards.factor.pairs import Pairs
 from prlhf.rewards.factor.posterior import Evidence, meet
 from prlhf.rewards.factor.strengths import Choice, choose, shared_responses
+from prlhf.rewards.factor.texts import TextPrior
 from prlhf.rewards.scales import checked, slices
 from prlhf.rewards.states import States, UserTable
 from prlhf.rewards.votes import Items, Votes
@@ -75,13 +76,9 @@ class FactorReward(VectorReward):
         bases = Bases(votes, config.components)
         choice = _choice(config, votes, bases, items, progress)
         basis = bases(choice.nonlinear)
-        pairs = Pairs(basis(votes.items.x), votes)
-        crowd, model = _learn(config, pairs, items, choice, votes, progress)
-        if choice.spread is not None:
-            model = _pruned(pairs, model)
+        crowd, model = _learn(config, Pairs(basis(votes.items.x), votes), items, choice, progress)
         _tell(model, choice)
-        parameters = {**basis.arrays(), **_arrays(_with_strangers(model, crowd), votes)}
-        parameters["doubt"] = np.array([choice.doubt])
+        parameters = {**basis.arrays(), **_arrays(model, crowd, votes), "doubt": np.array([choice.doubt])}
         generic = _states(np.zeros((1, model.rank)), np.eye(model.rank)[None], np.zeros(1, np.int64), np.ones(1, bool))
         fitted = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
         fitted.users = UserTable.of(generic, votes.names, fitted.states_of(votes))
@@ -140,11 +137,8 @@ class FactorReward(VectorReward):
         x = checked(items, int(p["width"][0]))
         effects = np.zeros((len(items), len(p["item_prior"])))
         variances = np.tile(p["item_prior"], (len(items), 1))
-        keys = p["keys"]
-        if len(keys) and len(items):
-            place = np.minimum(np.searchsorted(keys, items.keys), len(keys) - 1)
-            known = keys[place] == items.keys
-            effects[known], variances[known] = p["effects"][place[known]], p["effect_variances"][place[known]]
+        place, known = items.places_in(p["keys"])
+        effects[known], variances[known] = p["effects"][place[known]], p["effect_variances"][place[known]]
         return Basis.from_arrays(p)(x), effects, variances
 
 
@@ -165,47 +159,36 @@ def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: P
     if config.personal is not None and (config.personal_items is not None or not items):
         spread = Spread(config.personal, config.personal_items or 1.0)
         if smooth is not None and config.flips is not None:
-            return Choice(smooth, spread if config.rank else None, 0.0, 0.0, config.flips, rank=config.rank)
-    looked = choose(votes, bases, rank=config.rank, items=items, spread=spread, nonlinear=smooth, flips=config.flips)
-    found: Choice = list(progress(looked))[-1]
+            return Choice(smooth, spread if config.rank else None, flips=config.flips, rank=config.rank)
+    found = choose(
+        votes,
+        bases,
+        rank=config.rank,
+        items=items,
+        spread=spread,
+        nonlinear=smooth,
+        flips=config.flips,
+        progress=progress,
+    )
     if found.spread is None:
         return found
-    given = Spread(config.personal or found.spread.features, config.personal_items or found.spread.items)
-    return replace(found, spread=given)
+    features, own = config.personal or found.spread.features, config.personal_items or found.spread.items
+    return replace(found, spread=Spread(features, own))
 
 
-def _learn(
-    config: Factor, pairs: Pairs, items: bool, choice: Choice, votes: Votes, progress: Progress
-) -> tuple[Crowd, Shared]:
+def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, progress: Progress) -> tuple[Crowd, Shared]:
+    """The crowd by itself, and a whole model."""
     crowd = fit_crowd(pairs, items=items, flips=choice.flips, strengths=choice.crowd)
     if choice.spread is None:
         return crowd, grow(pairs, crowd, 0, Spread(1.0, 1.0), None)
-    model = grow(pairs, crowd, choice.rank, choice.spread, votes.told)
+    model = grow(pairs, crowd, choice.rank, choice.spread, pairs.votes.told)
     sizes = _sizes(pairs, model)
     for _ in progress(range(config.iterations)):
         model = improve(pairs, model, choice.spread)
         before, sizes = sizes, _sizes(pairs, model)
         if np.abs(sizes - before).max(initial=0) < _STILL * sizes.max(initial=1e-12):
             break
-    return crowd, model
-
-
-def _with_strangers(model: Shared, crowd: Crowd) -> Shared:
-    """With the direction of strangers (see `FactorReward`), where people differ."""
-    if not model.rank:
-        return model
-
-    def beside(columns: Floats, one: Floats) -> Floats:
-        return np.concatenate([columns, one[:, None]], 1)
-
-    w, c = crowd.w - model.crowd.w, crowd.c - model.crowd.c
-    return replace(
-        model,
-        v=beside(model.v, w),
-        b=beside(model.b, c),
-        v_variance=beside(model.v_variance, 0 * w),
-        b_variance=beside(model.b_variance, 0 * c),
-    )
+    return crowd, _pruned(pairs, model)
 
 
 def _sizes(pairs: Pairs, model: Shared) -> Floats:
@@ -222,36 +205,46 @@ def _pruned(pairs: Pairs, model: Shared) -> Shared:
     return replace(model, **columns, l=model.l[:, keep], s=model.s[:, keep][:, :, keep], prior=prior)
 
 
-def _arrays(model: Shared, votes: Votes) -> dict[str, npt.NDArray[Any]]:
-    """What is shared, to be stored."""
+def _arrays(model: Shared, stranger: Crowd, votes: Votes) -> dict[str, npt.NDArray[Any]]:
+    """What is shared, to be stored; where people differ, with the direction to a `stranger` (see `FactorReward`)."""
     crowd, k = model.crowd, model.rank
-    keys, effects = np.zeros(0, np.uint64), np.zeros((0, 1 + k))
-    variances, prior = effects, np.zeros(1 + k)
-    if crowd.with_items:
-        order = np.argsort(votes.items.keys)
-        keys = votes.items.keys[order]
-        effects = np.concatenate([crowd.c[:, None], model.b], 1)[order]
-        variances = np.concatenate([crowd.c_variance[:, None], model.b_variance], 1)[order]
-        prior = np.concatenate([[1 / crowd.c_precision], np.full(k, model.spread.items**2)])
-        prior[-1:] *= k == 0  # nothing is unsure about the direction of strangers
     found = {
         "w": crowd.w,
         "w_variance": crowd.w_variance,
-        "v": model.v,
-        "v_variance": model.v_variance,
-        "keys": keys,
-        "effects": effects,
-        "effect_variances": variances,
-        "item_prior": prior,
+        "v": _beside(model.v, stranger.w - crowd.w),
+        "v_variance": _beside(model.v_variance, 0 * crowd.w),
         "bias": np.array([crowd.bias]),
         "flips": np.array([crowd.flips]),
         "width": np.array([votes.items.width]),
+        **_of_texts(model.prior),
     }
-    prior_of_texts = model.prior
-    if prior_of_texts.a is not None and prior_of_texts.centre is not None and prior_of_texts.directions is not None:
-        found |= {"text.centre": prior_of_texts.centre, "text.directions": prior_of_texts.directions}
-        found["text.a"] = prior_of_texts.a
-    return found
+    directions = found["v"].shape[1]
+    if not crowd.with_items:
+        none = np.zeros((0, 1 + directions))
+        keys, prior = np.zeros(0, np.uint64), np.zeros(1 + directions)
+        return {**found, "keys": keys, "effects": none, "effect_variances": none, "item_prior": prior}
+    order = np.argsort(votes.items.keys)
+    own, unsure = _beside(model.b, stranger.c - crowd.c), _beside(model.b_variance, 0 * crowd.c)
+    prior = np.zeros(1 + directions)  # nothing is unsure about the direction to a stranger
+    prior[: 1 + k] = [1 / crowd.c_precision, *[model.spread.items**2] * k]
+    return {
+        **found,
+        "keys": votes.items.keys[order],
+        "effects": np.concatenate([crowd.c[:, None], own], 1)[order],
+        "effect_variances": np.concatenate([crowd.c_variance[:, None], unsure], 1)[order],
+        "item_prior": prior,
+    }
+
+
+def _beside(columns: Floats, one: Floats) -> Floats:
+    """`[., k + 1]`; but nothing where k is 0."""
+    return np.concatenate([columns, one[:, None]], 1) if columns.shape[1] else columns
+
+
+def _of_texts(prior: TextPrior) -> dict[str, npt.NDArray[Any]]:
+    """Nothing where people have no texts."""
+    found = {"text.centre": prior.centre, "text.directions": prior.directions, "text.a": prior.a}
+    return {name: array for name, array in found.items() if array is not None and prior.a is not None}
 
 
 def _tell(model: Shared, choice: Choice) -> None:

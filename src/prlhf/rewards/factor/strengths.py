@@ -9,6 +9,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from prlhf.rewards.base import Progress
 from prlhf.rewards.factor.basis import Bases
 from prlhf.rewards.factor.em import (
     Crowd,
@@ -37,9 +38,14 @@ _AT_LEAST = 3
 _FEW = 2
 """Directions with which the path is walked."""
 _SHARED = 0.2
+"""Share of the votes' responses that several people must have judged for responses to have effects of their own."""
 _PRECISIONS = ("w_precision", "c_precision")
 _FACTOR = 3.0
 """Between two precisions of the crowd that are tried."""
+_LEAST, _MOST = 1e-2, 1e7
+"""Of such a precision."""
+_BETTER = 1e-5
+"""Nats a vote by which another must tell held-out votes better."""
 _SURE = 1.645
 """Standard errors (over people) by which held-out votes must be better predicted for people to differ at all."""
 _WORTH = 2e-4
@@ -57,10 +63,10 @@ class Choice:
     """What held-out votes say: whether smooth functions of the features help, and how far people differ (None: not)."""
 
     nonlinear: bool
-    spread: Spread | None
-    gain: float
+    spread: Spread | None = None
+    gain: float = 0.0
     """Nats a held-out vote beyond the crowd, of the best place of the path."""
-    error: float
+    error: float = 0.0
     """Its standard error over people."""
     flips: float = 0.0
     """The share of votes that are the wrong way round there."""
@@ -99,16 +105,29 @@ class _Fold:
         return replace(self, crowd=fit_crowd(self.train, items=items, flips=flips, strengths=strengths, steps=8))
 
     def crowd_alone(self) -> Floats:
-        """Log-likelihood of each held-out vote."""
-        return log_likelihood(chances(self.held, self.crowd), self.crowd.flips)
+        """Log-likelihood of each held-out vote, times its weight."""
+        return self._told(self.crowd, self.crowd.flips)
 
     def at(self, place: _Place, rank: int, before: Shared | None) -> tuple[Shared, Floats]:
-        """A model a few steps on from the one of the place `before`, and the log-likelihood of each held-out vote."""
+        """A model a few steps on from that of the place `before`; log-likelihoods as `crowd_alone` has them."""
         model = before or grow(self.train, self.crowd, rank, place.spread, self.told)
         model = replace(model, crowd=replace(model.crowd, flips=place.flips))
         for _ in range(STEPS if before else 2 * STEPS):
             model = improve(self.train, model, place.spread)
-        return model, log_likelihood(chances(self.held, model), place.flips)
+        return model, self._told(model, place.flips)
+
+    def doubts(self, model: Shared, flips: float) -> Floats:
+        """Log-likelihood of all held-out votes under each of `_DOUBTS`, of people as they are known and as if nobody
+        knew them."""
+        return np.array(
+            [
+                sum(self._told(people, flips, doubt).sum() for people in (model, as_strangers(model)))
+                for doubt in _DOUBTS
+            ]
+        )
+
+    def _told(self, model: Shared | Crowd, flips: float, doubt: float = 1.0) -> Floats:
+        return self.held.votes.weight * log_likelihood(chances(self.held, model, doubt), flips)
 
 
 class _Place(NamedTuple):
@@ -125,7 +144,7 @@ class _Walk:
     folds: Sequence[_Fold]
     rank: int
     base: Floats
-    """Log-likelihood of each held-out vote under the crowd alone, which has the precisions `crowd`."""
+    """`crowd_alone` of all folds; the crowd has the precisions `crowd`."""
     crowd: tuple[float, float]
     best: _Place | None = None
     gains: Floats | None = None
@@ -144,8 +163,7 @@ class _Walk:
         before = self.latest or [None] * len(self.folds)
         found = [fold.at(place, self.rank, model) for fold, model in zip(self.folds, before, strict=True)]
         self.latest = [model for model, _ in found]
-        weight = np.concatenate([fold.held.votes.weight for fold in self.folds])
-        gains = weight * (np.concatenate([each for _, each in found]) - self.base)
+        gains = np.concatenate([each for _, each in found]) - self.base
         if gains.sum() <= (self.gain if least is None else least):
             return False
         self.best, self.gains, self.models = place, gains, self.latest
@@ -164,30 +182,23 @@ class _Walk:
         """To the best place."""
         self.latest = self.models
 
-    def choice(self, nonlinear: bool, flips: float) -> Choice:
-        """Of the best place, if people differ beyond chance there."""
+    def choice(self, nonlinear: bool, flips: float, spread: Spread | None) -> Choice:
+        """`spread`, or of the best place, if people differ beyond chance there; with a rank of 0 they do not."""
         if self.best is None or self.gains is None:
-            return Choice(nonlinear, None, 0.0, 0.0, flips, self.crowd)
+            return Choice(nonlinear, spread, flips=flips, crowd=self.crowd, rank=self.rank)
         real, error = gain_is_real(self.gains, _people(self.folds))
-        spread, wrong = (self.best.spread, self.best.flips) if real else (None, flips)
         gain = float(self.gains.mean())
-        return Choice(nonlinear, spread, gain, error, wrong, self.crowd, self.rank, self.doubt())
+        if not real and spread is None:
+            return Choice(nonlinear, None, gain, error, flips, self.crowd)
+        spread = spread or self.best.spread
+        return Choice(nonlinear, spread, gain, error, self.best.flips, self.crowd, self.rank, self.doubt(self.best))
 
-    def doubt(self) -> float:
-        """By the held-out votes, of people as they are known and as if nobody knew them.
-
-        The bound that is learned by makes margins too small where people are far apart, and their whole variance would
-        make probabilities timid twice.
-        """
-        likelihood = np.zeros(len(_DOUBTS))
-        for fold, model in zip(self.folds, self.models, strict=True):
-            if model is None or self.best is None:
-                continue
-            for people in (model, as_strangers(model)):
-                for place, doubt in enumerate(_DOUBTS):
-                    each = log_likelihood(chances(fold.held, people, doubt), self.best.flips)
-                    likelihood[place] += fold.held.votes.weight @ each
-        return _DOUBTS[int(likelihood.argmax())]
+    def doubt(self, place: _Place) -> float:
+        """By the held-out votes: the bound that is learned by makes margins too small where people are far apart, and
+        their whole variance would make probabilities timid twice."""
+        models = zip(self.folds, self.models, strict=True)
+        likelihood = sum(fold.doubts(model, place.flips) for fold, model in models if model is not None)
+        return _DOUBTS[int(np.argmax(likelihood))]
 
 
 def choose(
@@ -199,38 +210,49 @@ def choose(
     spread: Spread | None,
     nonlinear: bool | None,
     flips: float | None,
-) -> Iterator[Choice]:
-    """Look along the path; yields what is known so far after each place of it, for a bar, and at last the choice.
+    progress: Progress = lambda steps: steps,
+) -> Choice:
+    """Look along the path.
 
-    `spread`, `nonlinear` and `flips` None: to be found out; with a `spread` there are `rank` directions.
+    `spread`, `nonlinear` and `flips` None: to be found out; with a `spread` there are `rank` directions. `progress`
+    draws a bar over the places.
     """
     parts, given = list(_parts(votes)), flips or 0.0
-    smooth = bool(nonlinear)
     if not parts:
-        yield Choice(smooth, None, 0.0, 0.0, given)
-        return
-    z = bases.first(smooth)
-    folds = [_fold(*part, z, items, given) for part in parts]
-    if nonlinear is None:
-        z = bases.first(True)
-        others = [_fold(*part, z, items, given) for part in parts]
-        if gain_is_real(_likelihoods(others) - _likelihoods(folds), _people(folds))[0]:
-            smooth, folds = True, others
-        del others
+        return Choice(bool(nonlinear), spread if rank else None, flips=given, rank=rank)
+    smooth, folds = _folds(parts, bases, items, given, nonlinear)
     strengths = _crowd_strengths(folds)
-    base = _likelihoods(folds)
-    walk = _Walk(folds, min(rank, _FEW) if spread is None else rank, base, strengths)
-    yield walk.choice(smooth, given)
+    walk = _Walk(folds, min(rank, _FEW) if spread is None else rank, _likelihoods(folds), strengths)
+    for _ in progress(_places(walk, rank, spread, flips)):
+        pass
+    return walk.choice(smooth, given, spread if rank else None)
+
+
+def _folds(
+    parts: Sequence[tuple[Votes, Votes]], bases: Bases, items: bool, flips: float, nonlinear: bool | None
+) -> tuple[bool, list[_Fold]]:
+    """With smooth functions of the features, or without; where that is not given, as held-out votes say."""
+    z = bases.first(bool(nonlinear))
+    folds = [_fold(*part, z, items, flips) for part in parts]
+    if nonlinear is not None:
+        return nonlinear, folds
+    z = bases.first(True)
+    others = [_fold(*part, z, items, flips) for part in parts]
+    better, _ = gain_is_real(_likelihoods(others) - _likelihoods(folds), _people(folds))
+    return better, others if better else folds
+
+
+def _places(walk: _Walk, rank: int, spread: Spread | None, flips: float | None) -> Iterator[None]:
+    """Walk; yields after each place."""
     if not rank:
         return
-    if spread is not None:
-        walk.go(_Place(spread, given), -np.inf)
-        for _ in _flips(walk, []) if flips is None else ():
-            yield walk.choice(smooth, given)
-        yield replace(walk.choice(smooth, given), spread=spread, flips=walk.best.flips if walk.best else given)
+    if spread is None:
+        yield from _look(walk, rank, flips)
         return
-    for _ in _look(walk, rank, flips):
-        yield walk.choice(smooth, given)
+    walk.go(_Place(spread, flips or 0.0), -np.inf)
+    yield
+    if flips is None:
+        yield from _flips(walk, [])
 
 
 def _look(walk: _Walk, rank: int, flips: float | None) -> Iterator[None]:
@@ -283,31 +305,36 @@ def _flips(walk: _Walk, path: Sequence[_Place]) -> Iterator[None]:
 
 
 def _likelihoods(folds: Sequence[_Fold]) -> Floats:
-    """Of each held-out vote, under the crowd alone."""
+    """Of each held-out vote, under the crowd alone, times its weight."""
     return np.concatenate([fold.crowd_alone() for fold in folds])
 
 
 def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
     """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
     votes best, one after the other. The folds get such crowds."""
-    best = tuple(float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
+    weights, effects = (float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
+    best = weights, effects
     if not sum(fold.held.b for fold in folds):
-        return best[0], best[1]
+        return best
     likelihood = float(_likelihoods(folds).mean())
-    for which in (1, 0) if folds[0].crowd.with_items else (0,):
-        for factor in (1 / _FACTOR, _FACTOR):
-            while True:
-                tried = (best[0] * factor, best[1]) if which == 0 else (best[0], best[1] * factor)
-                if not 1e-2 < tried[which] < 1e7:
-                    break
-                crowds = [fold.with_strengths(tried) for fold in folds]
-                found = float(_likelihoods(crowds).mean())
-                if found <= likelihood + 1e-5:
-                    break
-                best, likelihood = tried, found
-                for fold, new in zip(folds, crowds, strict=True):
-                    fold.crowd = new.crowd
-    return best[0], best[1]
+    order = (1, 0) if folds[0].crowd.with_items else (0,)
+    for which, factor in ((which, factor) for which in order for factor in (1 / _FACTOR, _FACTOR)):
+        for tried in _multiples(best, which, factor):
+            crowds = [fold.with_strengths(tried) for fold in folds]
+            found = float(_likelihoods(crowds).mean())
+            if found <= likelihood + _BETTER:
+                break
+            best, likelihood = tried, found
+            for fold, new in zip(folds, crowds, strict=True):
+                fold.crowd = new.crowd
+    return best
+
+
+def _multiples(of: tuple[float, float], which: int, factor: float) -> Iterator[tuple[float, float]]:
+    """Precisions with one of them `factor` times as large, again and again, within reason."""
+    while _LEAST < of[which] * factor < _MOST:
+        of = (of[0] * factor, of[1]) if which == 0 else (of[0], of[1] * factor)
+        yield of
 
 
 def gain_is_real(gains: Floats, people: npt.NDArray[np.int64]) -> tuple[bool, float]:

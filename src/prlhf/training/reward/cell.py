@@ -19,7 +19,7 @@ from prlhf.evaluation.reward.scores import log_odds
 from prlhf.evaluation.scores import Scores
 from prlhf.lm.folders import new_folder
 from prlhf.rewards import States, VectorReward, Votes
-from prlhf.training.reward.common import Common, Measured, Met, swapped
+from prlhf.training.reward.sides import Common, Measured, Met, swapped
 from prlhf.training.reward.tuning import refit, tune
 
 __all__ = ["Cell", "make_cell"]

@@ -23,7 +23,7 @@ from prlhf.evaluation.reward.comparison import FLIPPED, SEEN, Method, RewardComp
 from prlhf.lm.folders import read_object
 from prlhf.rewards.features import FeatureMap
 from prlhf.training.reward.cell import Cell, make_cell
-from prlhf.training.reward.common import Common, kept
+from prlhf.training.reward.sides import Common, kept
 from prlhf.training.reward.tuning import base_config
 from prlhf.training.run import write_text
 

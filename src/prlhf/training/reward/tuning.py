@@ -21,7 +21,7 @@ from prlhf.evaluation.reward.scores import log_odds
 from prlhf.rewards import States, VectorReward, Votes, fit_reward
 from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.training.progress import bar
-from prlhf.training.reward.common import TOLD, Tuning
+from prlhf.training.reward.sides import TOLD, Tuning
 
 __all__ = ["Trial", "base_config", "candidates", "refit", "tune"]
 
@@ -130,11 +130,12 @@ def _loss(model: VectorReward, votes: Votes, states: States | None = None) -> fl
 
 
 def refit(config: AnyReward, train: Votes, tuning: Tuning, seed: int) -> VectorReward:
-    """The chosen configuration, fitted to all of the training side; one that stops early keeps a part to stop by."""
+    """The chosen configuration, fitted to all of the training side; of one that stops early a first fit, which keeps a
+    part to stop by, says where."""
 
     def steps(over: Iterable[Any]) -> Iterable[Any]:
         return bar(over, f"fitting {config.type}")  # type: ignore[attr-defined]
 
     if vector_member(config.type).stops_early:  # type: ignore[attr-defined]
-        return fit_reward(config, tuning.rest, validation=tuning.early, seed=seed, progress=steps)
+        config = fit_reward(config, tuning.rest, validation=tuning.early, seed=seed, progress=steps).ended or config
     return fit_reward(config, train, seed=seed, progress=steps)
