@@ -8,7 +8,14 @@ from prlhf.demo.study import Study
 
 __all__ = ["DEMO", "FULL", "Finding", "findings"]
 
-DEMO = {"accuracy_seen": 0.80, "wins_sft": 0.65, "permutation_drop": 0.20, "generic_gap": 0.02}
+DEMO = {
+    "accuracy_seen": 0.80,
+    "wins_sft": 0.65,
+    "permutation_drop": 0.20,
+    "generic_gap": 0.02,
+    "newcomers_after": 0.70,
+    "newcomers_wins": 0.55,
+}
 FULL = {
     "accuracy_single": 0.90,
     "accuracy_worst_profile": 0.80,
