@@ -17,6 +17,7 @@ from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at, solved
 from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.adapting.states import UserStates, model_key
+from prlhf.lm.merging import folded
 from prlhf.types import Comparison, Feedback
 
 if TYPE_CHECKING:
@@ -78,7 +79,8 @@ def fold_in(
     training, frozen = lm.training, lm.eval()
     try:
         ballots = Ballots.of(frozen, learned, names, objective, layout=layout, cache=cache)
-        start, end = fitted(frozen, ballots, prior, passes)
+        with folded(lm, "auto", passes * len(ballots)):
+            start, end = fitted(frozen, ballots, prior, passes)
     finally:
         lm.train(training)
     rows = rows_at(lm, prior.directions, end.z)
