@@ -36,6 +36,7 @@ from prlhf.data.planted import PlantedUser, World
 from prlhf.evaluation.judge import judge_policies, policy_of
 from prlhf.lm.adapting.ballots import Ballots
 from prlhf.lm.adapting.fold_in import fold_in
+from prlhf.lm.adapting.keep import keep_prior
 from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.adapting.slopes import values_and_slopes
 from prlhf.lm.adapting.states import UserStates, model_key
@@ -45,10 +46,9 @@ from prlhf.rewards.features import make_features
 from prlhf.types import Comparison
 
 RECIPE = "src/prlhf/demo/demo.toml"
-COUNTS = (5, 10, 20, 40)
 ALTERNATIVES = 10
 """Votes at which the other ways are measured."""
-USERS, UNSEEN, TESTS, REFOLDED = 72, 12, 40, 3
+USERS, UNSEEN, TESTS = 72, 12, 40
 
 
 @dataclass(frozen=True)
@@ -173,21 +173,22 @@ def _copy(lm: PersonalizedLM) -> Any:
     return subset(lm.user_model, list(range(lm.user_model.n)))
 
 
-def kept(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def kept(seed: int, runs: Runs, args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """What `measured` finds, kept beside the runs."""
-    place = runs.output / f"adapted-{seed}.json"
+    place = runs.output / f"adapted-{seed}-{args.counts}-{args.questions}-{args.refolded}.json"
     if not place.exists():
-        place.write_text(json.dumps(measured(seed, runs, questions), default=np.ndarray.tolist), encoding="utf8")
+        place.write_text(json.dumps(measured(seed, runs, args), default=np.ndarray.tolist), encoding="utf8")
     lines, facts = json.loads(place.read_text(encoding="utf8"))
     return [{**line, "right": np.array(line["right"]), "won": np.array(line["won"])} for line in lines], facts
 
 
-def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]], dict[str, Any]]:
+def measured(seed: int, runs: Runs, args: argparse.Namespace) -> tuple[list[dict[str, Any]], dict[str, Any]]:
     """By way and count of votes: accuracy and wins `[n]` of the new users; and what else was measured."""
     s = study(seed, runs)
     start = time.process_time()
-    prior = tuned(s.lm, s.trained, s.config.objective)
+    prior = s.lm.prior or tuned(s.lm, s.trained, s.config.objective)
     tuning = time.process_time() - start
+    keep_prior(runs.output / f"adapted-{seed}", prior)
     generic = s.lm.user_model.table.weight[:1].detach().expand(len(s.new), -1)
     trained = s.full.user_model.table.weight.detach()[s.full.users.rows([user.id for user in s.new])]
     found: dict[tuple[str, int], tuple[PersonalizedLM, Tensor]] = {
@@ -195,7 +196,7 @@ def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]
         ("trained row (second run)", 100): (s.full, trained),
     }
     other, costs = Alternatives(s), {}
-    for count in COUNTS:
+    for count in map(int, args.counts.split(",")):
         start = time.process_time()
         fit = fold_in(s.lm, s.votes(count), prior, s.config.objective)
         costs[count] = (time.process_time() - start) / len(s.new)
@@ -203,7 +204,7 @@ def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]
         if count == ALTERNATIVES:
             found |= {(name, count): (s.lm, rows) for name, rows in other.rows(s.votes(count)).items()}
     judged = {f"{name} {count}": value for (name, count), value in found.items() if name != "generic row"}
-    won = wins(s, judged, questions)
+    won = wins(s, judged, args.questions)
     lines = []
     for (name, count), (lm, rows) in found.items():
         right = s.accuracy(lm, rows, s.new)
@@ -211,12 +212,12 @@ def measured(seed: int, runs: Runs, questions: int) -> tuple[list[dict[str, Any]
         lines.append({"seed": seed, "way": name, "votes": count, "right": right, "won": won_by})
         print(f"seed {seed}: {name}, {count} votes: accuracy {right.mean():.3f}, wins {won_by.mean():.3f}", flush=True)
     facts = {"seed": seed, "strength": prior.strength, "tuning, CPU s": tuning, "fit, CPU s a user": costs}
-    return lines, facts | refolded(s, prior)
+    return lines, facts | (refolded(s, prior, args.refolded) if args.refolded else {})
 
 
-def refolded(s: Study, prior: Prior) -> dict[str, Any]:
+def refolded(s: Study, prior: Prior, count: int) -> dict[str, Any]:
     """Accuracy of trained users with their trained rows, and met anew with all their votes."""
-    some = s.known[:REFOLDED]
+    some = s.known[:count]
     names = [user.id for user in some]
     votes = [vote for user in some for vote in s.world.votes_of(user)]
     rows = s.lm.user_model.table.weight.detach()[s.lm.users.rows(names)]
@@ -253,7 +254,7 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
     found = []
     for (way, votes), (right, won) in joined.items():
         row: dict[str, Any] = {"row": way, "votes": votes, "accuracy": interval(right), "wins": interval(won)}
-        if way == "fitted row" or votes in COUNTS:
+        if way not in ("generic row", "trained row (second run)"):
             row |= {"share of the gap": share(right, none[0], whole[0]) or None}
             row["share of wins"] = share(won, none[1], whole[1]) or None
         found.append(row)
@@ -263,17 +264,19 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--questions", type=int, default=3, help="held-out questions that every user asks")
+    parser.add_argument("--counts", default="5,10,20,40", help="votes of a new user, with commas")
+    parser.add_argument("--questions", type=int, default=10, help="held-out questions that every user asks")
+    parser.add_argument("--refolded", type=int, default=6, help="trained users who are met anew with all their votes")
     add_run_options(parser)
     args = parser.parse_args()
     if args.quick:
-        args.seeds, args.questions = 1, 1
+        args.seeds, args.questions, args.refolded = 1, 1, 2
     print(machine(), flush=True)
     lines: list[dict[str, Any]] = []
     facts = []
     with runs_of(args) as runs:
         for seed in range(args.seeds):
-            more, fact = kept(seed, runs, args.questions)
+            more, fact = kept(seed, runs, args)
             lines, facts = lines + more, [*facts, fact]
             print(fact, flush=True)
     rows = table(lines)

@@ -73,7 +73,8 @@ def adapt(
         else:
             logger.info("learning on trained users how much a few votes are to be trusted (once for this run)")
             prior = tuned(lm, trained, objective, cache=cache, progress=progress)
-        _keep(run, prior)
+        if Path(run).exists():  # and is not on the hub
+            _keep(run, prior)
     weight = None if half_life_days is None else recency_weights(votes, half_life_days)
     begin = time.perf_counter()
     found = fold_in(lm, votes, prior, objective, weight=weight, cache=cache)

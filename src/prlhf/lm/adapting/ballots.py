@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -127,13 +128,17 @@ class Ballots:
             values: `[b, 2]` what the policy makes of both responses.
             z0: `[n]` of each user; thumbs are measured against it.
         """
-        tokens = torch.tensor([[len(e.chosen), len(e.rejected)] for e in self.encoded]).reshape(-1, 2)
         reference = self.reference.to(values)
-        policy = PairLogps(*values.unbind(1), *tokens.unbind(1))
-        before = PairLogps(*reference.unbind(1), *tokens.unbind(1))
+        policy = PairLogps(*values.unbind(1), *self._tokens)
+        before = PairLogps(*reference.unbind(1), *self._tokens)
         if self.thumbs:
             return self.objective(policy, before, self.flag, z0[self.who])
         return self.objective(policy, before, self.flag)
+
+    @cached_property
+    def _tokens(self) -> tuple[Tensor, ...]:
+        """Of both responses, `[b]` each."""
+        return torch.tensor([[len(e.chosen), len(e.rejected)] for e in self.encoded]).reshape(-1, 2).unbind(1)
 
     def total(self, losses: Tensor) -> Tensor:
         """Their weighted sum by user `[n]`."""

@@ -16,7 +16,9 @@ from prlhf.errors import ConfigError
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at, solved
 from prlhf.lm.adapting.prior import Prior
+from prlhf.lm.adapting.slopes import values_and_slopes
 from prlhf.lm.adapting.states import UserStates, model_key
+from prlhf.lm.merging import folded
 from prlhf.types import Comparison, Feedback
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ class FoldIn:
     """The states, and of each user `[n]`: how far the row moved (in standard deviations of the prior), and the mean
     loss of the votes with the generic row (`before`) and their own (`after`).
 
-    `held_out` is the loss of each vote with the row that the others give, in five parts, by the slopes at the own row;
-    not a number with fewer than `ENOUGH` votes. `remarks`: what is odd about somebody's votes.
+    `held_out` is the loss of each vote with a row from the others, in five parts, which are fitted by the slopes at the
+    own row; not a number with fewer than `ENOUGH` votes. `remarks`: what is odd about somebody's votes.
     """
 
     states: UserStates
@@ -78,7 +80,9 @@ def fold_in(
     training, frozen = lm.training, lm.eval()
     try:
         ballots = Ballots.of(frozen, learned, names, objective, layout=layout, cache=cache)
-        start, end = fitted(frozen, ballots, prior, passes)
+        with folded(lm, "auto", passes * len(ballots)), torch.no_grad():
+            start, end = fitted(frozen, ballots, prior, passes)
+            held_out = _held_out(frozen, ballots, prior, end)
     finally:
         lm.train(training)
     rows = rows_at(lm, prior.directions, end.z)
@@ -89,7 +93,7 @@ def fold_in(
         moved=end.z.norm(dim=1).numpy(),
         before=_mean_loss(ballots, start),
         after=_mean_loss(ballots, end),
-        held_out=_held_out(ballots, prior, end),
+        held_out=held_out,
         remarks=tuple(_remarks(votes, learned)),
     )
 
@@ -108,19 +112,17 @@ def _mean_loss(ballots: Ballots, line: Line) -> Floats:
     return (losses / ballots.total(torch.ones(len(ballots)).double())).numpy()
 
 
-def _held_out(ballots: Ballots, prior: Prior, end: Line) -> Floats:
-    """See `FoldIn`."""
+def _held_out(lm: PersonalizedLM, ballots: Ballots, prior: Prior, end: Line) -> Floats:
+    """See `FoldIn`: one more forward pass, in which each vote is read with the row that the other parts give."""
     enough = torch.bincount(ballots.who, minlength=ballots.n) >= ENOUGH
     if not enough.any():
         return np.full(ballots.n, np.nan)
-    place = _places(ballots)
-    found = torch.zeros(len(ballots), dtype=torch.float64)
-    for k in range(_FOLDS):
-        out = place % _FOLDS == k
-        z = solved(ballots.weighted(~out), prior, end)
-        found[out] = ballots.losses(end.at(z, ballots.who), end.z0)[out]
-    total = ballots.total(found) / ballots.total(torch.ones_like(found))
-    return torch.where(enough, total, torch.nan).numpy()
+    part = _places(ballots) % _FOLDS
+    without = torch.stack([solved(ballots.weighted(part != k), prior, end) for k in range(_FOLDS)])
+    rows = rows_at(lm, prior.directions, without[part, ballots.who])
+    values, _ = values_and_slopes(lm, ballots.encoded, rows, ballots.layout)
+    losses = ballots.total(ballots.losses(values, end.z0)) / ballots.total(torch.ones(len(ballots)).double())
+    return torch.where(enough, losses, torch.nan).numpy()
 
 
 def _places(ballots: Ballots) -> torch.Tensor:

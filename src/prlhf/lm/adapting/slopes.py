@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __all__ = ["values_and_slopes"]
 
+_WITH_SLOPES = 8192
+"""Tokens of a pass at most whose states have to be kept for the way back."""
+
 
 def values_and_slopes(
     lm: PersonalizedLM, encoded: Sequence[Encoded], rows: Tensor, layout: Layout, directions: Tensor | None = None
@@ -35,7 +38,8 @@ def values_and_slopes(
     slopes = None if directions is None else torch.zeros(len(encoded), 2, len(directions), dtype=torch.float64)
     order = sorted(range(len(encoded)), key=lambda i: encoded[i].length)
     extents = (extent(encoded[i], 1, lm.user_model.tokens, layout) for i in order)
-    for cut in slices(extents, len(order), tokens_at_once(lm.device)):
+    most = tokens_at_once(lm.device)
+    for cut in slices(extents, len(order), most if slopes is None else min(most, _WITH_SLOPES)):
         part = order[cut]
         model = subset(lm.user_model, [0] * (len(part) + 1))
         assert model.table is not None

@@ -14,6 +14,7 @@ from torch import Tensor
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import fitted, line_at
 from prlhf.lm.adapting.prior import RANK, Prior, directions_of
+from prlhf.lm.merging import folded
 from prlhf.types import Feedback
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _losses(
     mine = [[v for v in some if v.user in set(names)] for some in votes]
     asked, tests = (Ballots.of(lm, some, names, objective, cache=cache) for some in mine)
     found, line = [], None
-    with torch.no_grad():
+    with torch.no_grad(), folded(lm, "auto", _PASSES * len(asked)):
         for strength in STRENGTHS:
             _, line = fitted(lm, asked, Prior(directions, strength), _PASSES, start=line)
             at = line_at(lm, tests, directions, line.z, slopes=False)
