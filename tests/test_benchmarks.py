@@ -31,6 +31,17 @@ SPEED = ["TRL", "TRL at its best", "P-DPO uniform, no user tokens"]
 LINES = {  # arguments: what tells the lines of the table apart
     "thumbs": ["dpo", "kto"],
     "user_text": ["text and state", "text alone", "state alone"] * 2,
+    "adapt": [
+        "generic row",
+        "trained row (second run)",
+        "fitted row",
+        "fitted row",
+        "ridge from reward",
+        "nearest trained user",
+        "cluster mean",
+        "fitted row",
+        "fitted row",
+    ],
     "sampled_branches": ["both", "one drawn", "one drawn, twice the epochs"],
     "reward_soft_prompt": ["P-DPO", "P-RM soft_prompt", "the paper's soft prompt"],
     "learning": ["start", "before_response"],
@@ -47,7 +58,7 @@ def test_quick_mode(quick, command):
     name, *arguments = command.split()
     found = quick(name, *arguments)
     assert found["benchmark"] == name and "torch" in found["machine"] and found["options"]["quick"] is True
-    lines = [next(line[key] for key in ("", "study", "objective") if key in line) for line in found["rows"]]
+    lines = [next(line[key] for key in ("", "study", "objective", "row") if key in line) for line in found["rows"]]
     assert lines == LINES[command]
     assert all(0 <= line["seen"][0] <= 1 for line in found["rows"] if isinstance(line.get("seen"), list))
 

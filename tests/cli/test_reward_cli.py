@@ -231,7 +231,7 @@ def soft(base_folder, tmp_path, monkeypatch):
     monkeypatch.setattr("prlhf.training.finish._plot", lambda run, users: None)
     given = ("--data", data, "--base", base_folder(), "--output", tmp_path / "soft")
     options = ("data.split.users=0.25", "data.split.test=0.2", "training.max_steps=2", "training.device=cpu")
-    options += ("user_model.tokens=2", "fold_in_steps=2", "training.eval_steps=0")
+    options += ("user_model.tokens=2", "fold_in_passes=1", "training.eval_steps=0")
     done = call("train", "--model", "soft_prompt", *given, *(x for o in options for x in ("--set", o)))
     assert done.exit_code == 0, done.output
     assert "2 user tokens and a scalar head, 6 users" in done.stdout and "unseen users" in done.stdout

@@ -8,6 +8,7 @@ import pytest
 
 from prlhf.config import RunConfig
 from prlhf.data.planted import World
+from prlhf.demo.newcomers import Newcomers
 from prlhf.demo.study import PAIRS, Examples, Study, run_study
 from prlhf.evaluation import Scores, summarise, win_rate
 from prlhf.types import Comparison
@@ -59,6 +60,8 @@ def hand_study(tmp_path: Path):
     rate = win_rate([won[g] for g in groups], ids, groups, bootstrap=20)
     ties = win_rate([0] * len(ids), ids, groups, bootstrap=20)
     profiles = {u.name: {"P-DPO": 0.9, "pooled DPO": 0.5} for u in world.users}
+    met = world.users[-1]
+    newcomers = Newcomers((met,), tables["personal"], rate, met, "And <b>now</b>?", "[blue]Hm.[/]", "<u>Yes.</u>", 0.2)
     return Study(
         world=world,
         config=RunConfig.model_validate(TINY),
@@ -68,6 +71,7 @@ def hand_study(tmp_path: Path):
         judgement=SimpleNamespace(verdicts={pair: SimpleNamespace(rate=rate) for pair in PAIRS}),
         greedy=SimpleNamespace(verdicts={pair: SimpleNamespace(rate=ties) for pair in PAIRS}),
         examples=Examples("Why <b>me</b>?", "[red]all[/] & <i>sundry</i>", {world.users[0]: "<script>x()</script>"}),
+        newcomers=newcomers,
         by_profile=profiles,
         seconds={"P-DPO": 61.4},
     )

@@ -15,6 +15,7 @@ def test_the_page_shows_figures_pictures_and_answers(hand_study):
 def test_generated_text_is_escaped(hand_study):
     html = page(hand_study, findings(hand_study, DEMO)).html()
     assert "&lt;script&gt;x()&lt;/script&gt;" in html and "&lt;b&gt;me" in html and "&lt;i&gt;sundry" in html
+    assert "&lt;u&gt;Yes." in html and "<u>Yes." not in html
     assert "<script>x()" not in html and "<b>me" not in html and "<i>sundry" not in html
 
 

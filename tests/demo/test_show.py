@@ -30,6 +30,7 @@ def test_sampled_and_greedy_answers_are_both_judged(hand_study):
 def test_answers_are_text_and_not_markup(hand_study):
     out = shown(hand_study)
     assert "[red]all[/] & <i>sundry</i>" in out and "<script>x()</script>" in out
+    assert "“And <b>now</b>?”" in out and "[blue]Hm.[/]" in out and "10 votes later (0.2 s)" in out
 
 
 def test_findings_as_json(hand_study):

@@ -8,12 +8,12 @@ from prlhf.lm import is_checkpoint
 
 def test_both_runs_are_complete_and_measured(tiny_study):
     study, said = tiny_study
-    assert [line.split(":")[0] for line in said] == ["pooled DPO", "P-DPO", "answers"]
+    assert [line.split(":")[0] for line in said] == ["pooled DPO", "P-DPO", "answers", "newcomers"]
     assert all(is_checkpoint(study.folder / name / "model") for name in ("pooled", "personal"))
     pooled = RunConfig.model_validate_json((study.folder / "pooled" / "config.json").read_text())
     assert pooled.user_model.type == "uniform" and pooled.alpha == 0 and pooled.data == study.config.data
     assert study.metrics.comparisons == study.pooled.comparisons == 24
-    assert set(study.seconds) == {"pooled DPO", "P-DPO", "answers"} and study.total_seconds > 0
+    assert set(study.seconds) == {"pooled DPO", "P-DPO", "answers", "newcomers"} and study.total_seconds > 0
 
 
 def test_everybody_asks_and_is_judged(tiny_study):

@@ -16,6 +16,9 @@ def test_figures_by_hand(hand_study):
     assert found["permutation_drop"] == pytest.approx(0.4 * many + 0.6 * few)
     assert found["generic_gap"] == pytest.approx(0.1)
     assert (found["wins_pooled_majority"], found["wins_pooled_minority"]) == (0.5, 1.0)
+    generic = 0.7 * many + 0.4 * few
+    assert (found["newcomers_before"], found["newcomers_after"]) == pytest.approx((generic, found["accuracy_seen"]))
+    assert found["newcomers_wins"] == found["wins_sft"]
     assert found["wins_sft"] == found["wins_oracle"] == found["oracle_wins_sft"] == pytest.approx(0.5 * many + few)
 
 
@@ -34,6 +37,8 @@ def test_single_axis_users_count_by_their_number(hand_study):
 def test_every_target_is_a_figure(hand_study, targets):
     found = findings(hand_study, targets)
     assert {f.name for f in found if f.target is not None} == set(targets)
+    nobody = {f.name for f in findings(replace(hand_study, newcomers=None), targets)}
+    assert {f.name for f in found} - nobody == {"newcomers_before", "newcomers_after", "newcomers_wins"}
 
 
 def test_reached_or_not():

@@ -12,7 +12,7 @@ from prlhf.config.rewards import SoftPrompt
 from prlhf.errors import CheckpointError, DataError
 from prlhf.lm import RewardLM
 from prlhf.rewards import load_reward
-from prlhf.rewards.soft_prompt import SoftPromptReward, _directions
+from prlhf.rewards.soft_prompt import SoftPromptReward
 from prlhf.types import Comparison
 
 USERS = ["ann", "bob", "cem"]
@@ -32,7 +32,7 @@ def model(base: str, user_model=None) -> SoftPromptReward:
         p.normal_()
     if lm.user_model.table is not None:
         lm.user_model.table.weight[1:].normal_(std=0.5)
-    return SoftPromptReward(SoftPrompt(fold_in_steps=6), lm)
+    return SoftPromptReward(SoftPrompt(fold_in_passes=3), lm)
 
 
 @pytest.fixture(scope="module")
@@ -122,15 +122,6 @@ def test_fold_in_asks_who_voted(reward, base_folder):
     names, states = everybody.fold_in(VOTES)
     everybody.commit(names, states)
     assert everybody.users.states["row"].shape == (5, 0) and np.isfinite(everybody.margin(VOTES).mean).all()
-
-
-def test_the_prior_is_how_trained_rows_lie_around_the_generic_one():
-    table = torch.tensor([[1.0, 1.0, 1.0], [3.0, 1.0, 1.0], [-1.0, 1.0, 1.0], [1.0, 2.0, 1.0], [1.0, 1.0, 1.0]])
-    found = _directions(table, 32)
-    assert len(found) == 2
-    torch.testing.assert_close(found.T @ found, torch.diag(torch.tensor([8.0, 1.0, 0.0]) / 4))
-    assert _directions(table, 1).abs().tolist()[0] == pytest.approx([2**0.5, 0, 0])
-    assert len(_directions(table[:1], 4)) == 0 and len(_directions(torch.zeros(3, 2), 4)) == 0
 
 
 def test_whom_it_met_for_a_while_it_does_not_keep(reward):

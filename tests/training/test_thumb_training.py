@@ -14,6 +14,7 @@ from made_up import WORDS, comparisons, dataset, gradients, model, thumbs, train
 from prlhf.config import DataConfig, Kto, RunConfig
 from prlhf.data import Log, Notes, split
 from prlhf.data.facts import FACT, Facts
+from prlhf.data.mismatched import Unpaired, mismatched
 from prlhf.errors import ConfigError, DataError
 from prlhf.evaluation import evaluate
 from prlhf.lm import PersonalizedLM, pair_logprobs
@@ -21,7 +22,6 @@ from prlhf.objectives import PairLogps, ThumbObjective, kto_loss, make_objective
 from prlhf.training.dataset import LengthBuckets, collate
 from prlhf.training.dry_run import dry_run
 from prlhf.training.losses import ThumbLosses
-from prlhf.training.mismatched import Unpaired, mismatched
 from prlhf.training.sft_rows import load_rows
 from prlhf.training.shares import Counted
 from prlhf.training.train import train

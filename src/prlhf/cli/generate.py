@@ -40,6 +40,10 @@ def generate(
         bool, typer.Option("--reference", help="Answer by what training started from, without user tokens.")
     ] = False,
     batch_size: Annotated[int, typer.Option(metavar="N", help="Prompts at once.")] = 16,
+    user_state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Users that `prlhf adapt --output FILE` met, beside those of the run."),
+    ] = None,
     *,
     options: Any,
 ) -> None:
@@ -53,11 +57,11 @@ def generate(
     check_places({"--output": output})
     if prompts is None:
         assert prompt is not None
-        lm = _load(run)
+        lm = _load(run, user_state)
         _one(lm, prompt, user, user_text or [], compare, reference, options)
         return
     questions = questions_of(prompts, users, user, user_text[0] if user_text else None, each_user)
-    lm = _load(run)
+    lm = _load(run, user_state)
     if each_user and users is None:
         questions = _for_everybody(lm, questions, run)
     _tell_unknown(lm, questions)
@@ -92,11 +96,16 @@ def _check(
             raise ConfigError(message)
 
 
-def _load(run: str) -> PersonalizedLM:
+def _load(run: str, user_state: Path | None) -> PersonalizedLM:
     from prlhf.lm import PersonalizedLM
 
     no_loading_bars()
-    return PersonalizedLM.from_pretrained(run)
+    lm = PersonalizedLM.from_pretrained(run)
+    if user_state is not None:
+        from prlhf.lm.adapting.states import UserStates
+
+        lm.commit(UserStates.load(user_state))
+    return lm
 
 
 def _one(

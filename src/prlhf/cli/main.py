@@ -32,6 +32,7 @@ COMMANDS: dict[str, Command] = {
     "evaluate": Command(
         "prlhf.cli.evaluate", "evaluate", "Measure a run on held-out comparisons, beside its baselines."
     ),
+    "adapt": Command("prlhf.cli.adapt", "adapt", "Meet new users: fit their rows from a few votes, without training."),
     "generate": Command("prlhf.cli.generate", "generate", "Answer prompts as each user would like them answered."),
     "best-of": Command(
         "prlhf.cli.best_of", "best_of", "Draw several answers; a reward model picks the best for each user."

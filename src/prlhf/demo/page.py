@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from prlhf.demo.newcomers import VOTES, Newcomers
 from prlhf.demo.study import Study
 from prlhf.demo.targets import Finding
 from prlhf.evaluation import Report, WinRate
@@ -12,7 +13,7 @@ from prlhf.evaluation.plots import CURVES, learning_curves, per_user_accuracy, p
 from prlhf.evaluation.report import Answer, Picture, Section, SideBySide, Table, Verdict
 from prlhf.evaluation.scores import Scores
 
-__all__ = ["page", "side_by_side", "win_rates"]
+__all__ = ["before_and_after", "page", "side_by_side", "win_rates"]
 
 OPPONENTS = {"SFT model": "sft", "pooled DPO": "pooled", "oracle (told the profile)": "oracle"}
 
@@ -44,7 +45,14 @@ def page(study: Study, found: Sequence[Finding]) -> Report:
             "from the same votes with the user's name on each. Questions and truth below are held out: other topics, "
             "no flips."
         ),
-        sections=[_figures(found), _users(study), _answers(win_rates(study)), _examples(study), _how(study)],
+        sections=[
+            _figures(found),
+            _users(study),
+            _answers(win_rates(study)),
+            _examples(study),
+            *([] if study.newcomers is None else [_newcomers(study.newcomers)]),
+            _how(study),
+        ],
         footer="Made by prlhf. Every figure comes from the run folders beside this page.",
     )
 
@@ -98,6 +106,27 @@ def _examples(study: Study) -> Section:
         "Six users ask the same question",
         "Greedy answers; the profile is what the model had to find out.",
         [side_by_side(study)],
+    )
+
+
+def before_and_after(met: Newcomers) -> SideBySide:
+    """One newcomer's question, answered greedily as a stranger's and after their votes."""
+    answers = [
+        Answer("before", met.before, "the generic row"),
+        Answer(f"after {VOTES} votes", met.after, met.shown.text),
+    ]
+    return SideBySide(met.question, answers)
+
+
+def _newcomers(met: Newcomers) -> Section:
+    before, after = met.accuracy
+    return Section(
+        "Somebody new",
+        f"{len(met.users)} people came when training was over. {VOTES} votes of each, a tenth of them flipped, were "
+        f"fitted a row ({met.seconds:.1f} s a person); nothing else changed. Held-out accuracy {before:.3f} before and "
+        f"{after:.3f} after; sampled answers after are preferred to those before at a rate of {met.wins.per_user}. "
+        "Below: who gained most.",
+        [before_and_after(met)],
     )
 
 

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from prlhf.demo.newcomers import VOTES, Newcomers
 from prlhf.demo.page import win_rates
 from prlhf.demo.study import Study
 from prlhf.demo.targets import Finding
@@ -27,6 +28,8 @@ def show(console: Console, study: Study, found: Sequence[Finding]) -> None:
     console.print(table)
     console.print(_wins(study))
     console.print(_answers(study))
+    if study.newcomers is not None:
+        console.print(_newcomer(study.newcomers))
     _write(study, found)
 
 
@@ -44,6 +47,14 @@ def _answers(study: Study) -> Table:
     table.add_row("anybody (pooled DPO)", escape(examples.pooled))
     for user, text in examples.personal.items():
         table.add_row(f"{user.id}\n[dim]{escape(user.text)}[/]", escape(text))
+    return table
+
+
+def _newcomer(met: Newcomers) -> Table:
+    title = f"Somebody new: {VOTES} votes later ({met.seconds:.1f} s)"
+    table = Table("", f"“{escape(met.question)}”", title=title, show_lines=True)
+    table.add_row("before\n[dim]the generic row[/]", escape(met.before))
+    table.add_row(f"after\n[dim]{escape(met.shown.text)}[/]", escape(met.after))
     return table
 
 

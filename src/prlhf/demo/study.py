@@ -12,6 +12,7 @@ import numpy as np
 from prlhf.config import RunConfig
 from prlhf.data import load_comparisons
 from prlhf.data.planted import PlantedUser, World
+from prlhf.demo.newcomers import VOTES, Newcomers, meet, newcomers_of
 from prlhf.demo.runs import StudyRun, check_output
 from prlhf.errors import ConfigError
 from prlhf.evaluation import Metrics, Scores, WinRate
@@ -50,6 +51,8 @@ class Study:
     greedy: Judgement
     """Of greedy answers, of all policies alike."""
     examples: Examples
+    newcomers: Newcomers | None = None
+    """Who came afterwards; None where nobody has a row of their own."""
     by_profile: dict[str, dict[str, float]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
 
@@ -63,14 +66,15 @@ class Study:
         return sum(self.seconds.values())
 
 
-def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say = print) -> Study:
-    """Train pooled DPO and P-DPO on the planted votes and measure both.
+def run_study(config: RunConfig, output: Path, *, questions: int = 4, newcomers: int = 12, say: Say = print) -> Study:
+    """Train pooled DPO and P-DPO on the planted votes and measure both; then let people come whom nobody knows.
 
     Args:
         config: of the P-DPO run; its data must be the planted world.
         output: gets `pooled/` and `personal/`, two complete run folders. Those of an earlier call are used where they
             are complete and resumed where they are not.
         questions: held-out questions that every user asks every policy.
+        newcomers: so many people are met after the training, by ten votes each.
 
     Raises:
         ConfigError: other data, or an output folder with anything else in it, as runs of another configuration.
@@ -105,6 +109,9 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
     greedy = _judge(world, pooled, personal, questions, temperature=0.0)
     examples = _examples(world, pooled, personal)
     done()
+    done = timed("newcomers", f"newcomers: {newcomers} people who come now, with {VOTES} votes each")
+    met = _met(world, personal, newcomers, questions)
+    done()
     return Study(
         world=world,
         config=config,
@@ -114,6 +121,7 @@ def run_study(config: RunConfig, output: Path, *, questions: int = 4, say: Say =
         judgement=judgement,
         greedy=greedy,
         examples=examples,
+        newcomers=met,
         by_profile=_by_profile(world, output),
         seconds=seconds,
     )
@@ -148,6 +156,12 @@ def _examples(world: World, pooled: PersonalizedLM, personal: PersonalizedLM) ->
     answers = policy_of(personal, "examples", text_of=world.text_of, temperature=0)([question] * len(users), users)
     common = pooled.generate([question], max_new_tokens=MAX_NEW_TOKENS)[0]
     return Examples(question, common, dict(zip(users, answers, strict=True)))
+
+
+def _met(world: World, personal: PersonalizedLM, count: int, questions: int) -> Newcomers | None:
+    if personal.user_model.table is None:
+        return None
+    return meet(world, personal, newcomers_of(world, count), questions)
 
 
 def _by_profile(world: World, output: Path) -> dict[str, dict[str, float]]:

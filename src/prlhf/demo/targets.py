@@ -8,7 +8,14 @@ from prlhf.demo.study import Study
 
 __all__ = ["DEMO", "FULL", "Finding", "findings"]
 
-DEMO = {"accuracy_seen": 0.80, "wins_sft": 0.65, "permutation_drop": 0.20, "generic_gap": 0.02}
+DEMO = {
+    "accuracy_seen": 0.80,
+    "wins_sft": 0.65,
+    "permutation_drop": 0.20,
+    "generic_gap": 0.02,
+    "newcomers_after": 0.70,
+    "newcomers_wins": 0.55,
+}
 FULL = {
     "accuracy_single": 0.90,
     "accuracy_worst_profile": 0.80,
@@ -38,6 +45,9 @@ _WORDS = {
     "wins_oracle_greedy": "the same where all answers are greedy, not sampled",
     "oracle_wins_sft": "the oracle's answers preferred to the SFT model's",
     "permutation_drop": "accuracy lost with somebody else's row",
+    "newcomers_before": "newcomers: held-out accuracy as strangers",
+    "newcomers_after": "newcomers: held-out accuracy after ten votes",
+    "newcomers_wins": "newcomers: answers after ten votes preferred to those before",
     "generic_gap": "generic row against pooled DPO, difference in accuracy",
 }
 
@@ -94,4 +104,8 @@ def findings(study: Study, targets: dict[str, float]) -> list[Finding]:
         "permutation_drop": overall.permutation_drop.value,
         "generic_gap": abs(overall.accuracy_generic.value - pooled.accuracy_generic.value),
     }
+    if study.newcomers is not None:
+        before, after = study.newcomers.accuracy
+        wins = study.newcomers.wins.per_user.value
+        values |= {"newcomers_before": before, "newcomers_after": after, "newcomers_wins": wins}
     return [Finding(name, _WORDS[name], value, targets.get(name)) for name, value in values.items()]

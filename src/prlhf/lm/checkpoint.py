@@ -3,7 +3,7 @@
 README.md                          model card
 adapter_config.json, adapter_model.safetensors   the LoRA  (config.json, model.safetensors after full fine-tuning)
 tokenizer files
-user_model/                        config.json, model.safetensors, users.parquet
+user_model/                        config.json, model.safetensors, users.parquet; prior.safetensors of new users
 head.safetensors                   of a reward model: its scalar head
 prlhf.json                         how to put them together; written last, so a folder without it is unfinished
 """
@@ -25,12 +25,15 @@ import transformers
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 from peft import PeftModel
+from pydantic import TypeAdapter
 from torch import nn
 from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
+from prlhf.config.objectives import ObjectiveConfig
 from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
+from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
 from prlhf.lm.placement import first_line
@@ -52,6 +55,8 @@ __all__ = [
     "resume_command",
     "save",
     "unfinished",
+    "who_is_answered",
+    "writing",
 ]
 
 logger = logging.getLogger(__name__)
@@ -70,6 +75,8 @@ class Parts(NamedTuple):
     config: ModelConfig
     base_fingerprint: str
     with_user_text: bool = False
+    objective: ObjectiveConfig | None = None
+    prior: Prior | None = None
 
 
 def is_checkpoint(folder: Path) -> bool:
@@ -92,13 +99,14 @@ def replace_folder(new: Path, folder: Path) -> None:
 
 def recover(folder: Path) -> None:
     """Where a kill left no `folder`: put in its place what was about to come there, or else what had been there."""
-    for held in (_aside(folder), _old(folder)):
+    for held in (writing(folder), _old(folder)):
         if not folder.exists() and is_checkpoint(held):
             os.replace(held, folder)
             logger.warning("%s was being replaced when something stopped it; taken from %s", folder, held.name)
 
 
-def _aside(folder: Path) -> Path:
+def writing(folder: Path) -> Path:
+    """Where the folder's next content is written before it is renamed."""
     return folder.with_name(f".{folder.name}.writing")
 
 
@@ -113,7 +121,7 @@ def save(
     recover(folder)
     if folder.exists() and not is_checkpoint(folder) and (not folder.is_dir() or any(folder.iterdir())):
         raise CheckpointError(f"{folder} exists and is no prlhf checkpoint; choose another folder")
-    aside = _aside(folder)
+    aside = writing(folder)
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
     try:
@@ -130,12 +138,15 @@ def _write(lm: PersonalizedLM | Parts, folder: Path, card: str) -> None:
     model.save_pretrained(str(folder), **({"save_embedding_layers": False} if isinstance(model, PeftModel) else {}))
     lm.tokenizer.save_pretrained(str(folder))
     save_users(folder / "user_model", lm.user_model, lm.users)
+    if lm.prior is not None:
+        lm.prior.save(folder / "user_model")
     (folder / "README.md").write_text(_card(lm, card), encoding="utf8")
     about = {
         "format": FORMAT,
         "model": lm.config.model_dump(mode="json"),
         "base_fingerprint": lm.base_fingerprint,
         "with_user_text": lm.with_user_text,
+        "objective": None if lm.objective is None else lm.objective.model_dump(mode="json"),
         "versions": {"torch": torch.__version__, "transformers": transformers.__version__, "peft": peft.__version__},
     }
     (folder / MARKER).write_text(json.dumps(about, indent=2), encoding="utf8")
@@ -163,7 +174,9 @@ def load(folder: str | Path) -> Parts:
     user_model, users = load_users(path / "user_model")
     tokenizer = AutoTokenizer.from_pretrained(str(path))
     told = about.get("with_user_text", False)
-    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told)
+    objective: Any = TypeAdapter(ObjectiveConfig | None).validate_python(about.get("objective"))
+    prior = Prior.load(path / "user_model")
+    return Parts(model, tokenizer, user_model, users, config, about["base_fingerprint"], told, objective, prior)
 
 
 def _about(marker: Path) -> tuple[dict[str, Any], ModelConfig]:
@@ -233,6 +246,11 @@ def unfinished(folder: Path) -> CheckpointError:
     return CheckpointError(f"{folder} holds no finished prlhf model ({MARKER} is missing)")
 
 
+def who_is_answered(users: int) -> str:
+    """How the model card begins."""
+    return f"One model that answers each of its {users:,} users"
+
+
 def _card(lm: PersonalizedLM | Parts, extra: str) -> str:
     kind, lora = lm.user_model.config.type, isinstance(lm.model, PeftModel)
     how = (
@@ -250,7 +268,7 @@ tags: [personalized-rlhf, preference-optimization{", lora" if lora else ""}]
 ---
 # A personalised language model
 
-One model that answers each of its {len(lm.users):,} users: `{kind}` user model, {lm.user_model.tokens} user tokens at
+{who_is_answered(len(lm.users))}: `{kind}` user model, {lm.user_model.tokens} user tokens at
 `{lm.config.user_tokens_at}`.
 
 ```python

@@ -54,7 +54,8 @@ def merged(lm: PersonalizedLM, *, in_place: bool = False) -> PersonalizedLM:
         if in_place:
             lm.model, lm.config = model, config
     if not in_place:
-        parts = (lm.tokenizer, lm.user_model, lm.users, config, lm.base_fingerprint)
+        about = lm.base_fingerprint, lm.with_user_text, lm.objective, lm.prior
+        parts = (lm.tokenizer, lm.user_model, lm.users, config, *about)
         lm = type(lm)(model, *parts).train(lm.training)
     _check_same(before, _probe(lm))
     return lm

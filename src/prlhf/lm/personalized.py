@@ -14,7 +14,11 @@ from peft import PeftModel
 from torch import Tensor, nn
 
 from prlhf.config import ModelConfig, UserModelConfig
+from prlhf.config.objectives import ObjectiveConfig
 from prlhf.errors import ConfigError, UnknownUserError
+from prlhf.lm.adapting.fold_in import fold_in
+from prlhf.lm.adapting.prior import Prior
+from prlhf.lm.adapting.states import UserStates, committed_to
 from prlhf.lm.checkpoint import load, refuse_head, save
 from prlhf.lm.embedding import UserTokens
 from prlhf.lm.generate import generate
@@ -29,7 +33,7 @@ from prlhf.lm.reference import reference_logprobs
 from prlhf.lm.requests import Generation, GenerationOptions, requests
 from prlhf.lm.stream import stream
 from prlhf.lm.template import Encoded, Template
-from prlhf.types import Prompt
+from prlhf.types import Feedback, Prompt
 from prlhf.users import Ids, UserIndex, UserModel, check_size, make_user_model
 
 __all__ = ["PersonalizedLM"]
@@ -50,6 +54,8 @@ class PersonalizedLM(nn.Module):
         config: how the base was loaded and how prompts are written.
         base_fingerprint: identity of the base model, to refuse a checkpoint on another one.
         with_user_text: whether it was trained with texts about its users, and so expects them in its prompts.
+        objective: what it was trained with, and new users' rows are fitted by.
+        prior: of the rows of new users; None = that of the rows that there are.
     """
 
     answers: ClassVar[bool] = True
@@ -64,6 +70,8 @@ class PersonalizedLM(nn.Module):
         config: ModelConfig,
         base_fingerprint: str,
         with_user_text: bool = False,
+        objective: ObjectiveConfig | None = None,
+        prior: Prior | None = None,
     ):
         super().__init__()
         self.model = model
@@ -73,6 +81,8 @@ class PersonalizedLM(nn.Module):
         self.config = config
         self.base_fingerprint = base_fingerprint
         self.with_user_text = with_user_text
+        self.objective = objective
+        self.prior = prior
         self.told_of_texts = False
         """Whether it was said that texts are missing: once is enough."""
         rows = len(self.embedding.weight)
@@ -377,6 +387,45 @@ class PersonalizedLM(nn.Module):
         row = -1 if reference and user is None else row
         wanted = requests(self, [prompt], None if user is None else [user], user_texts=user_text, row=row)
         return stream(self, wanted[0], sampling, reference=reference)
+
+    def fold_in(
+        self,
+        votes: Sequence[Feedback],
+        *,
+        objective: ObjectiveConfig | None = None,
+        weight: np.ndarray | None = None,
+        cache: Path | None = None,
+    ) -> UserStates:
+        """Meet the users of these votes: a row for each, sorted by id, fitted by the training objective under the prior
+        of the trained rows. All else is frozen, and nothing is stored: see `commit`.
+
+        Args:
+            votes: comparisons, or thumbs where it was trained with `kto`.
+            objective: by default the one that it was trained with.
+            weight: `[b]`, times the votes' own (`prlhf.data.recency_weights`).
+            cache: folder of the reference cache; None = keep nothing.
+
+        Raises:
+            DataError: a vote of nobody, on equal texts, or of a kind that the objective does not learn from.
+            ConfigError: nothing is personal in this model, or its objective is not known.
+        """
+        objective = objective or self.objective
+        if objective is None:
+            raise ConfigError("fold in: what this model was trained with is not kept with it; give objective=")
+        prior = self.prior or Prior.of(self.user_model)
+        return fold_in(self, votes, prior, objective, weight=weight, cache=cache).states
+
+    def commit(self, states: UserStates) -> list[str]:
+        """Keep these users: new ones are appended, of known ones (which are returned) the row is replaced and gets the
+        next version. Nobody else's row changes by a bit. `save_pretrained` writes it.
+
+        Raises:
+            ConfigError: states of another model.
+        """
+        if self.prior is None and self.user_model.table is not None and len(self.users):
+            self.prior = Prior.of(self.user_model)  # who comes now is no evidence of who will
+        self.users, known = committed_to(self.user_model, self.users, states)
+        return known
 
     def forward(self, input_ids: Tensor, **kwargs: Any) -> Any:
         """The model's own forward; `input_ids` may hold user token ids."""

@@ -125,7 +125,7 @@ def _public(lm: PersonalizedLM, users: PublishedUsers, salt: str) -> Parts:
     local = [name for name in ("base", "adapter") if _is_local(getattr(lm.config, name) or "planted")]
     config = lm.config.model_copy(update=dict.fromkeys(local, UNPUBLISHED))
     table, index = _public_users(lm.user_model, lm.users, users, salt)
-    return Parts(lm.model, lm.tokenizer, table, index, config, lm.base_fingerprint, lm.with_user_text)
+    return Parts(lm.model, lm.tokenizer, table, index, config, lm.base_fingerprint, lm.with_user_text, lm.objective)
 
 
 def _public_users(table: UserModel, index: UserIndex, users: str, salt: str) -> tuple[UserModel, UserIndex]:

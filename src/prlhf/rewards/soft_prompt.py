@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Self, cast
+from typing import Self
 
 import numpy as np
 import torch
@@ -16,25 +15,20 @@ from torch import Tensor
 
 from prlhf.config.rewards.soft_prompt import SoftPrompt
 from prlhf.errors import CheckpointError, DataError
-from prlhf.lm import Encoded, RewardLM, choose_layout, is_checkpoint, pair_logprobs, pair_scores
+from prlhf.lm import Encoded, RewardLM, choose_layout, is_checkpoint, pair_scores
+from prlhf.lm.adapting.fold_in import fold_in
+from prlhf.lm.adapting.prior import Prior, directions_of
 from prlhf.lm.checkpoint import resume_command
 from prlhf.lm.folders import new_folder
-from prlhf.lm.layout import Layout, extent, slices
-from prlhf.lm.logprobs import tokens_at_once
-from prlhf.objectives import Objective, PairLogps, make_objective
+from prlhf.lm.layout import Layout
 from prlhf.rewards.base import Reward, RewardModel
 from prlhf.rewards.folders import read_described
 from prlhf.rewards.states import States, UserTable
 from prlhf.types import Comparison, Prompt, Thumb
-from prlhf.users.models import subset
 
 __all__ = ["SoftPromptReward"]
 
 PRIOR = "prior.safetensors"
-_RATE = 0.2
-"""Of Adam in a fold-in; what it moves has a prior of standard deviation 1."""
-_PEOPLE = 2000
-"""Trained rows that the prior is made of at most."""
 
 
 class SoftPromptReward(RewardModel):
@@ -55,7 +49,7 @@ class SoftPromptReward(RewardModel):
         self.lm = lm.eval()
         table = lm.user_model.table
         if prior is None and table is not None:
-            prior = _directions(table.weight, config.fold_in_rank)
+            prior = directions_of(table.weight, config.fold_in_rank)
         self.prior = prior
 
     @property
@@ -100,31 +94,23 @@ class SoftPromptReward(RewardModel):
         return found
 
     def fold_in(self, comparisons: Sequence[Comparison]) -> tuple[list[str], States]:
-        """Meet the users of these votes: rows that explain them, under a prior learned from the trained rows.
-
-        A row is that of the generic user plus `z B`, `z ~ N(0, 1)`: `B^T B` is the mean of the outer products of
-        trained rows less the generic one, cut to `fold_in_rank` directions (who is met later changes it for nobody).
-        Of `z` the mode is found by Adam; language model, LoRA, head and all other rows are frozen.
+        """Meet the users of these votes: rows that explain them, under a prior learned from the trained rows
+        (`prlhf.lm.adapting`); who is met later changes it for nobody.
 
         Raises:
-            DataError: a vote without a user.
+            DataError: a vote without a user, or on two equal responses.
         """
         nameless = [c for c in comparisons if c.user is None]
         if nameless:
             raise DataError(f"fold in: row {nameless[0].id or '?'} has no user, expected the id of who voted")
-        names = sorted({c.user for c in comparisons if c.user is not None})
-        place = {name: i for i, name in enumerate(names)}
-        who = np.array([place[c.user] for c in comparisons if c.user is not None], np.int64)
-        votes = np.bincount(who, minlength=len(names)).astype(np.int64)
+        names = sorted({str(c.user) for c in comparisons})
         if self.prior is None or not names:
+            votes = np.zeros(len(names), np.int64)
             return names, States({"row": np.zeros((len(names), self.users.states["row"].shape[1]))}, votes)
-        ties = torch.tensor([c.tie for c in comparisons])
-        weight = torch.tensor([c.weight for c in comparisons], dtype=torch.float64)
-        if not self.config.objective.learns_ties:
-            ties, weight = torch.zeros_like(ties), weight * ~ties
-        guests = _Guests(self.lm, self.config, self._encoded(comparisons), torch.from_numpy(who + 1), ties, weight)
-        rows = _fitted(guests, self.prior.to(guests.table), self.config.fold_in_steps)
-        return names, States({"row": rows.detach().cpu().numpy()}, votes)
+        prior, passes = Prior(self.prior), self.config.fold_in_passes
+        layout = self.config.training.layout
+        found = fold_in(self.lm, comparisons, prior, self.config.objective, passes=passes, layout=layout).states
+        return list(found.names), States({"row": found.rows.numpy()}, found.votes)
 
     def save(self, folder: str | Path) -> Path:
         """Write `config.json`, `prior.safetensors` of the fold-in, and `model/`: the language model as `prlhf train`
@@ -165,75 +151,3 @@ class SoftPromptReward(RewardModel):
 
 def _sure(mean: np.ndarray) -> Reward:
     return Reward(mean, np.zeros_like(mean))
-
-
-class _Guests:
-    """n new users of a reward model, whose rows are looked for.
-
-    Args:
-        encoded: their votes, b of them.
-        rows: `[b]` of each vote, 1 to n.
-        ties: `[b]`.
-        weight: `[b]`.
-    """
-
-    def __init__(
-        self, lm: RewardLM, config: SoftPrompt, encoded: Sequence[Encoded], rows: Tensor, ties: Tensor, weight: Tensor
-    ):
-        self.lm, self.encoded, self.rows, self.ties, self.weight = lm, encoded, rows, ties, weight
-        self.objective = cast(Objective, make_objective(config.objective))
-        self.layout = choose_layout(lm, encoded, config.training.layout)
-        self.model = subset(lm.user_model, [0] * (int(rows.max()) + 1))
-        order = sorted(range(len(encoded)), key=lambda i: encoded[i].length)
-        extents = (extent(encoded[i], 1, lm.user_model.tokens, self.layout) for i in order)
-        self.batches = [order[cut] for cut in slices(extents, len(order), tokens_at_once(lm.device))]
-
-    @property
-    def table(self) -> Tensor:
-        """Their rows, after the generic one `[n + 1, s]`."""
-        assert self.model.table is not None
-        return self.model.table.weight
-
-    def gradient(self) -> Tensor:
-        """Of the sum of all losses in their rows `[n, s]`."""
-        found = torch.zeros_like(self.table)
-        with self.lm.seating(self.model), torch.enable_grad():
-            for batch in self.batches:
-                loss = self._losses(batch) @ self.weight[batch].to(found)
-                (part,) = torch.autograd.grad(loss, [self.table])
-                found += part.to_dense() if part.is_sparse else part
-        return found[1:]
-
-    def _losses(self, batch: list[int]) -> Tensor:
-        branches = [[row] for row in self.rows[batch].tolist()]
-        values = pair_logprobs(self.lm, [self.encoded[i] for i in batch], branches, self.layout)
-        nothing = torch.zeros_like(values.chosen)
-        reference = PairLogps(nothing, nothing, values.chosen_tokens, values.rejected_tokens)
-        losses = self.objective(values, reference, self.ties[batch, None].to(nothing.device))
-        return losses[:, 0].to(self.table)
-
-
-@torch.no_grad()
-def _fitted(guests: _Guests, directions: Tensor, steps: int) -> Tensor:
-    """The rows `[n, s]` of guests at the mode of `z` under their votes and its prior, by Adam."""
-    generic = guests.table[0].clone()
-    z = generic.new_zeros(len(guests.table) - 1, len(directions))
-    optimiser = torch.optim.Adam([z], lr=_RATE)
-    for step in range(steps):
-        optimiser.param_groups[0]["lr"] = _RATE * (1 + math.cos(math.pi * step / steps)) / 2
-        z.grad = guests.gradient() @ directions.T + z
-        optimiser.step()
-        guests.table[1:] = generic + z @ directions
-    return guests.table[1:]
-
-
-@torch.no_grad()
-def _directions(table: Tensor, rank: int) -> Tensor:
-    """`B` `[r, s]`: `B^T B` is the mean of `o o^T` over users of offset o from the generic row, its largest parts."""
-    people = table[1:][:: max((len(table) - 1) // _PEOPLE, 1)] - table[0]
-    if not len(people):
-        return people
-    values, vectors = torch.linalg.eigh((people @ people.T).double())  # of users x users: rows are long
-    kept = values.flip(0)[:rank] > 1e-10 * values[-1].clamp(min=1e-30)
-    largest = vectors.flip(1)[:, :rank][:, kept]
-    return (largest.T.to(people) @ people) / len(people) ** 0.5

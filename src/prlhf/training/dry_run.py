@@ -19,6 +19,7 @@ from prlhf.config import ModelConfig, RunConfig
 from prlhf.config.sft import NewModel
 from prlhf.data import Log, Split, load_comparisons, subsample
 from prlhf.data.items import Picked, facts_of
+from prlhf.data.mismatched import mismatched
 from prlhf.errors import CheckpointError
 from prlhf.lm import Encoded, PersonalizedLM, choose_layout
 from prlhf.lm.loading import context_length, load_tokenizer
@@ -32,7 +33,6 @@ from prlhf.objectives import make_objective
 from prlhf.training.branches import Branches
 from prlhf.training.devices import on_cpu
 from prlhf.training.memory import Memory, Pass, estimate_memory
-from prlhf.training.mismatched import mismatched
 from prlhf.training.new_model import new_model
 from prlhf.training.parts import most_tokens
 from prlhf.training.run import settled

@@ -8,8 +8,8 @@ from prlhf.config import RunConfig
 from prlhf.config.rewards import SoftPrompt
 from prlhf.data import Log, Split, split, subsample
 from prlhf.data.items import Items
+from prlhf.data.mismatched import Unpaired
 from prlhf.errors import ConfigError, DataError
-from prlhf.training.mismatched import Unpaired
 
 __all__ = ["check_batch", "check_log", "learned_notes", "sides_of", "trained_on"]
 

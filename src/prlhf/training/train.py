@@ -24,6 +24,7 @@ from prlhf.data import Log, load_comparisons, recency_weights
 from prlhf.data.cache import paced
 from prlhf.data.facts import Facts
 from prlhf.data.items import Items, Picked, facts_of
+from prlhf.data.mismatched import mismatched
 from prlhf.errors import DataError
 from prlhf.evaluation.metrics import Metrics
 from prlhf.lm import Encoded, PersonalizedLM, RewardLM, choose_layout, default_cache, tokenise
@@ -37,7 +38,6 @@ from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDatas
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.fitted import fit_start
-from prlhf.training.mismatched import mismatched
 from prlhf.training.parts import most_tokens
 from prlhf.training.progress import StepProgress, bar
 from prlhf.training.run import Run, settled
@@ -167,6 +167,7 @@ def _model(training: Items, config: RunConfig) -> PersonalizedLM:
     lm = kind.create(config.language_model, config.user_model, facts.distinct, config.seed, **options)
     lm.users = lm.users.counted(_users(facts))
     lm.user_model.to(torch.promote_types(torch.float32, lm.dtype))  # float64 all through, where the base is
+    lm.objective = config.objective
     lm.with_user_text = bool((facts["told"] & (facts.user >= 0)).any())
     gpu = not on_cpu(config.training.device)
     if gpu:

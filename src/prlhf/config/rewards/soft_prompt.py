@@ -48,8 +48,8 @@ class SoftPrompt(RunConfig, AnyReward):
     N(0, 1 / (d + 1)), and rows as `user_model.start` says."""
     fold_in_rank: int = Field(32, ge=1)
     """Directions in which the row of a new user may leave the generic one: those in which trained rows do most."""
-    fold_in_steps: int = Field(40, ge=1)
-    """Steps of Adam from the generic row to that of a new user."""
+    fold_in_passes: int = Field(4, ge=1)
+    """Passes through the model, forward and back, from the generic row to that of a new user."""
 
     @property
     def language_model(self) -> ModelConfig:
