@@ -63,6 +63,11 @@ class RewardModel(ABC):
 
     users: UserTable
 
+    @property
+    def personal(self) -> bool:
+        """Whether it answers people differently; where it does not, whoever asks gets what the crowd likes."""
+        return True
+
     @abstractmethod
     def score(self, prompts: Sequence[Prompt], responses: Sequence[str], users: Sequence[str | None]) -> Reward:
         """The reward of each response `[n]`; the three have the same length.

@@ -79,6 +79,10 @@ class BtReward(VectorReward):
         return Reward(mean, variance if parts.shape[1] > 1 else np.zeros(len(a)))
 
     @property
+    def personal(self) -> bool:
+        return False
+
+    @property
     def ridge(self) -> float:
         """What was given, or chosen."""
         return float(self.parameters["ridge"][0])

@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 ZERO = "zero"
 """Of a member's state: the mean score of the reference for the person."""
-REFERENCE = "reference"
+REFERENCE, KEYS = "reference", "reference.keys"
 ROWS = 1 << 18
 """Scores of the reference that are computed at a time."""
 
@@ -86,6 +86,7 @@ class EnsembleReward(VectorReward):
         parameters = {f"{i}.{name}": array for i, m in enumerate(found) for name, array in m.parameters.items()}
         places = np.random.default_rng(seeds[-1]).permutation(len(votes.items))[: config.reference]
         parameters[REFERENCE] = votes.items.x[np.sort(places)]
+        parameters[KEYS] = votes.items.keys[np.sort(places)]
         generic = _joined([m.users.states.take(slice(0, 1)) for m in found])
         model = cls(config, parameters, UserTable.of(generic, [], generic.take(slice(0, 0))))
         model.users = UserTable.of(model._zeroed(generic), votes.names, model.states_of(votes))
@@ -106,6 +107,10 @@ class EnsembleReward(VectorReward):
         if b is None:
             rewards = [r._replace(mean=score) for r, score in zip(rewards, good, strict=True)]
         return Reward(mean, total_variance(rewards))
+
+    @property
+    def personal(self) -> bool:
+        return any(m.personal for m in self.models)
 
     @cached_property
     def models(self) -> list[VectorReward]:
@@ -129,7 +134,7 @@ class EnsembleReward(VectorReward):
     def _zeroed(self, states: States) -> States:
         """With every member's mean score of the reference for each person."""
         x = self.parameters[REFERENCE]
-        items = Items(np.arange(len(x), dtype=np.uint64), x)
+        items = Items(self.parameters[KEYS], x)
         arrays = dict(states.arrays)
         at_once = max(1, ROWS // len(x))
         for i, (m, own) in enumerate(zip(self.models, _parted(states, len(self.models)), strict=True)):

@@ -56,6 +56,10 @@ class ModelEnsemble(RewardModel):
         arrays = {f"{i}.{name}": array for i, (_, s) in enumerate(found) for name, array in s.arrays.items()}
         return found[0][0], States(arrays, found[0][1].votes)
 
+    @property
+    def personal(self) -> bool:
+        return any(m.personal for m in self.models)
+
     def commit(self, names: Sequence[str], states: States) -> None:
         for i, m in enumerate(self.models):
             own = {k.removeprefix(f"{i}."): a for k, a in states.arrays.items() if k.startswith(f"{i}.")}
@@ -68,8 +72,11 @@ class ModelEnsemble(RewardModel):
             for m in self.models:
                 stack.enter_context(m.meeting(comparisons))
             self.users = self.models[0].users
-            yield
-        self.users = self.models[0].users
+            try:
+                yield
+            finally:
+                stack.close()
+                self.users = self.models[0].users
 
     def save(self, folder: str | Path) -> Path:
         folder = Path(folder)

@@ -49,6 +49,8 @@ def fit_many(
     if not all(np.isfinite(array.sum()) for array in (z, offset, y, weight)):  # a sum is finite where all of it is
         raise DataError("votes: found features, targets or weights that are not finite numbers")
     k = len(precision)
+    if not k:
+        return np.zeros((n, 0)), np.zeros((n, 0, 0))
     root = np.linalg.inv(np.linalg.cholesky(precision)).T  # l = mean + root @ eta
     mean = np.broadcast_to(np.asarray(mean, np.float64), (n, k))
     found, covariance = np.array(mean), np.empty((n, k, k))

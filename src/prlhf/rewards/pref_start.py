@@ -98,6 +98,8 @@ def _leading(
     sparse: csr_matrix, u: Floats, s: Floats, v: Floats, k: int, rng: np.random.Generator
 ) -> tuple[Floats, Floats, Floats]:
     """The k largest singular values, descending, of `sparse + u s v'`, and their vectors."""
+    if not sparse.data.any():  # ARPACK does not begin with nothing
+        return u, s, v
     if min(sparse.shape) <= k:
         left, values, right = np.linalg.svd(sparse.toarray() + (u * s) @ v.T, full_matrices=False)
         return left, values, right.T

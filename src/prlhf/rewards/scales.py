@@ -10,11 +10,13 @@ import numpy.typing as npt
 from prlhf.errors import DataError
 from prlhf.rewards.votes import Items, Votes
 
-__all__ = ["checked", "inverse_scales", "products", "root_mean_square", "row_products", "scaled", "slices"]
+__all__ = ["checked", "inverse_scales", "products", "root_mean_square", "row_products", "scaled", "slices", "spread"]
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
+_ROUNDING = 1e-6
+"""A feature that differs by less, beside its size, only does by rounding."""
 NUMBERS = 1 << 22
 """So many numbers are worked on at a time, in 64 bits."""
 
@@ -45,8 +47,8 @@ def root_mean_square(votes: Votes) -> Floats:
     Raises:
         DataError: features that are not finite, or no vote.
     """
-    spread = _spread(votes)
-    return np.where(spread > 0, spread, 1.0)
+    found = spread(votes)
+    return np.where(found > 0, found, 1.0)
 
 
 def inverse_scales(votes: Votes) -> Floats:
@@ -56,8 +58,8 @@ def inverse_scales(votes: Votes) -> Floats:
     Raises:
         DataError: features that are not finite, or no vote.
     """
-    spread = _spread(votes)
-    return np.divide(1, spread, out=np.zeros_like(spread), where=spread > 0)
+    found = spread(votes)
+    return np.divide(1, found, out=np.zeros_like(found), where=found > 0)
 
 
 def scaled(items: Items, inverse: Floats) -> npt.NDArray[np.float32]:
@@ -89,13 +91,19 @@ def slices(length: int, width: int) -> Iterator[slice]:
     return (slice(i, i + step) for i in range(0, length, step))
 
 
-def _spread(votes: Votes) -> Floats:
-    """The root mean square of each feature's differences `[f]`; 0 where it never differs, but by rounding."""
+def spread(votes: Votes) -> Floats:
+    """The root mean square of each feature's differences `[f]`; 0 where it never differs, but by rounding.
+
+    Raises:
+        DataError: features that are not finite, or no vote.
+    """
     x = checked(votes.items)
     votes.needed()
-    total = np.zeros(votes.items.width)
+    total, largest = np.zeros(votes.items.width), np.zeros(votes.items.width)
     for rows in slices(len(votes), votes.items.width):
-        total += np.square(x[votes.chosen[rows]] - x[votes.rejected[rows]], dtype=np.float64).sum(axis=0)
-    scale = np.sqrt(total / len(votes))
-    largest = np.maximum(x.max(axis=0), -x.min(axis=0))
-    return np.where(scale > 1e-6 * largest, scale, 0.0)
+        chosen = x[votes.chosen[rows]]
+        difference = chosen - x[votes.rejected[rows]]
+        total += np.einsum("bf,bf->f", difference, difference, dtype=np.float64)
+        largest = np.maximum(largest, np.maximum(chosen.max(axis=0), -chosen.min(axis=0)))
+    found = np.sqrt(total / len(votes))
+    return np.where(found > _ROUNDING * largest, found, 0.0)

@@ -112,16 +112,23 @@ class Votes:
     def __len__(self) -> int:
         return len(self.chosen)
 
-    def needed(self) -> None:
-        """DataError where there are none to learn from, or a weight of them that is none."""
-        if not len(self):
-            raise DataError("votes: found none, expected at least one to learn from")
+    def __post_init__(self) -> None:
+        """DataError where a weight is none."""
+        if np.isfinite(self.weight.sum()) and not (self.weight < 0).any():
+            return
         bad = np.flatnonzero(~(np.isfinite(self.weight) & (self.weight >= 0)))
         if len(bad):
             raise DataError(
                 f"votes: {len(bad):,} weights cannot be used, the first of them that of vote {bad[0]} (from 0): found "
                 f"{self.weight[bad[0]]}, expected a finite number from 0"
             )
+
+    def needed(self) -> None:
+        """DataError where there are none to learn from."""
+        if not len(self):
+            raise DataError("votes: found none, expected at least one to learn from")
+        if not self.weight.any():
+            raise DataError("votes: all weights are 0, so that there is nothing to learn from")
 
     @cached_property
     def differences(self) -> npt.NDArray[np.float32]:

@@ -21,9 +21,11 @@ class Factor(AnyReward):
     rank: int = Field(8, ge=0)
     """At most so many directions in which people differ; 0: everybody is the crowd."""
     personal: float | None = Field(None, gt=0)
-    """Spread (in log-odds, over people) of what the features say about a pair; by default found on held-out votes."""
+    """Spread (in log-odds, over people) of what the features say about a pair; by default found on held-out votes, or
+    `personal_items` where only that is given."""
     personal_items: float | None = Field(None, gt=0)
-    """The same of a response by itself, where responses repeat; by default found on held-out votes."""
+    """The same of a response by itself, where responses repeat; by default found on held-out votes, or `personal` where
+    only that is given."""
     item_effects: Literal["auto", "on", "off"] = "auto"
     """Whether a response has effects beyond its features. `auto`: where a fifth of the responses in the votes, or
     more, have been judged by several people."""

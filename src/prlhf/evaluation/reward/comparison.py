@@ -18,7 +18,6 @@ from prlhf.evaluation.checks import check_permuted
 from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.report import Code, Picture, Report, Section, Table
 from prlhf.evaluation.reward.checks import check_flipped
-from prlhf.evaluation.reward.evaluate import POOLED
 from prlhf.evaluation.reward.figures import SideFigures, reliability, side_figures
 from prlhf.evaluation.scores import Scores
 
@@ -69,7 +68,12 @@ class Method:
     flipped: Scores | None
     """New users' comparisons after their votes, flipped, were folded in."""
     seeds: tuple[dict[str, Any], ...]
-    """By seed: `chosen` (options), `trials`, `seconds`."""
+    """By seed: `chosen` (options), `fitted` (with where an early stop was), `personal`, `trials`, `seconds`."""
+
+    @property
+    def personal(self) -> bool:
+        """Whether it answered people differently under any seed."""
+        return any(about["personal"] for about in self.seeds)
 
 
 @dataclass(frozen=True)
@@ -115,7 +119,7 @@ class RewardComparison:
         return (*self.data_checks, *(check for m in self.methods for check in self._of_method(m)))
 
     def _of_method(self, method: Method) -> list[Check]:
-        if method.name in POOLED:
+        if not method.personal:
             return []
         permuted = check_permuted(summarise(method.scores[SEEN], 1.0, self.bootstrap))
         found = [replace(permuted, name=f"{method.name}: {permuted.name}")]

@@ -23,10 +23,7 @@ from prlhf.types import Comparison
 if TYPE_CHECKING:
     from prlhf.rewards import RewardModel
 
-__all__ = ["POOLED", "evaluate_reward", "flipped"]
-
-POOLED = ("bt",)
-"""Reward models that answer everybody alike, and claim nothing else."""
+__all__ = ["evaluate_reward", "flipped"]
 
 
 def evaluate_reward(
@@ -152,8 +149,9 @@ def flipped(comparisons: Sequence[Comparison]) -> list[Comparison]:
 def _checks(
     model: RewardModel, found: RewardEvaluation, told: Sequence[Comparison], rest: Sequence[Comparison]
 ) -> tuple[Check, ...]:
-    """The controls as sentences: states of seen users exchanged, votes of new users flipped."""
-    if found.model in POOLED:
+    """The controls as sentences: states of seen users exchanged, votes of new users flipped; none of a model that
+    answers everybody alike, and says so."""
+    if not model.personal:
         return ()
     checks = []
     if found.seen is not None:

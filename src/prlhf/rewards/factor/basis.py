@@ -10,7 +10,7 @@ import numpy.typing as npt
 from sklearn.metrics.pairwise import euclidean_distances
 from sklearn.utils.extmath import randomized_range_finder
 
-from prlhf.rewards.scales import slices
+from prlhf.rewards.scales import slices, spread
 from prlhf.rewards.votes import Votes
 
 __all__ = ["Bases", "Basis"]
@@ -46,13 +46,8 @@ class Basis:
     @classmethod
     def of(cls, votes: Votes, components: int, *, nonlinear: bool = False) -> Self:
         """Learned from the responses of votes, whichever of a pair was chosen."""
-        x, each = votes.items.x, slices(len(votes), votes.items.width)
-        mean_square = np.zeros(votes.items.width)
-        for some in each:
-            d = x[votes.chosen[some]] - x[votes.rejected[some]]
-            mean_square += np.einsum("bf,bf->f", d, d, dtype=np.float64) / len(votes)
-        scale = np.sqrt(mean_square)
-        scale = np.where(scale > 1e-7 * max(float(x.max(initial=0)), -float(x.min(initial=0)), 1e-30), scale, np.inf)
+        x, apart = votes.items.x, spread(votes)
+        scale = np.where(apart > 0, apart, np.inf)
         plain = cls(scale, np.zeros((0, 0)), np.zeros(0), np.zeros((0, x.shape[1])), np.zeros((0, 0)), np.ones(1))
         held = plain._with_kernel(x) if nonlinear else plain
         gram, mean = held._moments(votes)

@@ -57,6 +57,10 @@ class FactorReward(VectorReward):
         return max(int(self.parameters["v"].shape[1]) - 1, 0)
 
     @property
+    def personal(self) -> bool:
+        return self.rank > 0
+
+    @property
     def flips(self) -> float:
         """The share of votes that are the wrong way round, as it was learned."""
         return float(self.parameters["flips"][0])
@@ -161,11 +165,12 @@ def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: P
     """What is not given is found."""
     smooth = None if config.nonlinear == "auto" and not items else config.nonlinear == "on"
     spread = None
-    if config.personal is not None and (config.personal_items is not None or not items):
-        spread = Spread(config.personal, config.personal_items or 1.0)
+    given = config.personal or config.personal_items
+    if given is not None:
+        spread = Spread(config.personal or given, config.personal_items or given)
         if smooth is not None and config.flips is not None:
             return Choice(smooth, spread if config.rank else None, flips=config.flips, rank=config.rank)
-    found = choose(
+    return choose(
         votes,
         bases,
         rank=config.rank,
@@ -175,10 +180,6 @@ def _choice(config: Factor, votes: Votes, bases: Bases, items: bool, progress: P
         flips=config.flips,
         progress=progress,
     )
-    if found.spread is None:
-        return found
-    features, own = config.personal or found.spread.features, config.personal_items or found.spread.items
-    return replace(found, spread=Spread(features, own))
 
 
 def _learn(config: Factor, pairs: Pairs, items: bool, choice: Choice, progress: Progress) -> tuple[Crowd, Shared]:

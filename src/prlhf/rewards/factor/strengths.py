@@ -44,6 +44,8 @@ _FACTOR = 3.0
 """Between two precisions of the crowd that are tried."""
 _LEAST, _MOST = 1e-2, 1e7
 """Of such a precision."""
+_WIDE = np.log(_FACTOR)
+"""Standard deviation of the logarithm of a precision around what the evidence says."""
 _BETTER = 1e-5
 """Nats a vote by which another must tell held-out votes better."""
 _SURE = 1.645
@@ -316,18 +318,24 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
     best = weights, effects
     if not sum(fold.held.b for fold in folds):
         return best
-    likelihood = float(_likelihoods(folds).mean())
+    first, likelihood = best, float(_likelihoods(folds).sum())
     order = (1, 0) if folds[0].crowd.with_items else (0,)
     for which, factor in ((which, factor) for which in order for factor in (1 / _FACTOR, _FACTOR)):
         for tried in _multiples(best, which, factor):
             crowds = [fold.with_strengths(tried) for fold in folds]
-            found = float(_likelihoods(crowds).mean())
-            if found <= likelihood + _BETTER:
+            found = float(_likelihoods(crowds).sum()) - _far(tried, first)
+            if found <= likelihood + _BETTER * sum(fold.held.b for fold in folds):
                 break
             best, likelihood = tried, found
             for fold, new in zip(folds, crowds, strict=True):
                 fold.crowd = new.crowd
     return best
+
+
+def _far(precisions: tuple[float, float], first: tuple[float, float]) -> float:
+    """How unlikely such precisions are beside the first, in nats: by chance a few votes are told best by hardly any."""
+    with_items = np.isfinite(first)
+    return float((np.log(np.divide(precisions, first, where=with_items, out=np.ones(2))) ** 2).sum() / 2 / _WIDE**2)
 
 
 def _multiples(of: tuple[float, float], which: int, factor: float) -> Iterator[tuple[float, float]]:
@@ -338,13 +346,15 @@ def _multiples(of: tuple[float, float], which: int, factor: float) -> Iterator[t
 
 
 def gain_is_real(gains: Floats, people: npt.NDArray[np.int64]) -> tuple[bool, float]:
-    """Whether the mean of `gains` `[b]` is beyond chance, and its standard error, with votes of one person together."""
+    """Whether the mean of `gains` `[b]` is beyond chance, and its standard error: with votes of one person together, or
+    each by itself if that is more, as it is where there are hardly any people."""
     if not len(gains):
         return False, 0.0
     _, who = np.unique(people, return_inverse=True)
     sums, counts = np.bincount(who, gains), np.bincount(who)
     mean = gains.mean()
-    error = float(np.sqrt(((sums - counts * mean) ** 2).sum()) / len(gains))
+    together, alone = ((sums - counts * mean) ** 2).sum(), ((gains - mean) ** 2).sum()
+    error = float(np.sqrt(max(together, alone)) / len(gains))
     return bool(mean > max(_SURE * error, _WORTH)), error
 
 

@@ -31,7 +31,8 @@ class Cell:
 
     scores: dict[str, Scores]
     about: dict[str, Any]
-    """`chosen` (the options), `trials`, `seconds` of tuning, fitting and meeting."""
+    """`chosen` (the options), `fitted` (with where an early stop was), `personal`, `trials`, `seconds` of tuning,
+    fitting and meeting."""
 
     def save(self, folder: Path) -> None:
         """Write the folder, whole or not at all."""
@@ -64,6 +65,8 @@ def make_cell(base: AnyReward, common: Common, config: RewardCompare, seed: int)
     seconds = dict(zip(("tuning", "fitting", "measuring"), np.diff(clock).round(3).tolist(), strict=True))
     about = {
         "chosen": chosen.model_dump(mode="json"),
+        "fitted": model.config.model_dump(mode="json"),
+        "personal": model.personal,
         "trials": [trial.as_dict() for trial in trials],
         "seconds": seconds,
     }

@@ -112,7 +112,7 @@ def _try(config: AnyReward, base: AnyReward, tuning: Tuning, seed: int) -> Trial
         if tuning.new is not None:
             states = model.states_of(tuning.new.told(TOLD))
             new = _loss(model, tuning.new.measured.votes, states)
-    except (PrlhfError, ArithmeticError, np.linalg.LinAlgError) as e:
+    except (PrlhfError, ArithmeticError, np.linalg.LinAlgError, RuntimeError) as e:  # ARPACK and torch have the last
         failed = f"{type(e).__name__}: {e}"
     if not failed and not (math.isfinite(seen) and (tuning.new is None or math.isfinite(new))):
         failed = "a log-loss that is not finite"
