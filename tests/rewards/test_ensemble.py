@@ -177,3 +177,15 @@ def test_models_of_any_kind(tmp_path, monkeypatch):
 def test_members_that_are_none(members, message):
     with pytest.raises(ConfigError, match=message):
         Ensemble(members=members)
+
+
+def test_a_failure_while_people_are_met_leaves_nobody_behind(learned):
+    train, _, model = learned
+    first, second = Lengths(1.0), Lengths(2.0)
+    first.users = second.users = model.users
+    whole = EnsembleReward.of([first, second])
+    first.commit = second.commit = lambda names, states: setattr(first, "users", "met")
+    with pytest.raises(KeyError), whole.meeting([Comparison("?", "a", "b", user="u")]):
+        assert whole.users == "met"
+        raise KeyError
+    assert whole.users is first.users is model.users and len(train)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from planted_votes import planted, votes_of
 
-from prlhf.config.rewards import Factor
+from prlhf.config.rewards import Bt, Factor
 from prlhf.rewards import Items, fit_reward
 from prlhf.rewards.factor.strengths import shared_responses
 
@@ -170,3 +170,24 @@ def test_what_counts_of_a_variance_is_learned_and_changes_probabilities_alone():
         np.testing.assert_array_equal(model.margins(test).variance, margin.variance)
     assert (timid[1] < timid[0]).all()
     np.testing.assert_allclose(timid[0], np.abs(1 / (1 + np.exp(-margin.mean)) - 0.5) * (1 - 2 * model.flips))
+
+
+@pytest.mark.parametrize(("users", "each"), [(1, 10), (2, 10), (5, 10)])
+def test_with_few_votes_it_is_no_worse_than_the_crowd(users, each):
+    """By chance a handful of held-out votes is told best by a model that believes every vote."""
+    losses = []
+    for seed in range(8):
+        train, test, _ = planted(users=users, votes_each=each, items=300, width=30, rank=2, seed=seed)
+        models = fit_reward(Factor(), train), fit_reward(Bt(), train)
+        p = [model.probability_of(model.margins(test)) for model in models]
+        losses.append([-np.log(np.maximum(each, 1e-12)).mean() for each in p])
+    ours, crowd = np.mean(losses, 0)
+    assert ours <= crowd + 0.03
+
+
+def test_strengths_that_are_given_are_used():
+    train, _, _ = planted(users=10, votes_each=20, items=20, rank=0, seed=0)
+    assert fit_reward(Factor(), train).rank == 0
+    assert fit_reward(Factor(personal=0.5), train).rank > 0
+    assert fit_reward(Factor(personal_items=0.5, flips=0.0), train).rank > 0
+    assert fit_reward(Factor(personal=0.5, rank=0), train).rank == 0

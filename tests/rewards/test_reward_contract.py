@@ -190,6 +190,42 @@ def test_nothing_but_constants(kind):
     assert np.isfinite(fit_reward(hasty(kind), flat).margins(flat)).all()
 
 
+DEGENERATE = {
+    "nobody prefers anything": lambda v: replace(v, y=np.full(len(v), 0.5)),
+    "every vote is taken back": lambda v: join(v, swapped(v)),
+    "equal responses": lambda v: replace(v, items=Items(v.items.keys, np.ones_like(v.items.x))),
+    "votes of nobody": lambda v: replace(v, user=np.full(len(v), -1)),
+}
+"""More features than votes of a person, so that everything works in the span of the votes."""
+
+
+def join(a, b):
+    columns = ("chosen", "rejected", "user", "y", "weight", "first", "pair")
+    return replace(a, **{name: np.concatenate([getattr(a, name), getattr(b, name)]) for name in columns})
+
+
+@pytest.mark.parametrize("what", DEGENERATE)
+def test_votes_that_say_nothing_are_learned_from_too(kind, what):
+    votes, _, _ = planted(users=6, votes_each=5, items=30, width=12, rank=1, seed=1)
+    votes = DEGENERATE[what](votes)
+    found = fit_reward(hasty(kind), votes, seed=0).margins(votes)
+    assert np.isfinite(found.mean).all() and np.isfinite(found.variance).all()
+    starts_anywhere, reads_nothing = ("lore", "vpl"), ("item_mf",)  # the first were hardly trained
+    if what != "votes of nobody" and kind not in (*starts_anywhere, *reads_nothing):
+        assert np.abs(found.mean).max() < 0.2
+
+
+@pytest.mark.parametrize("kind", READERS)
+@pytest.mark.parametrize("size", [1e5, 1e8])
+def test_a_feature_of_another_size_hides_no_other(kind, size):
+    train, test, truth = planted(users=12, votes_each=60, width=4, rank=1, seed=2)
+    x = np.c_[train.items.x, np.random.default_rng(0).normal(size, size / 100, len(train.items))].astype(np.float32)
+    wide = Items(train.items.keys, x)
+    more = fit_reward(config(kind), replace(train, items=wide), seed=0)
+    right = (more.margins(replace(test, items=wide)).mean > 0) == (truth.margins(test) > 0)
+    assert right.mean() > 0.7
+
+
 @pytest.mark.parametrize("kind", READERS)
 @pytest.mark.parametrize("wrong", [np.nan, np.inf])
 def test_features_that_are_not_finite(kind, wrong):

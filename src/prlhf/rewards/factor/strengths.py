@@ -315,10 +315,8 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
     """Precisions of the crowd's weights and of responses' effects: from those by evidence on to what tells held-out
     votes best, one after the other. The folds get such crowds."""
     weights, effects = (float(np.exp(np.mean(np.log([getattr(f.crowd, n) for f in folds])))) for n in _PRECISIONS)
-    best = weights, effects
-    if not sum(fold.held.b for fold in folds):
-        return best
-    first, likelihood = best, float(_likelihoods(folds).sum())
+    best = first = weights, effects
+    likelihood = float(_likelihoods(folds).sum())
     order = (1, 0) if folds[0].crowd.with_items else (0,)
     for which, factor in ((which, factor) for which in order for factor in (1 / _FACTOR, _FACTOR)):
         for tried in _multiples(best, which, factor):
@@ -370,8 +368,9 @@ def _parts(votes: Votes) -> Iterator[tuple[Votes, Votes]]:
     shares = max(count, 6)
     for fold in range(count):
         held = votes.pair % np.uint64(shares) == fold
-        if held.any() and not held.all():
-            yield votes.take(~held), votes.take(held & (votes.y == 1))
+        decided = held & (votes.y == 1)
+        if decided.any() and not held.all():
+            yield votes.take(~held), votes.take(decided)
 
 
 def _fold(train: Votes, held: Votes, z: npt.NDArray[np.float32], items: bool, flips: float) -> _Fold:
