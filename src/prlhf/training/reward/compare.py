@@ -20,12 +20,11 @@ from prlhf.data import Log, load_comparisons
 from prlhf.data.checks import Check, check_artefacts
 from prlhf.errors import ConfigError
 from prlhf.evaluation.reward.comparison import FLIPPED, SEEN, Method, RewardComparison, pooled
-from prlhf.lm.folders import read_object
+from prlhf.lm.folders import read_object, write_text
 from prlhf.rewards.features import FeatureMap
 from prlhf.training.reward.cell import Cell, make_cell
 from prlhf.training.reward.sides import Common, kept
 from prlhf.training.reward.tuning import base_config
-from prlhf.training.run import write_text
 
 __all__ = ["compare_rewards"]
 
