@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -220,6 +221,23 @@ def test_a_folder_of_another_comparison_is_refused(config, features, tmp_path, m
     (tmp_path / "full" / "file").touch()
     with pytest.raises(ConfigError, match="holds no comparison"):
         compare_rewards(config, tmp_path / "full", log=LOG, features=features)
+
+
+def test_fewer_models_or_seeds_than_there_are_lose_nothing(config, features, tmp_path, monkeypatch):
+    undrawn(monkeypatch)
+    place, alone = tmp_path / "c", config.model_copy(update={"models": ("flat",), "budget": 1})
+    config = config.model_copy(update={"budget": 1, "options": {"tiny": {"strength": 1.0}}})
+    compare_rewards(config, place, log=LOG, features=features)
+    before = {name: (place / name).read_bytes() for name in ("config.json", "results.json", "report.html")}
+    with pytest.raises(ConfigError, match="has tiny too, which its report would lose; expected flat,tiny, or another"):
+        compare_rewards(alone, place, log=LOG, features=features)
+    with pytest.raises(ConfigError, match=r"seeds: .* has 2, .* found 1, expected at least 2, or another folder"):
+        compare_rewards(config.model_copy(update={"seeds": 1}), place, log=LOG, features=features)
+    assert {name: (place / name).read_bytes() for name in before} == before
+    shutil.rmtree(place / "runs" / "seed-0" / "tiny")
+    shutil.rmtree(place / "runs" / "seed-1" / "tiny")
+    found = compare_rewards(alone, place, log=LOG, features=features)
+    assert [method.name for method in found.methods] == ["flat"], "what was never done is not missed"
 
 
 def test_a_cell_is_measured_as_the_model_answers(common, config):
