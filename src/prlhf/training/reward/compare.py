@@ -72,14 +72,14 @@ def _open(place: Path, config: RewardCompare, log: Log) -> None:
     """Make the folder, or look whether this comparison goes on with what it holds."""
     held, wanted = read_object(place / "config.json"), config.model_dump(mode="json")
     if held:
-        _refuse_fewer(place, config)
         same = {**held, **{name: wanted[name] for name in _MORE}, "fingerprint": log.fingerprint}
         others = [name for name, value in wanted.items() if same.get(name) != value and name != "options"]
-        others += _other_options(held.get("options", {}), wanted["options"], place)
+        others += _other_options(held, wanted, place)
         if held.get("fingerprint") != log.fingerprint:
             others.append("the votes")
         if others:
             raise ConfigError(f"{place} holds a comparison with other {', '.join(others)}; choose another folder")
+        _refuse_fewer(place, config)
     elif place.exists() and any(place.iterdir()):
         raise ConfigError(f"{place} is not empty and holds no comparison; choose another folder")
     place.mkdir(parents=True, exist_ok=True)
@@ -87,9 +87,10 @@ def _open(place: Path, config: RewardCompare, log: Log) -> None:
 
 
 def _other_options(held: dict[str, Any], wanted: dict[str, Any], place: Path) -> list[str]:
-    """Models that have been fitted here with other options."""
-    done = {name for _, name in _done(place)}
-    return [f"options.{name}" for name in sorted(done) if held.get(name) != wanted.get(name)]
+    """Those of the wanted models that have been fitted here with other options."""
+    before, now = held.get("options", {}), wanted["options"]
+    done = {name for _, name in _done(place)} & set(wanted["models"])
+    return [f"options.{name}" for name in sorted(done) if before.get(name) != now.get(name)]
 
 
 def _done(place: Path) -> list[tuple[int, str]]:
