@@ -190,6 +190,9 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
     assert gain["seen"]["accuracy"].value == pytest.approx(
         own.own.accuracy.value - found.figures["flat"]["seen"].own.accuracy.value
     )
+    low, high = (100 * x for x in (gain["seen"]["accuracy"].low, gain["seen"]["accuracy"].high))
+    told = f"In accuracy, against flat: tiny is better for seen users (interval {low:+.1f} to {high:+.1f} points)"
+    assert found.verdict().startswith(f"{told} and ") and "for new users after 10 votes (" in found.verdict()
     fired = [check.name for check in found.checks if check.finding]
     assert fired == ["flat: users permuted", "flat: votes flipped"]
     whole = json.loads((tmp_path / "c" / "results.json").read_text())
@@ -198,7 +201,7 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
     by_seed = [s["figures"]["seen"]["accuracy"] for s in seeds]
     assert min(by_seed) <= whole["methods"]["tiny"]["figures"]["seen"]["accuracy"]["value"] <= max(by_seed)
     page = (tmp_path / "c" / "report.html").read_text()
-    assert "Chosen configurations" in page and page.count("<img") == 4
+    assert "Chosen configurations" in page and told in page and page.count("<img") == 4
 
     undrawn(monkeypatch)
     monkeypatch.setattr("prlhf.training.reward.compare.make_cell", lambda *args: 1 / 0)

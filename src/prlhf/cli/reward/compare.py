@@ -86,6 +86,8 @@ def _tell(found: RewardComparison) -> None:
         console.print(note, highlight=False, markup=False, style="dim")
     for table in comparison_tables(found):
         console.print(table)
+    if found.verdict():
+        console.print(found.verdict(), highlight=False, markup=False)
     warned = [check for check in found.checks if check.finding]
     if warned:
         console.print(checks_table(warned))
