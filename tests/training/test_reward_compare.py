@@ -191,7 +191,9 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
         own.own.accuracy.value - found.figures["flat"]["seen"].own.accuracy.value
     )
     low, high = (100 * x for x in (gain["seen"]["accuracy"].low, gain["seen"]["accuracy"].high))
-    told = f"In accuracy, against flat: tiny is better for seen users (interval {low:+.1f} to {high:+.1f} points)"
+    told = (
+        f"In accuracy (95 % intervals), against flat: tiny is better for seen users ({low:+.1f} to {high:+.1f} points)"
+    )
     assert found.verdict().startswith(f"{told} and ") and "for new users after 10 votes (" in found.verdict()
     fired = [check.name for check in found.checks if check.finding]
     assert fired == ["flat: users permuted", "flat: votes flipped"]

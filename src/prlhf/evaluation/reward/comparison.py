@@ -200,8 +200,8 @@ class RewardComparison:
         )
 
     def verdict(self) -> str:
-        """Whether seen users, and new ones after the most votes, are answered better than by the crowd; in a sentence,
-        empty where there is nothing else."""
+        """Whether seen users, and new ones after the most votes, are answered better than by the crowd; in a sentence
+        with the intervals, empty where there is nothing else."""
         shown = dict.fromkeys((SEEN, self.settings[-1]))
         others = [m.name for m in self.methods if m.name != self.crowd]
         gains = {name: self.differences[f"{name} - {self.crowd}"] for name in others}
