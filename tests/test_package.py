@@ -64,6 +64,7 @@ def test_unknown_name():
         "prlhf.data",
         "prlhf.evaluation",
         "prlhf.lm, prlhf.users, prlhf.rewards",
+        "prlhf.training.reward.run, prlhf.training.reward.compare",
     ],
 )
 def test_light_imports(modules):

@@ -28,15 +28,25 @@ def test_generate_refuses_a_folder_before_it_looks_for_the_model(tmp_path):
     assert done.exit_code == 2 and f"--output {tmp_path}: found a folder" in done.stderr.replace("\n", "")
 
 
-def test_a_run_that_is_not_there_is_told_without_torch(tmp_path):
+@pytest.mark.parametrize(
+    ("command", "told"),
+    [
+        (["evaluate", "nothere"], "is not a run folder"),
+        (["reward", "train", "--output", "new", "--data", "votes.jsonl"], "no columns 'chosen', 'rejected'"),
+        (["reward", "compare", "--output", "new", "--data", "votes.jsonl", "--models", "bt"], "no columns 'chosen'"),
+        (["best-of", "planted", "?", "--reward", "nothere"], "no reward model"),
+    ],
+)
+def test_mistakes_are_told_without_torch(tmp_path, command, told):
+    (tmp_path / "votes.jsonl").write_text('{"question": "?"}\n')
     code = (
         "import sys\nfrom prlhf.cli.main import main\n"
         "try:\n    main()\nexcept SystemExit as e:\n    assert e.code, e.code\nassert 'torch' not in sys.modules\n"
     )
     done = subprocess.run(
-        [sys.executable, "-c", code, "evaluate", str(tmp_path / "nothere")], capture_output=True, text=True, check=False
+        [sys.executable, "-c", code, *command], capture_output=True, text=True, check=False, cwd=tmp_path
     )
-    assert done.returncode == 0 and "is not a run folder" in done.stderr, done.stderr
+    assert done.returncode == 0 and told in done.stderr, done.stderr
 
 
 def test_a_new_folder_is_one_that_is_not_there_yet(tmp_path):

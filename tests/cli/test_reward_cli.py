@@ -206,6 +206,7 @@ def test_compare_prints_tables_keeps_what_is_done_and_goes_on(files, tmp_path, m
     done = call("compare", *given, "--models", "per_user,item_mf")
     assert done.exit_code == 0, done.output
     assert "item_mf - per_user" in done.stdout and "5 votes" in done.stdout and "checks" in done.stdout
+    assert "In accuracy (95 % intervals), against per_user: item_mf " in " ".join(done.stdout.split())
     assert (tmp_path / "c/runs/seed-0/per_user/cell.json").stat().st_mtime_ns == kept
     found = json.loads((tmp_path / "c" / "results.json").read_text())
     assert set(found["methods"]) == {"per_user", "item_mf"} and (tmp_path / "c" / "report.html").is_file()

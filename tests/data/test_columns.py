@@ -75,6 +75,20 @@ def test_one_column_is_not_meant_twice_and_spaces_are_quoted():
     assert "--set data.columns.user_id='Worker ID'" in named_otherwise(["user_id"], {}, ["Worker ID"])
 
 
+def test_ties_and_times_are_told_with_the_columns_that_are_needed(tmp_path):
+    path = tmp_path / "votes.jsonl"
+    row = {**STRANGE, "draw": True, "when": "2024-05-01", "note": "x", "liked": 1}
+    path.write_text(json.dumps(row) + "\n")
+    with pytest.raises(DataError) as caught:
+        load_comparisons(path)
+    message = str(caught.value)
+    assert message.endswith(f"{RENAMED} --set data.columns.timestamp=when --set data.columns.tie=draw")
+    told = [word.removeprefix("data.") for word in shlex.split(message) if word.startswith("data.columns")]
+    [vote] = load_comparisons(load_config(DataConfig, overrides=told, values={"source": str(path)})).comparisons
+    assert vote.tie and vote.timestamp is not None
+    assert "tie" not in missing({}, ["question", "answer", "label", "draw"]), "thumbs have no ties"
+
+
 def test_unread_columns_in_one_line():
     assert unread({}, ["prompt", "chosen", "rejected", "user_id"]) == ""
     assert unread({"tie": "is_tie"}, ["prompt", "is_tie"]) == ""

@@ -13,7 +13,7 @@ from prlhf.evaluation.plots import CURVES
 from prlhf.evaluation.policy import policy_logprobs, score_policy
 from prlhf.lm import PersonalizedLM
 from prlhf.training.curves import LearningCurves
-from prlhf.training.progress import StepProgress
+from prlhf.training.step_progress import StepProgress
 from prlhf.types import Comparison
 
 LOG = Log(

@@ -4,6 +4,7 @@ import pytest
 from transformers import TrainerState
 
 from prlhf.training import progress
+from prlhf.training.step_progress import StepProgress
 
 
 @pytest.fixture
@@ -31,7 +32,7 @@ def test_a_pass_over_data(clock, caplog):
 
 def test_the_steps_of_a_run_that_goes_on(clock, caplog):
     state = TrainerState(max_steps=40, global_step=20, is_world_process_zero=True)
-    shown = progress.StepProgress()
+    shown = StepProgress()
     shown.on_train_begin(None, state, None)
     with caplog.at_level("INFO", logger="prlhf"):
         for step in range(21, 34):

@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 from typing import Any, ClassVar, Literal
 
 import numpy as np
@@ -189,6 +190,11 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
     assert gain["seen"]["accuracy"].value == pytest.approx(
         own.own.accuracy.value - found.figures["flat"]["seen"].own.accuracy.value
     )
+    low, high = (100 * x for x in (gain["seen"]["accuracy"].low, gain["seen"]["accuracy"].high))
+    told = (
+        f"In accuracy (95 % intervals), against flat: tiny is better for seen users ({low:+.1f} to {high:+.1f} points)"
+    )
+    assert found.verdict().startswith(f"{told} and ") and "for new users after 10 votes (" in found.verdict()
     fired = [check.name for check in found.checks if check.finding]
     assert fired == ["flat: users permuted", "flat: votes flipped"]
     whole = json.loads((tmp_path / "c" / "results.json").read_text())
@@ -197,7 +203,7 @@ def test_the_whole_comparison(config, features, tmp_path, monkeypatch):
     by_seed = [s["figures"]["seen"]["accuracy"] for s in seeds]
     assert min(by_seed) <= whole["methods"]["tiny"]["figures"]["seen"]["accuracy"]["value"] <= max(by_seed)
     page = (tmp_path / "c" / "report.html").read_text()
-    assert "Chosen configurations" in page and page.count("<img") == 4
+    assert "Chosen configurations" in page and told in page and page.count("<img") == 4
 
     undrawn(monkeypatch)
     monkeypatch.setattr("prlhf.training.reward.compare.make_cell", lambda *args: 1 / 0)
@@ -220,6 +226,23 @@ def test_a_folder_of_another_comparison_is_refused(config, features, tmp_path, m
     (tmp_path / "full" / "file").touch()
     with pytest.raises(ConfigError, match="holds no comparison"):
         compare_rewards(config, tmp_path / "full", log=LOG, features=features)
+
+
+def test_fewer_models_or_seeds_than_there_are_lose_nothing(config, features, tmp_path, monkeypatch):
+    undrawn(monkeypatch)
+    place, alone = tmp_path / "c", config.model_copy(update={"models": ("flat",), "budget": 1})
+    config = config.model_copy(update={"budget": 1, "options": {"tiny": {"strength": 1.0}}})
+    compare_rewards(config, place, log=LOG, features=features)
+    before = {name: (place / name).read_bytes() for name in ("config.json", "results.json", "report.html")}
+    with pytest.raises(ConfigError, match="has tiny too, which its report would lose; expected flat,tiny, or another"):
+        compare_rewards(alone, place, log=LOG, features=features)
+    with pytest.raises(ConfigError, match=r"seeds: .* has 2, .* found 1, expected at least 2, or another folder"):
+        compare_rewards(config.model_copy(update={"seeds": 1}), place, log=LOG, features=features)
+    assert {name: (place / name).read_bytes() for name in before} == before
+    shutil.rmtree(place / "runs" / "seed-0" / "tiny")
+    shutil.rmtree(place / "runs" / "seed-1" / "tiny")
+    found = compare_rewards(alone, place, log=LOG, features=features)
+    assert [method.name for method in found.methods] == ["flat"], "what was never done is not missed"
 
 
 def test_a_cell_is_measured_as_the_model_answers(common, config):

@@ -75,21 +75,21 @@ def best_of(
     and users who ask the same share them; --votes folds in what somebody said a minute ago. What it took in tokens is
     told.
     """
+    _check(prompt, prompts, users, user, output, each_user)
+    check_places({"--output": output})
+    picking = _picking(n, by, k, as_user, method, keep, chunk)
+    model = _reward(reward, votes)  # before all that is imported for the language model: a mistake is told at once
     from prlhf.generation.jobs import Question
     from prlhf.generation.models import language_model
     from prlhf.generation.pick_jobs import pick_file, picks, reward_name
     from prlhf.lm.requests import Work
     from prlhf.training.progress import bar
 
-    _check(prompt, prompts, users, user, output, each_user)
-    check_places({"--output": output})
-    picking = _picking(n, by, k, as_user, method, keep, chunk)
     if prompts is None:
         assert prompt is not None
         questions = [Question(1, prompt, user, user_text)]
     else:
         questions = questions_of(prompts, users, user, user_text, each_user)
-    model = _reward(reward, votes)
     if each_user and users is None:
         questions = _for_everybody(model, questions)
     _tell_unknown(model, questions)
@@ -143,7 +143,7 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
 def _reward(folder: Path, votes: str | None) -> RewardModel:
     """The reward model with the votes in it."""
     from prlhf.evaluation.reward.run import few_shot_votes, load_run
-    from prlhf.generation.picking import check_new_texts
+    from prlhf.generation.picks import check_new_texts
 
     model, config = load_run(folder)
     check_new_texts(model)

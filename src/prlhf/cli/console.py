@@ -16,6 +16,8 @@ QUIET = {
     "TORCH_CPP_LOG_LEVEL": "ERROR",
 }
 """Read by the libraries when they are imported, which is later; what the caller has set stays."""
+WARNING_LOGGERS = ("bitsandbytes",)
+"""Libraries that warn through `logging` as they are imported (peft imports this one), and read no variable for it."""
 
 
 def calm() -> None:
@@ -29,6 +31,8 @@ def calm() -> None:
     if not debug:
         for name, value in QUIET.items():
             os.environ.setdefault(name, value)
+        for name in WARNING_LOGGERS:
+            logging.getLogger(name).setLevel(logging.ERROR)
         warnings.filterwarnings("ignore", category=FutureWarning)
         warnings.filterwarnings("ignore", category=UserWarning, module="torch")
     if not logger.handlers:

@@ -34,6 +34,8 @@ _OTHER_NAMES = {  # only for hints: what the same thing is often called
     "timestamp": ("time", "when", "date", "datetime", "created_at", "created"),
 }
 _SHOWN = 12
+_LOOSE, _STRICT = 0.7, 0.8
+"""How alike names are (`difflib`) for a hint: of a column that rows need or mostly have, and of any other."""
 
 
 def wanted_columns(columns: Mapping[str, str]) -> set[str]:
@@ -52,11 +54,27 @@ def wanted_columns(columns: Mapping[str, str]) -> set[str]:
 def missing(columns: Mapping[str, str], names: Collection[str]) -> str | None:
     """What is wrong with a file of these columns, all of it at once: a column that is needed, or that the option
     `columns` names, is not there. None where nothing is wrong."""
-    have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
-    kind = _kind(columns, names) or ("thumb" if _likely_thumbs(columns, have, names) else "pair")
+    have = _have(columns, names)
+    kind = _meant(columns, names)
     wanted = {"pair": ("chosen", "rejected"), "ranking": ("prompt",), "thumb": ("prompt", "completion", "label")}[kind]
     lost = [ours for ours in COLUMNS if ours not in have and (ours in wanted or ours in columns)]
     return named_otherwise(lost, columns, names) if lost else None
+
+
+def _have(columns: Mapping[str, str], names: Collection[str]) -> set[str]:
+    """Those of our columns that are there."""
+    return {ours for ours in COLUMNS if columns.get(ours, ours) in names}
+
+
+def _meant(columns: Mapping[str, str], names: Collection[str]) -> str:
+    """What the rows of a file are, or are most likely meant as."""
+    thumbs = _likely_thumbs(columns, _have(columns, names), names)
+    return _kind(columns, names) or ("thumb" if thumbs else "pair")
+
+
+def _of_others(kind: str | None) -> set[str]:
+    """The columns that only rows of other kinds have."""
+    return {ours for other, own in KINDS.items() if other != kind for ours in own}
 
 
 def _kind(columns: Mapping[str, str], names: Collection[str]) -> str | None:
@@ -78,14 +96,17 @@ def _likely_thumbs(columns: Mapping[str, str], have: Collection[str], names: Col
 def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Collection[str]) -> str:
     """`lost` of our columns are not among `names`: what there is, and how to say which of them is meant.
 
-    Prompt and user are told too where something looks like them, since they are mostly called otherwise together.
+    All others of such rows are told too where something looks like them: columns are mostly called otherwise together,
+    and a tie that is not read becomes a win.
     """
+    others = {"id", *_of_others(_meant(columns, names))}
     free = sorted(set(names) - {columns.get(ours, ours) for ours in COLUMNS})
     said: dict[str, str] = {}
     for ours in COLUMNS:
         theirs = columns.get(ours, ours)
-        if theirs not in names and (ours in lost or ours in ("prompt", "user_id")):
-            guesses = [name for name in _similar(theirs, ours, free) if name not in said.values()]
+        if theirs not in names and (ours in lost or ours not in others):
+            cutoff = _LOOSE if ours in lost or ours in ("prompt", "user_id") else _STRICT
+            guesses = [name for name in _similar(theirs, ours, free, cutoff) if name not in said.values()]
             if guesses or ours in lost:
                 said[ours] = guesses[0] if guesses else ""
     gone = [_named(ours, columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
@@ -112,11 +133,9 @@ def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:
     extra = sorted(names - wanted_columns(columns))
     if not extra:
         return ""
-    kind = _kind(columns, names)
-    other = [ours for other, own in KINDS.items() if other != kind for ours in own]
-    absent = [ours for ours in COLUMNS if columns.get(ours, ours) not in names]
-    absent = [ours for ours in absent if ours not in (*other, "user_id", "id")]  # a missing user is told apart
-    meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, cutoff=0.8))}
+    told = {"user_id", "id", *_of_others(_kind(columns, names))}  # a missing user is told apart
+    absent = [ours for ours in COLUMNS if columns.get(ours, ours) not in names and ours not in told]
+    meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, _STRICT))}
     hint = "".join(f"; did you mean {ours}? ({_option(ours, theirs)})" for ours, theirs in meant.items())
     return f"Columns that are not read: {listed(extra)}{hint}."
 
@@ -126,7 +145,7 @@ def _option(ours: str, theirs: str) -> str:
     return f"--set data.columns.{ours}={shlex.quote(theirs) if theirs else '…'}"
 
 
-def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = 0.7) -> list[str]:
+def _similar(wanted: str, ours: str, names: Collection[str], cutoff: float = _LOOSE) -> list[str]:
     """Those of `names` that may be our column `ours`, which was looked for as `wanted`; the likeliest first."""
     plain = {name.lower().replace("-", "_").replace(" ", "_"): name for name in names}
     usual = [plain[name] for name in (ours, *_OTHER_NAMES.get(ours, ())) if name in plain]

@@ -15,8 +15,8 @@ import torch
 
 from prlhf.errors import ConfigError
 from prlhf.generation.beams import beam_picks
-from prlhf.generation.picking import check_new_texts, picked
-from prlhf.generation.picks import SAMPLING, Pick, Picking
+from prlhf.generation.picking import picked
+from prlhf.generation.picks import SAMPLING, Pick, Picking, check_new_texts
 from prlhf.lm.generate import Progress, respond
 from prlhf.lm.requests import AS_IT_COMES, Generation, GenerationOptions, Request, Work, requests, user_ids
 from prlhf.rewards import RewardModel

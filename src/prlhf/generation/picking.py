@@ -9,33 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from prlhf.errors import ConfigError
 from prlhf.generation.picks import By, Candidate, Pick, Picking, Spent
 from prlhf.lm.generate import encode
 from prlhf.lm.requests import Generation, Request
-from prlhf.rewards import Reward, RewardModel, VectorReward
+from prlhf.rewards import Reward, RewardModel
 from prlhf.types import Comparison, Prompt
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["above_average", "best_first", "check_new_texts", "picked", "prompt_tokens", "written"]
+__all__ = ["above_average", "best_first", "picked", "prompt_tokens", "written"]
 
 Floats = npt.NDArray[np.float64]
-
-
-def check_new_texts(reward: RewardModel) -> None:
-    """Refuse a reward model that knows only texts which somebody has embedded before.
-
-    Raises:
-        ConfigError: says what to train instead.
-    """
-    config = getattr(reward.features, "config", None) if isinstance(reward, VectorReward) else None
-    if getattr(config, "type", None) == "stored":
-        raise ConfigError(
-            "this reward model looks embeddings up in a file, which has none of answers that are written only now; "
-            "train one that computes its features: prlhf reward train --features tfidf, hidden:MODEL or sentence:MODEL"
-        )
 
 
 def above_average(

@@ -9,8 +9,9 @@ from typing import Any, Literal
 
 from prlhf.errors import ConfigError
 from prlhf.lm.requests import GenerationOptions
+from prlhf.rewards import RewardModel, VectorReward
 
-__all__ = ["SAMPLING", "By", "Candidate", "Pick", "Picking", "Spent", "total"]
+__all__ = ["SAMPLING", "By", "Candidate", "Pick", "Picking", "Spent", "check_new_texts", "total"]
 
 By = Literal["mean", "lcb"]
 
@@ -120,3 +121,17 @@ def total(picks: Iterable[Pick]) -> Spent:
         sum(s.scored for s, _ in own),
         sum(s.single for s, _ in own),
     )
+
+
+def check_new_texts(reward: RewardModel) -> None:
+    """Refuse a reward model that knows only texts which somebody has embedded before.
+
+    Raises:
+        ConfigError: says what to train instead.
+    """
+    config = getattr(reward.features, "config", None) if isinstance(reward, VectorReward) else None
+    if getattr(config, "type", None) == "stored":
+        raise ConfigError(
+            "this reward model looks embeddings up in a file, which has none of answers that are written only now; "
+            "train one that computes its features: prlhf reward train --features tfidf, hidden:MODEL or sentence:MODEL"
+        )

@@ -1,4 +1,4 @@
-"""Folders of models: new ones written aside and renamed, whole or not there at all; and the JSON in them."""
+"""Folders of models and files in them: written aside and renamed, whole or not there at all; and the JSON in them."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 
 from prlhf.errors import CheckpointError
 
-__all__ = ["new_folder", "read_object", "refuse_existing"]
+__all__ = ["aside_name", "new_folder", "read_object", "refuse_existing", "write_text"]
 
 
 def refuse_existing(folder: Path) -> None:
@@ -30,6 +30,18 @@ def read_object(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {}
 
 
+def aside_name(name: str) -> str:
+    """What something is called while it is written."""
+    return f".{name}.writing"
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file aside, then rename it: half of it is never read."""
+    aside = path.with_name(aside_name(path.name))
+    aside.write_text(text, encoding="utf8")
+    os.replace(aside, path)
+
+
 @contextmanager
 def new_folder(folder: Path) -> Iterator[Path]:
     """A folder beside `folder` to write into, which takes its name at the end; where that fails nothing is left.
@@ -38,7 +50,7 @@ def new_folder(folder: Path) -> Iterator[Path]:
         CheckpointError: something of that name exists, or nothing can be written there.
     """
     refuse_existing(folder)
-    aside = folder.with_name(f".{folder.name}.writing")
+    aside = folder.with_name(aside_name(folder.name))
     shutil.rmtree(aside, ignore_errors=True)
     try:
         aside.mkdir(parents=True)

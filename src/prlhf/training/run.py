@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 from collections.abc import Callable
 from importlib.metadata import version
@@ -23,11 +22,12 @@ from prlhf.data import SOURCES, Log, Split
 from prlhf.errors import CheckpointError, ConfigError, DataError
 from prlhf.lm import is_checkpoint
 from prlhf.lm.checkpoint import resume_command
+from prlhf.lm.folders import aside_name, write_text
 from prlhf.lm.loading import BUNDLED
 from prlhf.training.batches import recut
 from prlhf.training.callbacks import last_checkpoint
 
-__all__ = ["CONFIG", "Run", "differences", "settled", "write_text"]
+__all__ = ["CONFIG", "Run", "differences", "settled"]
 
 logger = logging.getLogger(__name__)
 CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "data.json"
@@ -35,10 +35,6 @@ CONFIG, VERSIONS, SPLIT, DATA = "config.json", "versions.json", "split.json", "d
 _UNSET = "not set"
 
 LIBRARIES = ("prlhf", "torch", "transformers", "peft", "accelerate", "datasets", "safetensors", "numpy")
-
-
-def _aside(name: str) -> str:
-    return f".{name}.writing"
 
 
 class Run:
@@ -103,7 +99,7 @@ class Run:
         if self.checkpoints.is_dir() and not any(self.checkpoints.iterdir()):
             names.discard(self.checkpoints.name)  # the trainer makes it before the first step
         first = {CONFIG, VERSIONS, SPLIT, DATA}
-        if not names <= first | {_aside(name) for name in first}:
+        if not names <= first | {aside_name(name) for name in first}:
             return False
         return not names & first or self._is_config()
 
@@ -194,13 +190,6 @@ class Run:
     def write_json(self, name: str, value: Any) -> None:
         """Write a JSON file, whole or not at all."""
         write_text(self.folder / name, json.dumps(value, indent=2, ensure_ascii=False, default=str))
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file aside, then rename it: half of it is never read."""
-    aside = path.with_name(_aside(path.name))
-    aside.write_text(text, encoding="utf8")
-    os.replace(aside, path)
 
 
 def differences(held: RunConfig, given: RunConfig) -> list[str]:

@@ -17,9 +17,9 @@ from prlhf.lm.loading import context_length, load_base, load_tokenizer
 from prlhf.lm.template import Template
 from prlhf.training.arguments import training_arguments
 from prlhf.training.new_model import new_model
-from prlhf.training.progress import StepProgress
 from prlhf.training.sft_card import write_card
 from prlhf.training.sft_rows import SftRow, load_rows
+from prlhf.training.step_progress import StepProgress
 from prlhf.training.tokenizer import train_tokenizer
 from prlhf.training.trackers import check_trackers
 

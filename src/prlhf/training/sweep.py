@@ -22,7 +22,8 @@ from prlhf.evaluation.paired import Difference, paired_difference, shown_rows
 from prlhf.evaluation.plots import Curve, learning_curves, read_curves, save
 from prlhf.evaluation.scores import Scores
 from prlhf.lm import is_checkpoint
-from prlhf.training.run import CONFIG, Run, differences, settled, write_text
+from prlhf.lm.folders import write_text
+from prlhf.training.run import CONFIG, Run, differences, settled
 from prlhf.training.train import train
 
 __all__ = ["Row", "markdown", "sweep"]

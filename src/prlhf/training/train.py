@@ -39,10 +39,11 @@ from prlhf.training.devices import check_gpus, check_processes, on_cpu
 from prlhf.training.finish import finish
 from prlhf.training.fitted import fit_start
 from prlhf.training.parts import most_tokens
-from prlhf.training.progress import StepProgress, bar
+from prlhf.training.progress import bar
 from prlhf.training.run import Run, settled
 from prlhf.training.sharding import check_launch, shard, sharded, sharding
 from prlhf.training.sides import check_batch, check_log, learned_notes, sides_of, trained_on
+from prlhf.training.step_progress import StepProgress
 from prlhf.training.trackers import check_trackers
 from prlhf.training.trainer import PreferenceTrainer
 from prlhf.types import Feedback, Prompt

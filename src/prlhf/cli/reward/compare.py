@@ -45,8 +45,8 @@ def compare(
     """Fit several reward models to the same votes, each tuned with the same budget, and say how they differ.
 
     Measured are held-out votes of the users learned from, and unseen users after 0, 5, 10 and 20 of their votes. Each
-    (seed, model) is kept when it is done: the same command again goes on, one with more models or seeds adds them.
-    FOLDER gets results.json and report.html.
+    (seed, model) is kept when it is done: the same command again goes on, one with more models or seeds adds them
+    (name all, old and new). FOLDER gets results.json and report.html.
     """
     from prlhf.config import load_config
     from prlhf.config.rewards.compare import RewardCompare
@@ -86,6 +86,8 @@ def _tell(found: RewardComparison) -> None:
         console.print(note, highlight=False, markup=False, style="dim")
     for table in comparison_tables(found):
         console.print(table)
+    if found.verdict():
+        console.print(found.verdict(), highlight=False, markup=False)
     warned = [check for check in found.checks if check.finding]
     if warned:
         console.print(checks_table(warned))

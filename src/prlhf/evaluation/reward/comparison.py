@@ -19,6 +19,7 @@ from prlhf.evaluation.metrics import summarise
 from prlhf.evaluation.report import Code, Picture, Report, Section, Table
 from prlhf.evaluation.reward.checks import check_flipped
 from prlhf.evaluation.reward.figures import SideFigures, reliability, side_figures
+from prlhf.evaluation.reward.verdict import verdict
 from prlhf.evaluation.scores import Scores
 
 __all__ = ["FLIPPED", "SEEN", "Method", "RewardComparison", "label", "paired", "pooled", "unseen"]
@@ -38,6 +39,10 @@ def unseen(votes: int) -> str:
 def label(setting: str) -> str:
     """A setting in words."""
     return "seen users" if setting == SEEN else f"new, {setting.removeprefix('unseen_')} votes"
+
+
+def _who(setting: str) -> str:
+    return "seen users" if setting == SEEN else f"new users after {setting.removeprefix('unseen_')} votes"
 
 
 def pooled(parts: Sequence[Scores]) -> Scores:
@@ -96,6 +101,11 @@ class RewardComparison:
         """`seen`, then new users from the fewest votes to the most."""
         return list(self.methods[0].scores)
 
+    @property
+    def crowd(self) -> str:
+        """What all others are held against: `bt`, or the first where that is not among them."""
+        return CROWD if any(m.name == CROWD for m in self.methods) else self.methods[0].name
+
     @cached_property
     def figures(self) -> dict[str, dict[str, SideFigures]]:
         """Method -> setting -> figures."""
@@ -104,8 +114,7 @@ class RewardComparison:
     @cached_property
     def differences(self) -> dict[str, dict[str, dict[str, Estimate]]]:
         """`a - b` -> setting -> `accuracy` and `log_loss`: every method minus the crowd, and ours minus every other."""
-        named = {m.name: m for m in self.methods}
-        crowd = CROWD if CROWD in named else self.methods[0].name
+        named, crowd = {m.name: m for m in self.methods}, self.crowd
         pairs = [(name, crowd) for name in named if name != crowd]
         pairs += [(OURS, name) for name in named if OURS in named and name not in (OURS, crowd)]
         return {
@@ -190,6 +199,14 @@ class RewardComparison:
             f"Intervals are over users{', pooled over seeds' * several}."
         )
 
+    def verdict(self) -> str:
+        """Whether seen users, and new ones after the most votes, are answered better than by the crowd; in a sentence
+        with the intervals, empty where there is nothing else."""
+        shown = dict.fromkeys((SEEN, self.settings[-1]))
+        others = [m.name for m in self.methods if m.name != self.crowd]
+        gains = {name: self.differences[f"{name} - {self.crowd}"] for name in others}
+        return verdict(self.crowd, {name: {_who(s): g[s]["accuracy"] for s in shown} for name, g in gains.items()})
+
     # -- the page ----------------------------------------------------------------------------------------------------
 
     def report(self) -> Report:
@@ -210,7 +227,11 @@ class RewardComparison:
         checks = [(c.name, f"⚠ {c.state}" if c.finding else c.state, c.text) for c in self.checks]
         sections = [
             Section("Figures", "Definitions: docs/rewards.md.", figures),
-            Section("Differences", "On the same votes, paired, with intervals over users.", differences),
+            Section(
+                "Differences",
+                f"On the same votes, paired, with intervals over users. {self.verdict()}".strip(),
+                differences,
+            ),
             Section("New users", items=self._curves()),
             Section("Seen users and new ones", items=[self._bars()]),
             Section("Calibration", items=[self._reliability()]),

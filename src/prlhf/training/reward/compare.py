@@ -20,19 +20,18 @@ from prlhf.data import Log, load_comparisons
 from prlhf.data.checks import Check, check_artefacts
 from prlhf.errors import ConfigError
 from prlhf.evaluation.reward.comparison import FLIPPED, SEEN, Method, RewardComparison, pooled
-from prlhf.lm.folders import read_object
+from prlhf.lm.folders import read_object, write_text
 from prlhf.rewards.features import FeatureMap
 from prlhf.training.reward.cell import Cell, make_cell
 from prlhf.training.reward.sides import Common, kept
 from prlhf.training.reward.tuning import base_config
-from prlhf.training.run import write_text
 
 __all__ = ["compare_rewards"]
 
 logger = logging.getLogger(__name__)
 
 _MORE = ("models", "seeds", "bootstrap")
-"""Options that another call on the same folder may change: what is there stays right."""
+"""Options that another call on the same folder may change, the first two only to more: what is there stays right."""
 
 
 def compare_rewards(
@@ -41,14 +40,15 @@ def compare_rewards(
     """Fit, tune and measure every model of `config` under every seed, and write results and report to `output`.
 
     Each (seed, model) is kept when it is done, so that the same call again goes on; one with more models or seeds adds
-    to what is there.
+    to what is there, and one that leaves out any that are there is an error.
 
     Args:
         log: the votes, where they are in memory already.
         features: the same in the place of `config.features`, for all seeds.
 
     Raises:
-        ConfigError: an unknown model, or a folder that holds a comparison with other options or of other votes.
+        ConfigError: an unknown model, or a folder that holds a comparison with other options, of other votes, or of
+            models or seeds that are not among these.
         DataError: too few votes or users for these sides, or a model none of whose configurations could be fitted.
     """
     bases = {name: base_config(name, config.options.get(name)) for name in config.models}
@@ -74,11 +74,12 @@ def _open(place: Path, config: RewardCompare, log: Log) -> None:
     if held:
         same = {**held, **{name: wanted[name] for name in _MORE}, "fingerprint": log.fingerprint}
         others = [name for name, value in wanted.items() if same.get(name) != value and name != "options"]
-        others += _other_options(held.get("options", {}), wanted["options"], place)
+        others += _other_options(held, wanted, place)
         if held.get("fingerprint") != log.fingerprint:
             others.append("the votes")
         if others:
             raise ConfigError(f"{place} holds a comparison with other {', '.join(others)}; choose another folder")
+        _refuse_fewer(place, config)
     elif place.exists() and any(place.iterdir()):
         raise ConfigError(f"{place} is not empty and holds no comparison; choose another folder")
     place.mkdir(parents=True, exist_ok=True)
@@ -86,9 +87,33 @@ def _open(place: Path, config: RewardCompare, log: Log) -> None:
 
 
 def _other_options(held: dict[str, Any], wanted: dict[str, Any], place: Path) -> list[str]:
-    """Models that have been fitted here with other options."""
-    done = {path.parent.name for path in place.glob("runs/seed-*/*/cell.json")}
-    return [f"options.{name}" for name in sorted(done) if held.get(name) != wanted.get(name)]
+    """Those of the wanted models that have been fitted here with other options."""
+    before, now = held.get("options", {}), wanted["options"]
+    done = {name for _, name in _done(place)} & set(wanted["models"])
+    return [f"options.{name}" for name in sorted(done) if before.get(name) != now.get(name)]
+
+
+def _done(place: Path) -> list[tuple[int, str]]:
+    """Seed and model of everything that is kept."""
+    cells = sorted(place.glob("runs/seed-*/*/cell.json"))
+    return [(int(cell.parts[-3].removeprefix("seed-")), cell.parts[-2]) for cell in cells]
+
+
+def _refuse_fewer(place: Path, config: RewardCompare) -> None:
+    """ConfigError where the new report would leave out models or seeds that are done here."""
+    done = _done(place)
+    names = [*config.models, *dict.fromkeys(name for _, name in done if name not in config.models)]
+    if len(names) > len(config.models):
+        raise ConfigError(
+            f"models: {place} has {', '.join(names[len(config.models) :])} too, which its report would lose; expected "
+            f"{','.join(names)}, or another folder"
+        )
+    seeds = max((seed - config.seed + 1 for seed, _ in done), default=0)
+    if seeds > config.seeds:
+        raise ConfigError(
+            f"seeds: {place} has {seeds}, of which its report would lose some; found {config.seeds}, expected at least "
+            f"{seeds}, or another folder"
+        )
 
 
 class _Seed:
