@@ -69,6 +69,14 @@ def test_suggest_says_what_and_why(run, tmp_path):
     assert wrong.exit_code == 2 and "did you mean information?" in wrong.stderr
 
 
+@pytest.mark.parametrize("command", ["suggest", "onboard"])
+def test_a_rule_that_nothing_is_near_is_told_before_the_pool_is_read(run, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(command, run[0], "--user", "ann", "--pool", tmp_path / "none.jsonl", "--rule", "bald")
+    assert done.exit_code == 2, done.output
+    assert "rule: found 'bald', expected one of information" in done.stderr and "did you mean" not in done.stderr
+
+
 def test_an_interview_from_a_pipe_goes_on_where_it_stopped(run, tmp_path):
     folder, data = run
     file = tmp_path / "votes.jsonl"

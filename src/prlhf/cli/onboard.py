@@ -67,10 +67,11 @@ def onboard(
 
     from prlhf.data.log import trainable
     from prlhf.data.votes_file import VotesFile
-    from prlhf.rewards.asking import Interview
+    from prlhf.rewards.asking import Interview, check_interview
     from prlhf.rewards.newcomers import keep
 
-    made, file, console = prepared(folder, pool, embeddings, seed), VotesFile(votes), Console(highlight=False)
+    made = prepared(folder, pool, embeddings, seed, lambda model: check_interview(model, rule))
+    file, console = VotesFile(votes), Console(highlight=False)
     told = [c for c in file.read().comparisons if c.user == user and trainable(c, ties=True)]
     interview = Interview(made.model, made.pool, user, told, rule=rule, seed=seed)  # type: ignore[arg-type]
     _introduce(interview, file)

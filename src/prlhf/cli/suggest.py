@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -53,8 +54,10 @@ def suggest(
 
     The model has to say how sure it is of a person, as factor does. Nothing is stored.
     """
+    from prlhf.rewards.asking import DEFAULT, check_rule
+
     check_places({"--json": json_path})
-    made = prepared(folder, pool, embeddings, seed)
+    made = prepared(folder, pool, embeddings, seed, lambda model: check_rule(model, rule or DEFAULT))
     state, asked = _state(made, user, votes)
     found = made.model.suggest(made.pool, state, n, rule, asked, seed)  # type: ignore[arg-type]
     if not found:
@@ -75,13 +78,16 @@ class Prepared:
     pool: Pool
 
 
-def prepared(folder: Path, source: str, embeddings: Path | None, seed: int) -> Prepared:
-    """Read the model and the pool, and say what was read."""
+def prepared(
+    folder: Path, source: str, embeddings: Path | None, seed: int, check: Callable[[RewardModel], None]
+) -> Prepared:
+    """Read the model, `check` it, read the pool, which may take long, and say what was read."""
     from prlhf.data.pairs import read_pairs
     from prlhf.evaluation.reward.run import load_run
     from prlhf.rewards.asking import Pool
 
     model, config = load_run(folder, embeddings)
+    check(model)
     read = read_pairs(source, None if config is None else config.data, seed=seed)
     pool = Pool.of(model, read.pairs)
     told = f"pool: {len(pool):,} pairs from {read.source}"
