@@ -96,7 +96,7 @@ def test_files_votes_and_going_on(run, base_folder, reward_folder, tmp_path):
     ]  # fmt: skip
     assert found[0]["response"] == found[0]["candidates"][0]["text"]
     out.write_text(whole[:-7])
-    assert "1 answers written (3 were there)" in run(*words, "--output", str(out)).stdout
+    assert "1 answer written (3 were there)" in run(*words, "--output", str(out)).stdout
     assert out.read_text() == whole
     printed = run(*words)
     assert [json.loads(line)["response"] for line in printed.stdout.splitlines()] == [r["response"] for r in found]

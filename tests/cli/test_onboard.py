@@ -146,6 +146,8 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
     done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
     assert done.exit_code == 0, done.output
     assert "folded in: 11 votes of 2 users" in done.stdout and "left out: 1" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "kept: 1 new user, 1 known already" in said and "(somebody new, user03)" in said
     assert "user03 was there: now version 2, resting on these votes alone (5; before: 30)" in done.stdout
     assert load_reward(tmp_path / "new").users.rows(["somebody new"])[0] > 0
     assert load_reward(folder).users.rows(["somebody new"])[0] == 0

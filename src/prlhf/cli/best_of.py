@@ -14,6 +14,7 @@ from prlhf.cli.errors import interruptible
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+from prlhf.words import counted, some
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
@@ -104,7 +105,7 @@ def best_of(
     with interruptible("the same command goes on where it stopped"):
         done, spent = pick_file(lm, model, questions, output, picking, options, **how)
     before = f" ({done.kept:,} were there)" if done.kept else ""
-    typer.echo(f"{done.written:,} answers written{before}: {done.path}")
+    typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
 
 
@@ -169,6 +170,6 @@ def _tell_unknown(model: RewardModel, questions: list[Question]) -> None:
     ids = sorted({q.user for q in questions if q.user is not None})
     unknown = [i for i, row in zip(ids, model.users.rows(ids).tolist(), strict=True) if not row]
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
+        shown = some([repr(name) for name in unknown])
+        many = f"{counted(len(unknown), 'user')} {'is' if len(unknown) == 1 else 'are'}"
         typer.echo(f"note: {many} unknown to the reward model, which picks for the generic user ({shown})", err=True)

@@ -12,6 +12,7 @@ from prlhf.cli.places import check_places
 from prlhf.cli.reward.fold_in import Commit, NewFolder, check_target
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 from prlhf.cli.suggest import Asked, PoolSource, RuleName, prepared
+from prlhf.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -93,7 +94,7 @@ def _introduce(interview: Interview, file: VotesFile) -> None:
     row = int(table.rows([user])[0])
     if row:
         typer.echo(
-            f"{user} is known to the model (version {table.versions[row]}, {table.states.votes[row]:,} votes). What is "
+            f"{user} is known to the model (version {table.versions[row]}, {counted(table.states.votes[row], 'vote')}). What is "
             f"asked, and kept, rests on the votes in {file.path} alone"
         )
     else:
@@ -101,7 +102,7 @@ def _introduce(interview: Interview, file: VotesFile) -> None:
     if file.dropped:
         typer.echo(f"{file.path}: its last line was cut off in the middle, and is dropped: {file.dropped:.60}")
     if interview.told:
-        typer.echo(f"going on after {len(interview.told):,} votes of {user} in {file.path}")
+        typer.echo(f"going on after {counted(len(interview.told), 'vote')} of {user} in {file.path}")
 
 
 def _ask(interview: Interview, file: VotesFile, console: Console, most: int, least: float) -> None:
@@ -132,7 +133,7 @@ def _enough(interview: Interview, q: Question | None, most: int, least: float) -
     if q is None:
         return "\nEvery pair of the pool was asked."
     if len(interview.votes) >= most:
-        return f"\n{most} votes, as many as --most says."
+        return f"\n{counted(most, 'vote')}, as many as --most says."
     if interview.best < least:
         return (
             f"\nThat is enough: no answer is expected to tell more than {interview.best:.2f} nats (--least {least:g})."
@@ -189,8 +190,8 @@ def _summary(interview: Interview, console: Console) -> None:
         typer.echo(f"\nNothing is known of {user} yet.")
         return
     now, before = predictable(model, interview.belief), predictable(model, interview.generic)
-    count = len(interview.votes)
-    typer.echo(f"\nAfter {count:,} vote{'s' * (count != 1)} of {user} the model expects to predict {now:.0%} of their")
+    count = counted(len(interview.votes), "vote")
+    typer.echo(f"\nAfter {count} of {user} the model expects to predict {now:.0%} of their")
     typer.echo(
         f"choices in this pool, {before:.0%} of a stranger's; {interview.unknown:.0%} of what was unknown still is."
     )

@@ -13,6 +13,7 @@ import typer
 
 from prlhf.cli.places import check_places
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
+from prlhf.words import counted
 
 if TYPE_CHECKING:
     from prlhf.rewards import RewardModel, States
@@ -90,7 +91,7 @@ def prepared(
     check(model)
     read = read_pairs(source, None if config is None else config.data, seed=seed)
     pool = Pool.of(model, read.pairs)
-    told = f"pool: {len(pool):,} pairs from {read.source}"
+    told = f"pool: {counted(len(pool), 'pair')} from {read.source}"
     told += f" ({pool.left_out:,} left out: there already, or of equal texts)" if pool.left_out else ""
     typer.echo(told + (f"; {read.note}" if read.note else ""))
     return Prepared(model, config, pool)
@@ -100,14 +101,14 @@ def _state(made: Prepared, user: str, votes: str | None) -> tuple[str | States |
     """What is known of the user, and the keys of the pairs that they have answered."""
     row = int(made.model.users.rows([user])[0])
     table = made.model.users
-    known = f"version {table.versions[row]}, {table.states.votes[row]:,} votes" if row else ""
+    known = f"version {table.versions[row]}, {counted(table.states.votes[row], 'vote')}" if row else ""
     own = [] if votes is None else _own(made, user, votes)
     if not own:
         typer.echo(
             f"{user} is known to the model ({known})" if row else f"{user} is unknown: asked as the generic user"
         )
         return user, []
-    typer.echo(f"{user} is met by {len(own):,} votes" + (f", and by these alone; the model has {known}" if row else ""))
+    typer.echo(f"{user} is met by {counted(len(own), 'vote')}" + (f", and by these alone; the model has {known}" if row else ""))
     return made.model.fold_in(own)[1], [vote.pair_key for vote in own]
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from prlhf.errors import CheckpointError, ConfigError
 from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.states import States
+from prlhf.words import counted, some
 
 __all__ = ["Kept", "keep"]
 
@@ -33,10 +34,11 @@ class Kept:
     """Votes that the state before rested on; 0 for who is new."""
 
     def text(self) -> str:
-        """In words, a line for everybody who was known already (at most ten)."""
+        """In words: the first of them by name, and a line for everybody who was known already (at most ten)."""
         again = [i for i, version in enumerate(self.versions) if version > 1]
         new = len(self.names) - len(again)
-        lines = [f"kept: {new:,} new user{'s' * (new != 1)}, {len(again):,} known already, in {self.folder}"]
+        who = f" ({some(self.names)})" if self.names else ""
+        lines = [f"kept: {counted(new, 'new user')}, {len(again):,} known already, in {self.folder}{who}"]
         for i in again[:10]:
             what = f"now version {self.versions[i]}, resting on these votes alone ({self.votes[i]:,};"
             lines.append(f"  {self.names[i]} was there: {what} before: {self.before[i]:,})")

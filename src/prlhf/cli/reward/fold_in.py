@@ -40,12 +40,13 @@ def fold_in(
 
     from prlhf.evaluation.reward.run import load_run, votes_to_fold_in
     from prlhf.rewards.newcomers import keep
+    from prlhf.words import counted
 
     model, config = load_run(folder, embeddings)
     rows, log = votes_to_fold_in(config, votes, ties=True)
     names, states = model.fold_in(rows)
     left = len(log) - len(rows)
-    typer.echo(f"folded in: {len(rows):,} votes of {len(names):,} users from {log.source}")
+    typer.echo(f"folded in: {counted(len(rows), 'vote')} of {counted(len(names), 'user')} from {log.source}")
     if left:
         typer.echo(f"left out: {left:,} without a user, of thumbs, or of texts that are equal or empty")
     typer.echo(keep(folder, model, names, states, output).text())

@@ -23,6 +23,7 @@ from prlhf.rewards import RewardModel, VectorReward, load_reward
 from prlhf.rewards.features import load_features
 from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
+from prlhf.words import counted
 
 __all__ = ["evaluate_reward_run", "few_shot_votes", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
 
@@ -170,11 +171,11 @@ def few_shot_votes(
     """
     first, log = votes_to_fold_in(config, votes)
     users = sorted({c.user for c in first if c.user is not None})
-    notes = [f"Folded in first: {len(first):,} votes of {_users(len(users))} from {log.source}."]
+    notes = [f"Folded in first: {counted(len(first), 'vote')} of {counted(len(users), 'user')} from {log.source}."]
     if left := len(log.comparisons) + len(log.thumbs) - len(first):
         notes[0] += f" Without a user or a winner, and so left out of them: {left:,}."
     if known := int((model.users.rows(users) > 0).sum()):
-        notes.append(f"Of these, the model knows {_users(known)} already; here they are answered by these votes alone.")
+        notes.append(f"Of these, the model knows {counted(known, 'user')} already; here they are answered by these votes alone.")
     return first, notes
 
 
@@ -194,10 +195,6 @@ def votes_to_fold_in(
     if not first:
         raise DataError(f"{log.source}: found no vote of a user to fold in, expected some ({log.notes.text()})")
     return first, log
-
-
-def _users(count: int) -> str:
-    return "1 user" if count == 1 else f"{count:,} users"
 
 
 def _read(config: RunConfig | None, data: DataConfig | str | Path | Log | None) -> Log:
