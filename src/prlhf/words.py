@@ -9,7 +9,7 @@ __all__ = ["counted", "some"]
 
 def counted(number: int, noun: str) -> str:
     """`1 vote`, `1,234 votes`."""
-    return f"{number:,} {noun}{'s' * (number != 1)}"
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def some(names: Sequence[object], most: int = 5) -> str:

@@ -107,12 +107,24 @@ def test_an_interview_ends_by_itself_and_is_kept(run, tmp_path):
     names, states = model.fold_in(load_comparisons(str(tmp_path / "votes.jsonl")).comparisons)
     assert names == ["ann"] and model.users.states.votes[row] == states.votes[0] > 1
     np.testing.assert_allclose(model.users.states["l"][row], states["l"][0], atol=1e-5)
-    again = call(*given, "--user", "user03", "--most", 2, "--output", tmp_path / "new", typed="l\nl\n")
+    again = call(*given, "--user", "user03", "--most", 2, "--replace", "--output", tmp_path / "new", typed="l\nl\n")
     assert "user03 is known to the model (version 1, 30 votes)" in again.stdout
     assert "user03 was there: now version 2" in again.stdout
     assert load_reward(tmp_path / "new").users.versions[4] == 2 and load_reward(folder).users.versions[4] == 1
     nobody = call(*given, "--user", "zoe", "--commit", typed="")
     assert "Nothing is known of zoe yet" in nobody.stdout and "zoe has no votes, so nothing was kept" in nobody.stdout
+
+
+def test_what_is_known_of_somebody_is_not_lost_to_fewer_answers(run, tmp_path):
+    folder, data = run
+    given = ("onboard", folder, "--pool", data, "--votes", tmp_path / "v.jsonl", "--user", "user03", "--commit")
+    early = call(*given, "--most", 2, typed="l\nl\n")
+    assert early.exit_code == 2 and "user03 is known to the model by 30 votes, and --most 2" in early.stderr
+    assert not (tmp_path / "v.jsonl").exists() or not (tmp_path / "v.jsonl").read_text()
+    late = call(*given, "--most", 40, typed="l\nq\n")
+    assert late.exit_code == 2 and "user03 (known by 30 votes, now given 1)" in late.stderr
+    assert len((tmp_path / "v.jsonl").read_text().splitlines()) == 1
+    assert load_reward(folder).users.versions[4] == 1
 
 
 def test_ctrl_c_loses_nothing(run, tmp_path, monkeypatch):
@@ -143,7 +155,7 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
     rows += [*[c for c in votes() if c.user == "user03"][:5], replace(votes()[0], user=None)]
     (tmp_path / "few").mkdir()
     data, _ = write_votes(rows, tmp_path / "few")
-    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
+    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new", "--replace")
     assert done.exit_code == 0, done.output
     assert "folded in: 11 votes of 2 users" in done.stdout and "left out: 1" in done.stdout
     said = " ".join(done.stdout.split())
@@ -152,6 +164,9 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
     assert load_reward(tmp_path / "new").users.rows(["somebody new"])[0] > 0
     assert load_reward(folder).users.rows(["somebody new"])[0] == 0
     done = call("reward", "fold-in", folder, "--votes", data, "--commit")
+    assert done.exit_code == 2 and "user03 (known by 30 votes, now given 5)" in done.stderr
+    assert "nothing was kept" in done.stderr and load_reward(folder).users.rows(["somebody new"])[0] == 0
+    done = call("reward", "fold-in", folder, "--votes", data, "--commit", "--replace")
     assert done.exit_code == 0 and load_reward(folder).users.rows(["somebody new"])[0] > 0
     for wrong in ((), ("--commit", "--output", tmp_path / "other")):
         done = call("reward", "fold-in", folder, "--votes", data, *wrong)

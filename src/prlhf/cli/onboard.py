@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from prlhf.cli.places import check_places
-from prlhf.cli.reward.fold_in import Commit, NewFolder, check_target
+from prlhf.cli.reward.fold_in import Commit, NewFolder, Replace, check_target
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 from prlhf.cli.suggest import Asked, PoolSource, RuleName, prepared
 from prlhf.words import counted
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from prlhf.data.votes_file import VotesFile
+    from prlhf.rewards import RewardModel
     from prlhf.rewards.asking import Answer, Interview, Move, Question
 
 __all__ = ["onboard"]
@@ -49,6 +50,7 @@ def onboard(
     rule: RuleName = None,
     output: NewFolder = None,
     commit: Commit = False,
+    replace: Replace = False,
     embeddings: NewEmbeddings = None,
     seed: Annotated[int, typer.Option(help="Of which response stands left, and of what is drawn.")] = 0,
 ) -> None:
@@ -75,6 +77,9 @@ def onboard(
     file, console = VotesFile(votes), Console(highlight=False)
     told = [c for c in file.read().comparisons if c.user == user and trainable(c, ties=True)]
     interview = Interview(made.model, made.pool, user, told, rule=rule, seed=seed)  # type: ignore[arg-type]
+    keeps = commit or output is not None
+    if keeps and not replace:
+        _check_most(made.model, user, max(most, len(told)))
     _introduce(interview, file)
     try:
         _ask(interview, file, console, most, least)
@@ -82,20 +87,35 @@ def onboard(
         typer.echo()
     _summary(interview, console)
     typer.echo(f"\nvotes: {file.path} ({len(interview.votes):,} of {user})")
-    if commit or output is not None:
+    if keeps:
         if interview.votes:
-            typer.echo(keep(folder, made.model, [user], interview.state, output).text())
+            typer.echo(keep(folder, made.model, [user], interview.state, output, replace=replace).text())
         else:
             typer.echo(f"{user} has no votes, so nothing was kept")
+
+
+def _check_most(model: RewardModel, user: str, most: int) -> None:
+    """Say before the first question that the answers could not be kept after the last one."""
+    from prlhf.errors import ConfigError
+    from prlhf.rewards.newcomers import votes_before
+
+    known = int(votes_before(model, [user])[0])
+    if most < known:
+        raise ConfigError(
+            f"{user} is known to the model by {counted(known, 'vote')}, and --most {most} would end with fewer, which "
+            f"are not kept in their place. Raise --most to {known} or more, or say --replace to have the new ones "
+            "alone count"
+        )
 
 
 def _introduce(interview: Interview, file: VotesFile) -> None:
     user, table = interview.user, interview.model.users
     row = int(table.rows([user])[0])
     if row:
+        known = counted(table.states.votes[row], "vote")
         typer.echo(
-            f"{user} is known to the model (version {table.versions[row]}, {counted(table.states.votes[row], 'vote')}). What is "
-            f"asked, and kept, rests on the votes in {file.path} alone"
+            f"{user} is known to the model (version {table.versions[row]}, {known}). What is asked, and kept, rests "
+            f"on the votes in {file.path} alone"
         )
     else:
         typer.echo(f"{user} is unknown: the interview begins with the generic user")

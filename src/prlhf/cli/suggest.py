@@ -108,7 +108,8 @@ def _state(made: Prepared, user: str, votes: str | None) -> tuple[str | States |
             f"{user} is known to the model ({known})" if row else f"{user} is unknown: asked as the generic user"
         )
         return user, []
-    typer.echo(f"{user} is met by {counted(len(own), 'vote')}" + (f", and by these alone; the model has {known}" if row else ""))
+    alone = f", and by these alone; the model has {known}" if row else ""
+    typer.echo(f"{user} is met by {counted(len(own), 'vote')}{alone}")
     return made.model.fold_in(own)[1], [vote.pair_key for vote in own]
 
 

@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from prlhf.errors import CheckpointError, ConfigError
 from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.states import States
 from prlhf.words import counted, some
 
-__all__ = ["Kept", "keep"]
+__all__ = ["Kept", "keep", "votes_before"]
 
 USERS = "users.parquet"
 
@@ -46,21 +47,32 @@ class Kept:
 
 
 def keep(
-    folder: str | Path, model: RewardModel, names: Sequence[str], states: States, output: str | Path | None = None
+    folder: str | Path,
+    model: RewardModel,
+    names: Sequence[str],
+    states: States,
+    output: str | Path | None = None,
+    *,
+    replace: bool = False,
 ) -> Kept:
     """Commit `states` to `model`, which was read from `folder`, and write that.
 
     Without `output` the users' table in the folder is replaced, by one rename; who was known gets the next version, and
     nobody else's row changes. With it, the whole model is saved there, by itself.
 
+    Args:
+        replace: a state may take the place of one that rests on more votes.
+
     Raises:
-        ConfigError: in place, with a model whose users are in other files too.
+        ConfigError: in place, with a model whose users are in other files too; or a state that rests on more votes is
+            there, and not `replace`.
         CheckpointError: `output` exists, or nothing can be written.
     """
     if output is None and not isinstance(model, VectorReward):
         raise ConfigError(f"{folder}: this kind of model is not changed in place; write a new folder with --output")
-    rows = model.users.rows(list(names))
-    before = np.where(rows > 0, model.users.states.votes[rows], 0)
+    before = votes_before(model, names)
+    if not replace:
+        _refuse_fewer(names, states.votes.tolist(), before.tolist())
     model.commit(names, states)
     if output is None:
         _replace_users(Path(folder), model)
@@ -69,6 +81,26 @@ def keep(
     versions = model.users.versions[model.users.rows(list(names))]
     told = (tuple(array.tolist()) for array in (states.votes, versions, before))
     return Kept(Path(folder if output is None else output), tuple(names), *told)
+
+
+def votes_before(model: RewardModel, names: Sequence[str]) -> npt.NDArray[np.int64]:
+    """What the state of each rests on `[n]`; 0 for who is unknown."""
+    rows = model.users.rows(list(names))
+    return np.where(rows > 0, model.users.states.votes[rows], 0)
+
+
+def _refuse_fewer(names: Sequence[str], votes: Sequence[int], before: Sequence[int]) -> None:
+    """ConfigError where somebody would be known by fewer votes than now."""
+    told = [
+        f"{name} (known by {counted(there, 'vote')}, now given {given:,})"
+        for name, given, there in zip(names, votes, before, strict=True)
+        if given < there
+    ]
+    if told:
+        raise ConfigError(
+            f"{some(told)}: a state rests on the votes given alone, so what the model knows would be lost; nothing was "
+            "kept. Give the earlier votes too, or say --replace to have the new ones alone count"
+        )
 
 
 def _replace_users(folder: Path, model: RewardModel) -> None:

@@ -175,7 +175,8 @@ def few_shot_votes(
     if left := len(log.comparisons) + len(log.thumbs) - len(first):
         notes[0] += f" Without a user or a winner, and so left out of them: {left:,}."
     if known := int((model.users.rows(users) > 0).sum()):
-        notes.append(f"Of these, the model knows {counted(known, 'user')} already; here they are answered by these votes alone.")
+        who = counted(known, "user")
+        notes.append(f"Of these, the model knows {who} already; here they are answered by these votes alone.")
     return first, notes
 
 
