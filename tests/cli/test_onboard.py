@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from prlhf.cli.main import app
 from prlhf.cli.onboard import KEYS
 from prlhf.data import load_comparisons
+from prlhf.data.votes_file import as_row
 from prlhf.rewards import load_reward
 from tiny_reward import votes, write_votes
 
@@ -173,3 +174,52 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
         assert done.exit_code == 2 and "exactly one of them" in done.stderr
     done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
     assert done.exit_code == 2 and "exists, and nothing is overwritten" in done.stderr
+
+
+NAMES = {"prompt": "question", "chosen": "better", "rejected": "worse", "user_id": "worker"}
+SET = tuple(word for ours, theirs in NAMES.items() for word in ("--set", f"data.columns.{ours}={theirs}"))
+
+
+@pytest.fixture
+def renamed(run, tmp_path):
+    """A run whose data have columns of other names, and votes as it reads them: eight of ann."""
+    folder = run[0]
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["columns"] = NAMES
+    (folder / "config.json").write_text(json.dumps(config))
+    own = [replace(c, user="ann") for c in votes() if c.user == "user01"][:8]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(as_row(c, NAMES)) + "\n" for c in own))
+    return folder, tmp_path / "own.jsonl"
+
+
+def test_a_model_that_met_people_reads_as_its_run(renamed, tmp_path):
+    folder, own = renamed
+    for source, target in ((folder, "new"), (tmp_path / "new", "newer")):
+        done = call("reward", "fold-in", source, "--votes", own, "--output", tmp_path / target)
+        assert done.exit_code == 0 and "8 votes of 1 user" in done.stdout, done.output
+    alone = ("reward", "fold-in", folder / "model", "--votes", own, "--output", tmp_path / "alone")
+    done = call(*alone)
+    assert done.exit_code == 2 and "--set data.columns.prompt=question" in done.stderr
+    assert call(*alone, *SET).exit_code == 0
+
+
+def test_names_of_columns_count_for_the_files_that_have_them(renamed, tmp_path):
+    folder, own = renamed
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"question": c.prompt, "a": c.chosen, "b": c.rejected}) + "\n" for c in votes()))
+    for given in ((folder,), (folder / "model", *SET)):
+        done = call("suggest", *given, "--user", "ann", "--pool", pool, "--votes", own)
+        assert done.exit_code == 0 and "ann is met by 8 votes" in done.stdout, done.output
+        assert "1. Which?" in done.stdout
+    done = call("suggest", folder / "model", "--user", "ann", "--pool", pool, "--set", "data.columns.prompt=quest")
+    assert done.exit_code == 2 and "no column 'quest' (to be read as prompt)" in done.stderr
+
+
+def test_an_interview_goes_on_in_a_file_of_other_names(renamed, trained):
+    folder, own = renamed
+    given = ("onboard", folder, "--user", "ann", "--pool", trained[1], "--votes", own, "--least", 0)
+    done = call(*given, typed="l\nq\n")
+    assert done.exit_code == 0 and "going on after 8 votes of ann" in done.stdout, done.output
+    assert "going on after 9 votes of ann" in call(*given, typed="q\n").stdout
+    rows = [json.loads(line) for line in own.read_text().splitlines()]
+    assert len(rows) == 9 and set(NAMES.values()) <= set(rows[-1]) and not set(NAMES) & set(rows[-1])

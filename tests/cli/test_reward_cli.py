@@ -155,6 +155,22 @@ def test_score_reads_csv(run, tmp_path):
     assert "(generic)" in done.stdout and "user00" in done.stdout
 
 
+def test_score_reads_columns_as_the_run_does(run, tmp_path):
+    path, text = tmp_path / "asked.jsonl", votes()[0].chosen
+    path.write_text(json.dumps({"question": "Which?", "answer": text, "worker": "user00"}) + "\n")
+    done = call("score", run, "--data", path)
+    assert done.exit_code == 2
+    assert "with --set data.columns.prompt=question --set data.columns.completion=answer" in done.stderr
+    given = ("--set", "data.columns.completion=answer", "--set", "data.columns.user_id=worker")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["columns"] = {"prompt": "question"}
+    (run / "config.json").write_text(json.dumps(config))
+    done = call("score", run, "--data", path, *given, "--output", tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.output
+    (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert row["user_id"] == "user00" and "Which?" in done.stdout and "unknown" not in done.stdout
+
+
 def test_score_says_what_to_do_with_other_files(run, files, tmp_path):
     done = call("score", run, "--data", files[0])
     assert done.exit_code == 2 and "prlhf reward evaluate" in done.stderr

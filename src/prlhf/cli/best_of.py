@@ -11,12 +11,14 @@ import typer
 from prlhf.cli.answers import with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
+from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
 from prlhf.words import counted, some
 
 if TYPE_CHECKING:
+    from prlhf.config import DataConfig
     from prlhf.generation.jobs import Question
     from prlhf.generation.picks import Picking
     from prlhf.rewards import RewardModel
@@ -67,6 +69,7 @@ def best_of(
         typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="B", help="Answers drawn at once.")] = 64,
+    overrides: DataOverrides = None,
     *,
     options: Any,
 ) -> None:
@@ -85,12 +88,13 @@ def best_of(
     _check(prompt, prompts, users, user, output, each_user)
     check_places({"--output": output})
     picking = _picking(n, by, k, as_user, method, keep, chunk)
+    of_votes, columns = _readings(reward, votes, prompts, overrides)
     if prompts is None:
         assert prompt is not None
         questions = [Question(1, prompt, user, user_text)]
     else:
-        questions = questions_of(prompts, users, user, user_text, each_user)
-    model = _reward(reward, votes)
+        questions = questions_of(prompts, users, user, user_text, each_user, columns)
+    model = _reward(reward, of_votes, user)
     if each_user and users is None:
         questions = _for_everybody(model, questions)
     _tell_unknown(model, questions)
@@ -141,16 +145,32 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
     return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
 
 
-def _reward(folder: Path, votes: str | None) -> RewardModel:
+def _readings(
+    reward: Path, votes: str | None, prompts: Path | None, overrides: list[str] | None
+) -> tuple[DataConfig | None, dict[str, str]]:
+    """How the votes are read, and the names of the columns of the prompts: as the data of the reward model's run."""
+    from prlhf.data.readers import FORMATS
+    from prlhf.evaluation.reward.run import run_config
+
+    table = prompts is not None and prompts.suffix.lower() in FORMATS
+    sources = [source for source, given in ((votes, votes is not None), (prompts, table)) if source and given]
+    if not sources:
+        return None, {}
+    run = run_config(reward)
+    found = read_as(None if run is None else run.data, overrides, *sources)
+    return found[0] if votes is not None else None, found[-1].columns if table else {}
+
+
+def _reward(folder: Path, votes: DataConfig | None, user: str | None) -> RewardModel:
     """The reward model with the votes in it."""
-    from prlhf.evaluation.reward.run import few_shot_votes, load_run
+    from prlhf.evaluation.reward.run import few_shot_votes, load_run, without_votes
     from prlhf.generation.picking import check_new_texts
 
     model, config = load_run(folder)
     check_new_texts(model)
     if votes is not None:
         first, notes = few_shot_votes(model, config, votes)
-        for note in notes:
+        for note in [*notes, *without_votes(user, first, votes.source)]:
             typer.echo(note, err=True)
         model.commit(*model.fold_in(first))
     return model

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prlhf.cli.options import DataOverrides
 from prlhf.cli.places import check_places
 from prlhf.cli.reward.fold_in import Commit, NewFolder, Replace, check_target
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
@@ -53,6 +54,7 @@ def onboard(
     replace: Replace = False,
     embeddings: NewEmbeddings = None,
     seed: Annotated[int, typer.Option(help="Of which response stands left, and of what is drawn.")] = 0,
+    overrides: DataOverrides = None,
 ) -> None:
     """Ask somebody which of two responses they prefer, always about the pair that is expected to tell most.
 
@@ -73,8 +75,9 @@ def onboard(
     from prlhf.rewards.asking import Interview, check_interview
     from prlhf.rewards.newcomers import keep
 
-    made = prepared(folder, pool, embeddings, seed, lambda model: check_interview(model, rule))
-    file, console = VotesFile(votes), Console(highlight=False)
+    earlier = votes if votes.is_file() else None
+    made = prepared(folder, pool, earlier, overrides, embeddings, seed, lambda model: check_interview(model, rule))
+    file, console = VotesFile(votes, made.votes), Console(highlight=False)
     told = [c for c in file.read().comparisons if c.user == user and trainable(c, ties=True)]
     interview = Interview(made.model, made.pool, user, told, rule=rule, seed=seed)  # type: ignore[arg-type]
     keeps = commit or output is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,13 +13,17 @@ import numpy as np
 import numpy.typing as npt
 
 from prlhf.errors import CheckpointError, ConfigError
+from prlhf.lm.folders import new_folder
 from prlhf.rewards.base import RewardModel, VectorReward
+from prlhf.rewards.folders import is_reward_model
 from prlhf.rewards.states import States
 from prlhf.words import counted, some
 
 __all__ = ["Kept", "keep", "votes_before"]
 
 USERS = "users.parquet"
+RUN = ("config.json", "data.json", "split.json")
+"""What a run says of its data. Its figures are those of the model before."""
 
 
 @dataclass(frozen=True)
@@ -58,7 +63,8 @@ def keep(
     """Commit `states` to `model`, which was read from `folder`, and write that.
 
     Without `output` the users' table in the folder is replaced, by one rename; who was known gets the next version, and
-    nobody else's row changes. With it, the whole model is saved there, by itself.
+    nobody else's row changes. With it, the whole model is saved there; that of a run with how its data
+    were read and split, so that the new folder is used as the run is.
 
     Args:
         replace: a state may take the place of one that rests on more votes.
@@ -77,7 +83,7 @@ def keep(
     if output is None:
         _replace_users(Path(folder), model)
     else:
-        model.save(output)
+        _save_as(Path(folder), model, Path(output))
     versions = model.users.versions[model.users.rows(list(names))]
     told = (tuple(array.tolist()) for array in (states.votes, versions, before))
     return Kept(Path(folder if output is None else output), tuple(names), *told)
@@ -101,6 +107,17 @@ def _refuse_fewer(names: Sequence[str], votes: Sequence[int], before: Sequence[i
             f"{some(told)}: a state rests on the votes given alone, so what the model knows would be lost; nothing was "
             "kept. Give the earlier votes too, or say --replace to have the new ones alone count"
         )
+
+
+def _save_as(folder: Path, model: RewardModel, output: Path) -> None:
+    if not is_reward_model(folder / "model"):
+        model.save(output)
+        return
+    with new_folder(output) as place:
+        for name in RUN:
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, place / name)
+        model.save(place / "model")
 
 
 def _replace_users(folder: Path, model: RewardModel) -> None:

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 
 __all__ = ["Commit", "NewFolder", "Replace", "check_target", "fold_in"]
@@ -32,6 +33,7 @@ def fold_in(
     commit: Commit = False,
     replace: Replace = False,
     embeddings: NewEmbeddings = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Meet the users of these votes, with everything else of the model frozen, and keep them in it.
 
@@ -49,7 +51,8 @@ def fold_in(
     from prlhf.words import counted
 
     model, config = load_run(folder, embeddings)
-    rows, log = votes_to_fold_in(config, votes, ties=True)
+    (reading,) = read_as(None if config is None else config.data, overrides, votes)
+    rows, log = votes_to_fold_in(config, reading, ties=True)
     names, states = model.fold_in(rows)
     left = len(log) - len(rows)
     typer.echo(f"folded in: {counted(len(rows), 'vote')} of {counted(len(names), 'user')} from {log.source}")

@@ -25,7 +25,15 @@ from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
 from prlhf.words import counted
 
-__all__ = ["evaluate_reward_run", "few_shot_votes", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
+__all__ = [
+    "evaluate_reward_run",
+    "few_shot_votes",
+    "load_run",
+    "own_sides",
+    "run_config",
+    "votes_to_fold_in",
+    "without_votes",
+]
 
 Rows = Sequence[Comparison]
 RunConfig = RewardRun | SoftPrompt
@@ -196,6 +204,14 @@ def votes_to_fold_in(
     if not first:
         raise DataError(f"{log.source}: found no vote of a user to fold in, expected some ({log.notes.text()})")
     return first, log
+
+
+def without_votes(user: str | None, votes: Rows, source: str) -> list[str]:
+    """A line that says so where none of the votes of a source is of the user whom they are read for."""
+    if user is None or any(vote.user == user for vote in votes):
+        return []
+    others = len({vote.user for vote in votes})
+    return [f"{source} has no vote of {user} (it has {counted(len(votes), 'vote')} of {counted(others, 'other user')})"]
 
 
 def _read(config: RunConfig | None, data: DataConfig | str | Path | Log | None) -> Log:
