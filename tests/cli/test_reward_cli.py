@@ -171,6 +171,13 @@ def test_score_reads_columns_as_the_run_does(run, tmp_path):
     assert row["user_id"] == "user00" and "Which?" in done.stdout and "unknown" not in done.stdout
 
 
+def test_score_does_not_write_over_what_it_reads(run, tmp_path):
+    asked = responses(tmp_path / "asked.jsonl")
+    before = asked.read_text()
+    done = call("score", run, "--data", asked, "--output", asked)
+    assert done.exit_code == 2 and "that is what --data reads" in done.stderr and asked.read_text() == before
+
+
 def test_score_says_what_to_do_with_other_files(run, files, tmp_path):
     done = call("score", run, "--data", files[0])
     assert done.exit_code == 2 and "prlhf reward evaluate" in done.stderr

@@ -86,7 +86,7 @@ def best_of(
     from prlhf.training.progress import bar
 
     _check(prompt, prompts, users, user, output, each_user)
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--votes": votes})
     picking = _picking(n, by, k, as_user, method, keep, chunk)
     of_votes, columns = _readings(reward, votes, prompts, overrides)
     if prompts is None:

@@ -55,7 +55,7 @@ def generate(
     """
     _check(prompt, prompts, users, user, compare, output, reference, each_user)
     check_texts(user_text, compare)
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--user-state": user_state})
     if prompts is None:
         assert prompt is not None
         lm = _load(run, user_state)

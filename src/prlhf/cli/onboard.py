@@ -65,7 +65,7 @@ def onboard(
 
     if commit and output is not None:
         raise ConfigError("give --output FOLDER for a new model, or --commit to change this one; not both")
-    check_places({"--votes": votes})
+    check_places({"--votes": votes}, {"--pool": pool})
     check_target(output)
 
     from rich.console import Console

@@ -60,7 +60,7 @@ def suggest(
     """
     from prlhf.rewards.asking import DEFAULT, check_rule
 
-    check_places({"--json": json_path})
+    check_places({"--json": json_path}, {"--pool": pool, "--votes": votes})
     check = lambda model: check_rule(model, rule or DEFAULT)  # noqa: E731
     made = prepared(folder, pool, votes, overrides, embeddings, seed, check)
     state, asked = _state(made, user)

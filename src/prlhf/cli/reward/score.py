@@ -48,7 +48,7 @@ def score(
     from prlhf.errors import ConfigError
     from prlhf.evaluation.reward.run import load_run, run_config
 
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--data": data, "--embeddings": embeddings})
     if output is not None and output.suffix not in (".jsonl", ".parquet"):
         raise ConfigError(f"--output {output}: found the ending {output.suffix!r}, expected .jsonl or .parquet")
     open_table(data).close()  # says what is wrong with the file before a run's names of columns are looked for in it
