@@ -28,6 +28,7 @@ from prlhf.words import counted
 __all__ = [
     "evaluate_reward_run",
     "few_shot_votes",
+    "held_out_users",
     "load_run",
     "own_sides",
     "run_config",
@@ -233,6 +234,18 @@ def _training(folder: Path, config: RunConfig) -> Rows | None:
         return _comparisons(log, Split.load(folder / "split.json", log).train)
     except (DataError, ConfigError):
         return None
+
+
+def held_out_users(folder: str | Path, config: RunConfig | None) -> frozenset[str]:
+    """Whom a run held out altogether (`data.split.users`); nobody where its data cannot be read any more."""
+    if config is None:
+        return frozenset()
+    try:
+        log = load_comparisons(config.data)
+        sides = Split.load(Path(folder) / "split.json", log)
+    except (DataError, ConfigError):
+        return frozenset()
+    return frozenset(c.user for c in _comparisons(log, (*sides.unseen, *sides.context)) if c.user is not None)
 
 
 def _check_rows(what: _Measured, config: RunConfig | None) -> list[Check]:
