@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -76,7 +77,7 @@ def onboard(
     from prlhf.rewards.newcomers import keep
 
     earlier = votes if votes.is_file() else None
-    made = prepared(folder, pool, earlier, overrides, embeddings, seed, lambda model: check_interview(model, rule))
+    made = prepared(folder, pool, earlier, overrides, embeddings, seed, partial(check_interview, rule=rule))
     file, console = VotesFile(votes, made.votes), Console(highlight=False)
     told = [c for c in file.read().comparisons if c.user == user and trainable(c, ties=True)]
     interview = Interview(made.model, made.pool, user, told, rule=rule, seed=seed)  # type: ignore[arg-type]

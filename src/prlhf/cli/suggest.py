@@ -6,6 +6,7 @@ import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -61,7 +62,7 @@ def suggest(
     from prlhf.rewards.asking import DEFAULT, check_rule
 
     check_places({"--json": json_path}, {"--pool": pool, "--votes": votes})
-    check = lambda model: check_rule(model, rule or DEFAULT)  # noqa: E731
+    check = partial(check_rule, rule=rule or DEFAULT)
     made = prepared(folder, pool, votes, overrides, embeddings, seed, check)
     state, asked = _state(made, user)
     found = made.model.suggest(made.pool, state, n, rule, asked, seed)  # type: ignore[arg-type]
