@@ -117,3 +117,21 @@ def test_what_a_kill_leaves_is_put_right(folder, votes, monkeypatch):
     monkeypatch.undo()
     assert not (folder / "model").exists()
     assert PersonalizedLM.from_pretrained(folder).users.ids() == [*USERS, "zoe"]
+
+
+def test_a_full_disk_leaves_the_model_as_it_was(folder, monkeypatch):
+    from prlhf.lm.adapting.states import model_key
+
+    lm = PersonalizedLM.from_pretrained(folder)
+    states = UserStates(("zoe",), torch.zeros(1, 64), torch.tensor([3]).numpy(), model_key(lm.user_model))
+
+    def full(*args, **more):
+        raise OSError(28, "No space left on device")
+
+    for write in ("prlhf.users.store.save_file", "prlhf.users.index.UserIndex.save"):
+        with monkeypatch.context() as patch:
+            patch.setattr(write, full)
+            with pytest.raises(OSError, match="No space left"):
+                commit_to(folder, states)
+        assert PersonalizedLM.from_pretrained(folder).users.ids() == USERS
+    assert sorted(p.name for p in folder.iterdir()) == ["model"]

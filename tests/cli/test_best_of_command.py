@@ -10,7 +10,7 @@ from typer.testing import CliRunner
 from prlhf.cli.best_of import best_of
 from prlhf.config import Individual, ModelConfig
 from prlhf.config.rewards import Factor, PerUser, TfIdf
-from prlhf.errors import ConfigError
+from prlhf.errors import ConfigError, DataError
 from prlhf.generation import best_of as pick_best
 from prlhf.generation.pick_jobs import reward_name
 from prlhf.lm import PersonalizedLM
@@ -96,12 +96,27 @@ def test_files_votes_and_going_on(run, base_folder, reward_folder, tmp_path):
     ]  # fmt: skip
     assert found[0]["response"] == found[0]["candidates"][0]["text"]
     out.write_text(whole[:-7])
-    assert "1 answers written (3 were there)" in run(*words, "--output", str(out)).stdout
+    assert "1 answer written (3 were there)" in run(*words, "--output", str(out)).stdout
     assert out.read_text() == whole
     printed = run(*words)
     assert [json.loads(line)["response"] for line in printed.stdout.splitlines()] == [r["response"] for r in found]
     everybody = run(*words[:7], "--each-user")
     assert [json.loads(line)["user"] for line in everybody.stdout.splitlines()] == ["ann", "bob"] * 2
+
+
+def test_votes_of_others_and_columns_of_other_names(run, base_folder, reward_folder, tmp_path):
+    votes, prompts = tmp_path / "v.jsonl", tmp_path / "p.csv"
+    votes.write_text('{"question": "Which?", "better": "word word", "worse": "word", "worker": "zoe"}\n')
+    prompts.write_text("question\nhi\n")
+    names = {"prompt": "question", "chosen": "better", "rejected": "worse", "user_id": "worker"}
+    columns = [word for ours, theirs in names.items() for word in ("--set", f"data.columns.{ours}={theirs}")]
+    words = [base_folder(), "--reward", reward_folder, "-n", "2", "--prompts", str(prompts), "--user", "fresh1"]
+    done = run(*words, "--votes", str(votes), *columns)
+    assert done.exit_code == 0, done.output
+    assert f"{votes} has no vote of fresh1 (it has 1 vote of 1 other user)" in " ".join(done.stderr.split())
+    prompts.write_text("question\n")
+    done = run(*words, *columns[:2])
+    assert isinstance(done.exception, DataError) and "found no prompt" in str(done.exception)
 
 
 def test_the_name_of_a_reward_model_knows_its_users(reward_folder):

@@ -91,7 +91,7 @@ def test_files_and_going_on(run, folder, tmp_path):
     whole = out.read_text()
     out.write_text(whole[:-9])
     again = run(*words)
-    assert "1 answers written (1 were there)" in again.stdout
+    assert "1 answer written (1 were there)" in again.stdout
     assert out.read_text() == whole
     shown = run(folder, "--prompts", str(prompts), "--users", str(users), "--each-user")
     records = [json.loads(line) for line in shown.stdout.splitlines()]

@@ -11,6 +11,7 @@ from typer.testing import CliRunner
 from prlhf.cli.main import app
 from prlhf.cli.onboard import KEYS
 from prlhf.data import load_comparisons
+from prlhf.data.votes_file import as_row
 from prlhf.rewards import load_reward
 from tiny_reward import votes, write_votes
 
@@ -69,6 +70,14 @@ def test_suggest_says_what_and_why(run, tmp_path):
     assert wrong.exit_code == 2 and "did you mean information?" in wrong.stderr
 
 
+@pytest.mark.parametrize("command", ["suggest", "onboard"])
+def test_a_rule_that_nothing_is_near_is_told_before_the_pool_is_read(run, tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = call(command, run[0], "--user", "ann", "--pool", tmp_path / "none.jsonl", "--rule", "bald")
+    assert done.exit_code == 2, done.output
+    assert "rule: found 'bald', expected one of information" in done.stderr and "did you mean" not in done.stderr
+
+
 def test_an_interview_from_a_pipe_goes_on_where_it_stopped(run, tmp_path):
     folder, data = run
     file = tmp_path / "votes.jsonl"
@@ -99,12 +108,24 @@ def test_an_interview_ends_by_itself_and_is_kept(run, tmp_path):
     names, states = model.fold_in(load_comparisons(str(tmp_path / "votes.jsonl")).comparisons)
     assert names == ["ann"] and model.users.states.votes[row] == states.votes[0] > 1
     np.testing.assert_allclose(model.users.states["l"][row], states["l"][0], atol=1e-5)
-    again = call(*given, "--user", "user03", "--most", 2, "--output", tmp_path / "new", typed="l\nl\n")
+    again = call(*given, "--user", "user03", "--most", 2, "--replace", "--output", tmp_path / "new", typed="l\nl\n")
     assert "user03 is known to the model (version 1, 30 votes)" in again.stdout
     assert "user03 was there: now version 2" in again.stdout
     assert load_reward(tmp_path / "new").users.versions[4] == 2 and load_reward(folder).users.versions[4] == 1
     nobody = call(*given, "--user", "zoe", "--commit", typed="")
     assert "Nothing is known of zoe yet" in nobody.stdout and "zoe has no votes, so nothing was kept" in nobody.stdout
+
+
+def test_what_is_known_of_somebody_is_not_lost_to_fewer_answers(run, tmp_path):
+    folder, data = run
+    given = ("onboard", folder, "--pool", data, "--votes", tmp_path / "v.jsonl", "--user", "user03", "--commit")
+    early = call(*given, "--most", 2, typed="l\nl\n")
+    assert early.exit_code == 2 and "user03 is known to the model by 30 votes, and --most 2" in early.stderr
+    assert not (tmp_path / "v.jsonl").exists() or not (tmp_path / "v.jsonl").read_text()
+    late = call(*given, "--most", 40, typed="l\nq\n")
+    assert late.exit_code == 2 and "user03 (known by 30 votes, now given 1)" in late.stderr
+    assert len((tmp_path / "v.jsonl").read_text().splitlines()) == 1
+    assert load_reward(folder).users.versions[4] == 1
 
 
 def test_ctrl_c_loses_nothing(run, tmp_path, monkeypatch):
@@ -135,16 +156,70 @@ def test_fold_in_keeps_newcomers(run, tmp_path):
     rows += [*[c for c in votes() if c.user == "user03"][:5], replace(votes()[0], user=None)]
     (tmp_path / "few").mkdir()
     data, _ = write_votes(rows, tmp_path / "few")
-    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
+    done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new", "--replace")
     assert done.exit_code == 0, done.output
     assert "folded in: 11 votes of 2 users" in done.stdout and "left out: 1" in done.stdout
+    said = " ".join(done.stdout.split())
+    assert "kept: 1 new user, 1 known already" in said and "(somebody new, user03)" in said
     assert "user03 was there: now version 2, resting on these votes alone (5; before: 30)" in done.stdout
     assert load_reward(tmp_path / "new").users.rows(["somebody new"])[0] > 0
     assert load_reward(folder).users.rows(["somebody new"])[0] == 0
     done = call("reward", "fold-in", folder, "--votes", data, "--commit")
+    assert done.exit_code == 2 and "user03 (known by 30 votes, now given 5)" in done.stderr
+    assert "nothing was kept" in done.stderr and load_reward(folder).users.rows(["somebody new"])[0] == 0
+    done = call("reward", "fold-in", folder, "--votes", data, "--commit", "--replace")
     assert done.exit_code == 0 and load_reward(folder).users.rows(["somebody new"])[0] > 0
     for wrong in ((), ("--commit", "--output", tmp_path / "other")):
         done = call("reward", "fold-in", folder, "--votes", data, *wrong)
         assert done.exit_code == 2 and "exactly one of them" in done.stderr
     done = call("reward", "fold-in", folder, "--votes", data, "--output", tmp_path / "new")
     assert done.exit_code == 2 and "exists, and nothing is overwritten" in done.stderr
+
+
+NAMES = {"prompt": "question", "chosen": "better", "rejected": "worse", "user_id": "worker"}
+SET = tuple(word for ours, theirs in NAMES.items() for word in ("--set", f"data.columns.{ours}={theirs}"))
+
+
+@pytest.fixture
+def renamed(run, tmp_path):
+    """A run whose data have columns of other names, and votes as it reads them: eight of ann."""
+    folder = run[0]
+    config = json.loads((folder / "config.json").read_text())
+    config["data"]["columns"] = NAMES
+    (folder / "config.json").write_text(json.dumps(config))
+    own = [replace(c, user="ann") for c in votes() if c.user == "user01"][:8]
+    (tmp_path / "own.jsonl").write_text("".join(json.dumps(as_row(c, NAMES)) + "\n" for c in own))
+    return folder, tmp_path / "own.jsonl"
+
+
+def test_a_model_that_met_people_reads_as_its_run(renamed, tmp_path):
+    folder, own = renamed
+    for source, target in ((folder, "new"), (tmp_path / "new", "newer")):
+        done = call("reward", "fold-in", source, "--votes", own, "--output", tmp_path / target)
+        assert done.exit_code == 0 and "8 votes of 1 user" in done.stdout, done.output
+    alone = ("reward", "fold-in", folder / "model", "--votes", own, "--output", tmp_path / "alone")
+    done = call(*alone)
+    assert done.exit_code == 2 and "--set data.columns.prompt=question" in done.stderr
+    assert call(*alone, *SET).exit_code == 0
+
+
+def test_names_of_columns_count_for_the_files_that_have_them(renamed, tmp_path):
+    folder, own = renamed
+    pool = tmp_path / "pool.jsonl"
+    pool.write_text("".join(json.dumps({"question": c.prompt, "a": c.chosen, "b": c.rejected}) + "\n" for c in votes()))
+    for given in ((folder,), (folder / "model", *SET)):
+        done = call("suggest", *given, "--user", "ann", "--pool", pool, "--votes", own)
+        assert done.exit_code == 0 and "ann is met by 8 votes" in done.stdout, done.output
+        assert "1. Which?" in done.stdout
+    done = call("suggest", folder / "model", "--user", "ann", "--pool", pool, "--set", "data.columns.prompt=quest")
+    assert done.exit_code == 2 and "no column 'quest' (to be read as prompt)" in done.stderr
+
+
+def test_an_interview_goes_on_in_a_file_of_other_names(renamed, trained):
+    folder, own = renamed
+    given = ("onboard", folder, "--user", "ann", "--pool", trained[1], "--votes", own, "--least", 0)
+    done = call(*given, typed="l\nq\n")
+    assert done.exit_code == 0 and "going on after 8 votes of ann" in done.stdout, done.output
+    assert "going on after 9 votes of ann" in call(*given, typed="q\n").stdout
+    rows = [json.loads(line) for line in own.read_text().splitlines()]
+    assert len(rows) == 9 and set(NAMES.values()) <= set(rows[-1]) and not set(NAMES) & set(rows[-1])

@@ -28,6 +28,19 @@ def test_generate_refuses_a_folder_before_it_looks_for_the_model(tmp_path):
     assert done.exit_code == 2 and f"--output {tmp_path}: found a folder" in done.stderr.replace("\n", "")
 
 
+def test_what_is_read_is_not_written_over(tmp_path):
+    (tmp_path / "in.jsonl").write_text("{}")
+    (tmp_path / "link.jsonl").symlink_to(tmp_path / "in.jsonl")
+    (tmp_path / "old.jsonl").touch()
+    read = {"--votes": None, "--data": [str(tmp_path / "in.jsonl"), "polis"]}
+    for name in ("in.jsonl", "link.jsonl"):
+        with pytest.raises(
+            ConfigError, match=f"^--output {tmp_path / name}: that is what --data reads; write to another"
+        ):
+            check_places({"--output": tmp_path / name}, read)
+    check_places({"--output": tmp_path / "new.jsonl", "--json": tmp_path / "old.jsonl"}, read)
+
+
 @pytest.mark.parametrize(
     ("command", "told"),
     [

@@ -14,6 +14,7 @@ from prlhf.errors import ConfigError
 from prlhf.evaluation.report import Report
 from prlhf.evaluation.reward import RewardEvaluation
 from prlhf.evaluation.reward.comparison import RewardComparison
+from prlhf.rewards import load_reward
 from tiny_reward import text, tiny, votes, write_votes  # noqa: F401
 
 RUN = CliRunner()
@@ -153,6 +154,41 @@ def test_score_reads_csv(run, tmp_path):
     done = call("score", run, "--data", path)
     assert done.exit_code == 0, done.output
     assert "(generic)" in done.stdout and "user00" in done.stdout
+
+
+def test_score_reads_columns_as_the_run_does(run, tmp_path):
+    path, text = tmp_path / "asked.jsonl", votes()[0].chosen
+    path.write_text(json.dumps({"question": "Which?", "answer": text, "worker": "user00"}) + "\n")
+    done = call("score", run, "--data", path)
+    assert done.exit_code == 2
+    assert "with --set data.columns.prompt=question --set data.columns.completion=answer" in done.stderr
+    given = ("--set", "data.columns.completion=answer", "--set", "data.columns.user_id=worker")
+    config = json.loads((run / "config.json").read_text())
+    config["data"]["columns"] = {"prompt": "question"}
+    (run / "config.json").write_text(json.dumps(config))
+    done = call("score", run, "--data", path, *given, "--output", tmp_path / "out.jsonl")
+    assert done.exit_code == 0, done.output
+    (row,) = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert row["user_id"] == "user00" and "Which?" in done.stdout and "unknown" not in done.stdout
+
+
+def test_score_tells_held_out_users_from_unknown_ones(run, tmp_path):
+    config = json.loads((run / "config.json").read_text())
+    known = set(load_reward(run).users.index.ids(range(1, 10)))
+    held_out = sorted({c.user for c in votes()} - known)
+    assert len(held_out) == 3 and config["data"]["split"]["users"] == 0.25
+    done = call("score", run, "--data", responses(tmp_path / "asked.jsonl", (held_out[0], "nobody yet", "user00")))
+    said = " ".join(done.stdout.split())
+    assert "1 user is unknown to the model and answered as the generic user: 'nobody yet'" in said
+    assert "1 user is held out by data.split.users=0.25 and so answered as the generic user; train without it" in said
+    assert f"fold their votes in: '{held_out[0]}'" in said
+
+
+def test_score_does_not_write_over_what_it_reads(run, tmp_path):
+    asked = responses(tmp_path / "asked.jsonl")
+    before = asked.read_text()
+    done = call("score", run, "--data", asked, "--output", asked)
+    assert done.exit_code == 2 and "that is what --data reads" in done.stderr and asked.read_text() == before
 
 
 def test_score_says_what_to_do_with_other_files(run, files, tmp_path):

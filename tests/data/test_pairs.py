@@ -64,3 +64,26 @@ def test_what_cannot_be_read_is_said(tmp_path):
         read_pairs(tmp_path / "none.jsonl")
     with pytest.raises(DataError, match="row 1"):
         read_pairs(written(tmp_path / "bad.jsonl", [{"prompt": 3, "response": "x"}]))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"prompt": "p", "a": "x"}, "a is one response of a pair, expected the other one in a column b"),
+        (
+            {"question": "p", "answer": "x"},
+            "say --set data.columns.completion=answer --set data.columns.prompt=question",
+        ),
+        ({"this": "p", "that": "x"}, r"expected pairs \(prompt, a, b\), single responses"),
+    ],
+)
+def test_the_nearest_form_of_a_pool_is_told(tmp_path, row, message):
+    with pytest.raises(DataError, match=message):
+        read_pairs(written(tmp_path / "pool.jsonl", [row]))
+
+
+def test_single_responses_under_other_names(tmp_path):
+    rows = [{"question": "p", "answer": text} for text in "xyz"]
+    columns = {"prompt": "question", "completion": "answer"}
+    config = DataConfig(source=str(written(tmp_path / "r.jsonl", rows)), columns=columns)
+    assert of(read_pairs(config)) == [("p", "x", "y"), ("p", "x", "z"), ("p", "y", "z")]

@@ -35,6 +35,16 @@ def test_what_is_added_is_read_again(tmp_path):
     }  # fmt: skip
 
 
+def test_undo_leaves_what_others_added(tmp_path):
+    mine, theirs = (VotesFile(tmp_path / "votes.jsonl") for _ in range(2))
+    mine.add(VOTE)
+    theirs.add(TIE)
+    mine.undo()
+    assert without_id(theirs.read()) == [TIE]
+    theirs.undo()
+    assert theirs.path.read_bytes() == b"" and [p.name for p in tmp_path.iterdir()] == ["votes.jsonl"]
+
+
 def test_a_line_that_was_cut_off_is_dropped_and_a_missing_line_end_is_not(tmp_path):
     file = VotesFile(tmp_path / "votes.jsonl")
     file.add(VOTE)

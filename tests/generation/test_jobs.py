@@ -125,6 +125,8 @@ def test_a_folder_is_no_place_for_answers(tmp_path):
         ("p.jsonl", '{"prompt": "a", "user_id": ["x"]}', "row 1, field 'user_id'"),
         ("p.jsonl", "oops", "row 1: found no JSON"),
         ("p.doc", "hi", "unknown suffix"),
+        ("p.jsonl", "", "p.jsonl: found no prompt"),
+        ("p.txt", "\n \n", "p.txt: found no prompt"),
         ("absent.txt", None, "no file at"),
     ],
 )

@@ -28,7 +28,7 @@ def test_in_place_and_in_a_new_folder(saved, tmp_path):
     kept = keep(run, model, new.names, states)
     assert kept.versions == (2, 1, 1) and kept.votes == (10, 10, 10) and kept.before == (10, 0, 0)
     lines = kept.text().splitlines()
-    assert lines[0] == f"kept: 2 new users, 1 known already, in {run}"
+    assert lines[0] == f"kept: 2 new users, 1 known already, in {run} (user-0003, user-0004, user-0005)"
     assert lines[1] == "  user-0003 was there: now version 2, resting on these votes alone (10; before: 10)"
     again = load_reward(run)
     assert len(again.users.states) == 7 and (run / "model" / "model.safetensors").read_bytes() == before[0]
@@ -37,6 +37,14 @@ def test_in_place_and_in_a_new_folder(saved, tmp_path):
     keep(run, again, ["somebody"], states.take(slice(0, 1)), tmp_path / "new")
     assert load_reward(tmp_path / "new").users.index.ids(range(8))[7] == "somebody"
     assert len(load_reward(run).users.states) == 7
+
+
+def test_who_was_kept_meanwhile_stays(saved):
+    model, votes, run = saved
+    other, states = load_reward(run), model.states_of(votes).take(slice(0, 1))
+    keep(run, model, ["ann"], states)
+    keep(run, other, ["bob"], states)
+    assert (load_reward(run).users.rows(["ann", "bob"]) > 0).all()
 
 
 def test_what_fails_changes_nothing(saved, tmp_path, monkeypatch):

@@ -56,7 +56,7 @@ def adapt(
         raise ConfigError("give the votes of the new users with --votes, or states of an earlier --output")
     if states is not None and (output or half_life_days or old_votes or not commit):
         raise ConfigError("--user-state is what was fitted before: it goes with --commit alone")
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--votes": votes, "--user-state": states})
     no_loading_bars()
     if states is not None:
         from prlhf.lm.adapting.states import UserStates

@@ -11,11 +11,14 @@ import typer
 from prlhf.cli.answers import with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
+from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+from prlhf.words import counted, some
 
 if TYPE_CHECKING:
+    from prlhf.config import DataConfig
     from prlhf.generation.jobs import Question
     from prlhf.generation.picks import Picking
     from prlhf.rewards import RewardModel
@@ -66,6 +69,7 @@ def best_of(
         typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
     ] = None,
     batch_size: Annotated[int, typer.Option(metavar="B", help="Answers drawn at once.")] = 64,
+    overrides: DataOverrides = None,
     *,
     options: Any,
 ) -> None:
@@ -76,9 +80,12 @@ def best_of(
     told.
     """
     _check(prompt, prompts, users, user, output, each_user)
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--votes": votes})
     picking = _picking(n, by, k, as_user, method, keep, chunk)
-    model = _reward(reward, votes)  # before all that is imported for the language model: a mistake is told at once
+    of_votes, columns = _readings(reward, votes, prompts, overrides)
+    model = _reward(
+        reward, of_votes, user
+    )  # before all that is imported for the language model: a mistake is told at once
     from prlhf.generation.jobs import Question
     from prlhf.generation.models import language_model
     from prlhf.generation.pick_jobs import pick_file, picks, reward_name
@@ -89,7 +96,7 @@ def best_of(
         assert prompt is not None
         questions = [Question(1, prompt, user, user_text)]
     else:
-        questions = questions_of(prompts, users, user, user_text, each_user)
+        questions = questions_of(prompts, users, user, user_text, each_user, columns)
     if each_user and users is None:
         questions = _for_everybody(model, questions)
     _tell_unknown(model, questions)
@@ -104,7 +111,7 @@ def best_of(
     with interruptible("the same command goes on where it stopped"):
         done, spent = pick_file(lm, model, questions, output, picking, options, **how)
     before = f" ({done.kept:,} were there)" if done.kept else ""
-    typer.echo(f"{done.written:,} answers written{before}: {done.path}")
+    typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
 
 
@@ -140,16 +147,32 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
     return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
 
 
-def _reward(folder: Path, votes: str | None) -> RewardModel:
+def _readings(
+    reward: Path, votes: str | None, prompts: Path | None, overrides: list[str] | None
+) -> tuple[DataConfig | None, dict[str, str]]:
+    """How the votes are read, and the names of the columns of the prompts: as the data of the reward model's run."""
+    from prlhf.data.readers import FORMATS
+    from prlhf.evaluation.reward.run import run_config
+
+    table = prompts is not None and prompts.suffix.lower() in FORMATS
+    sources = [source for source, given in ((votes, votes is not None), (prompts, table)) if source and given]
+    if not sources:
+        return None, {}
+    run = run_config(reward)
+    found = read_as(None if run is None else run.data, overrides, *sources)
+    return found[0] if votes is not None else None, found[-1].columns if table else {}
+
+
+def _reward(folder: Path, votes: DataConfig | None, user: str | None) -> RewardModel:
     """The reward model with the votes in it."""
-    from prlhf.evaluation.reward.run import few_shot_votes, load_run
+    from prlhf.evaluation.reward.run import few_shot_votes, load_run, without_votes
     from prlhf.generation.picks import check_new_texts
 
     model, config = load_run(folder)
     check_new_texts(model)
     if votes is not None:
         first, notes = few_shot_votes(model, config, votes)
-        for note in notes:
+        for note in [*notes, *without_votes(user, first, votes.source)]:
             typer.echo(note, err=True)
         model.commit(*model.fold_in(first))
     return model
@@ -169,6 +192,6 @@ def _tell_unknown(model: RewardModel, questions: list[Question]) -> None:
     ids = sorted({q.user for q in questions if q.user is not None})
     unknown = [i for i, row in zip(ids, model.users.rows(ids).tolist(), strict=True) if not row]
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
+        shown = some([repr(name) for name in unknown])
+        many = f"{counted(len(unknown), 'user')} {'is' if len(unknown) == 1 else 'are'}"
         typer.echo(f"note: {many} unknown to the reward model, which picks for the generic user ({shown})", err=True)

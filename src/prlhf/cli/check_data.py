@@ -28,7 +28,7 @@ def check_data(
     from prlhf.data import load_comparisons
     from prlhf.data.checks import check_log
 
-    check_places({"--json": json_path})
+    check_places({"--json": json_path}, {"SOURCE": source})
     config = data_config({"source": source, "on_bad_row": on_bad_row}, overrides)
     log = load_comparisons(config)
     checks = check_log(log, config.split)

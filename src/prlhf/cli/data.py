@@ -35,7 +35,7 @@ def inspect_command(
     """Users, lengths, ties and duplicates of a log; how users disagree; what personalisation can hope for."""
     from prlhf.data import inspect_log, load_comparisons
 
-    check_places({"--json": json_path, "--picture": picture})
+    check_places({"--json": json_path, "--picture": picture}, {"SOURCE": source})
     if picture is not None:
         from prlhf.data.picture import check_picture, draw
 

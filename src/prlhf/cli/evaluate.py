@@ -66,7 +66,7 @@ def evaluate(
     """Measure a run on held-out comparisons, beside its baselines on the same ones."""
     names, source = _names(baselines), one_source(data)
     _check(split, pooled, train_pooled)
-    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    check_places({"--json": json_path, "--per-user": users_path, "--report": report}, {"--data": data})
     from prlhf.evaluation.rows import read_config
 
     own = read_config(run)

@@ -13,6 +13,7 @@ from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+from prlhf.words import counted, some
 
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
@@ -54,7 +55,7 @@ def generate(
     """
     _check(prompt, prompts, users, user, compare, output, reference, each_user)
     check_texts(user_text, compare)
-    check_places({"--output": output})
+    check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--user-state": user_state})
     if prompts is None:
         assert prompt is not None
         lm = _load(run, user_state)
@@ -153,8 +154,8 @@ def _tell_unknown(lm: PersonalizedLM, questions: list[Question]) -> None:
     ids = sorted({q.user for q in questions if q.user is not None})
     unknown = [i for i, known in zip(ids, lm.users.known(ids), strict=True) if not known]
     if unknown:
-        shown = ", ".join(map(repr, unknown[:5])) + (", …" if len(unknown) > 5 else "")
-        many = "1 user is" if len(unknown) == 1 else f"{len(unknown)} users are"
+        shown = some([repr(name) for name in unknown])
+        many = f"{counted(len(unknown), 'user')} {'is' if len(unknown) == 1 else 'are'}"
         typer.echo(f"note: {many} not in the user table: the generic user answers ({shown})", err=True)
 
 
@@ -193,4 +194,4 @@ def _job(
     with interruptible("the same command goes on where it stopped"):
         done = answer_file(lm, questions, output, options, batch_size=batch_size, reference=reference, progress=bar)
     before = f" ({done.kept:,} were there)" if done.kept else ""
-    typer.echo(f"{done.written:,} answers written{before}: {done.path}")
+    typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")

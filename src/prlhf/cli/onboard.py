@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import sys
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prlhf.cli.options import DataOverrides
 from prlhf.cli.places import check_places
-from prlhf.cli.reward.fold_in import Commit, NewFolder, check_target
+from prlhf.cli.reward.fold_in import Commit, NewFolder, Replace, check_target
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 from prlhf.cli.suggest import Asked, PoolSource, RuleName, prepared
+from prlhf.words import counted
 
 if TYPE_CHECKING:
     from rich.console import Console
 
     from prlhf.data.votes_file import VotesFile
+    from prlhf.rewards import RewardModel
     from prlhf.rewards.asking import Answer, Interview, Move, Question
 
 __all__ = ["onboard"]
@@ -48,8 +52,10 @@ def onboard(
     rule: RuleName = None,
     output: NewFolder = None,
     commit: Commit = False,
+    replace: Replace = False,
     embeddings: NewEmbeddings = None,
     seed: Annotated[int, typer.Option(help="Of which response stands left, and of what is drawn.")] = 0,
+    overrides: DataOverrides = None,
 ) -> None:
     """Ask somebody which of two responses they prefer, always about the pair that is expected to tell most.
 
@@ -60,19 +66,24 @@ def onboard(
 
     if commit and output is not None:
         raise ConfigError("give --output FOLDER for a new model, or --commit to change this one; not both")
-    check_places({"--votes": votes})
+    check_places({"--votes": votes}, {"--pool": pool})
     check_target(output)
 
     from rich.console import Console
 
     from prlhf.data.log import trainable
     from prlhf.data.votes_file import VotesFile
-    from prlhf.rewards.asking import Interview
+    from prlhf.rewards.asking import Interview, check_interview
     from prlhf.rewards.newcomers import keep
 
-    made, file, console = prepared(folder, pool, embeddings, seed), VotesFile(votes), Console(highlight=False)
+    earlier = votes if votes.is_file() else None
+    made = prepared(folder, pool, earlier, overrides, embeddings, seed, partial(check_interview, rule=rule))
+    file, console = VotesFile(votes, made.votes), Console(highlight=False)
     told = [c for c in file.read().comparisons if c.user == user and trainable(c, ties=True)]
     interview = Interview(made.model, made.pool, user, told, rule=rule, seed=seed)  # type: ignore[arg-type]
+    keeps = commit or output is not None
+    if keeps and not replace:
+        _check_most(made.model, user, max(most, len(told)))
     _introduce(interview, file)
     try:
         _ask(interview, file, console, most, least)
@@ -80,27 +91,42 @@ def onboard(
         typer.echo()
     _summary(interview, console)
     typer.echo(f"\nvotes: {file.path} ({len(interview.votes):,} of {user})")
-    if commit or output is not None:
+    if keeps:
         if interview.votes:
-            typer.echo(keep(folder, made.model, [user], interview.state, output).text())
+            typer.echo(keep(folder, made.model, [user], interview.state, output, replace=replace).text())
         else:
             typer.echo(f"{user} has no votes, so nothing was kept")
+
+
+def _check_most(model: RewardModel, user: str, most: int) -> None:
+    """Say before the first question that the answers could not be kept after the last one."""
+    from prlhf.errors import ConfigError
+    from prlhf.rewards.newcomers import votes_before
+
+    known = int(votes_before(model, [user])[0])
+    if most < known:
+        raise ConfigError(
+            f"{user} is known to the model by {counted(known, 'vote')}, and --most {most} would end with fewer, which "
+            f"are not kept in their place. Raise --most to {known} or more, or say --replace to have the new ones "
+            "alone count"
+        )
 
 
 def _introduce(interview: Interview, file: VotesFile) -> None:
     user, table = interview.user, interview.model.users
     row = int(table.rows([user])[0])
     if row:
+        known = counted(table.states.votes[row], "vote")
         typer.echo(
-            f"{user} is known to the model (version {table.versions[row]}, {table.states.votes[row]:,} votes). What is "
-            f"asked, and kept, rests on the votes in {file.path} alone"
+            f"{user} is known to the model (version {table.versions[row]}, {known}). What is asked, and kept, rests "
+            f"on the votes in {file.path} alone"
         )
     else:
         typer.echo(f"{user} is unknown: the interview begins with the generic user")
     if file.dropped:
         typer.echo(f"{file.path}: its last line was cut off in the middle, and is dropped: {file.dropped:.60}")
     if interview.told:
-        typer.echo(f"going on after {len(interview.told):,} votes of {user} in {file.path}")
+        typer.echo(f"going on after {counted(len(interview.told), 'vote')} of {user} in {file.path}")
 
 
 def _ask(interview: Interview, file: VotesFile, console: Console, most: int, least: float) -> None:
@@ -131,7 +157,7 @@ def _enough(interview: Interview, q: Question | None, most: int, least: float) -
     if q is None:
         return "\nEvery pair of the pool was asked."
     if len(interview.votes) >= most:
-        return f"\n{most} votes, as many as --most says."
+        return f"\n{counted(most, 'vote')}, as many as --most says."
     if interview.best < least:
         return (
             f"\nThat is enough: no answer is expected to tell more than {interview.best:.2f} nats (--least {least:g})."
@@ -188,8 +214,8 @@ def _summary(interview: Interview, console: Console) -> None:
         typer.echo(f"\nNothing is known of {user} yet.")
         return
     now, before = predictable(model, interview.belief), predictable(model, interview.generic)
-    count = len(interview.votes)
-    typer.echo(f"\nAfter {count:,} vote{'s' * (count != 1)} of {user} the model expects to predict {now:.0%} of their")
+    count = counted(len(interview.votes), "vote")
+    typer.echo(f"\nAfter {count} of {user} the model expects to predict {now:.0%} of their")
     typer.echo(
         f"choices in this pool, {before:.0%} of a stranger's; {interview.unknown:.0%} of what was unknown still is."
     )

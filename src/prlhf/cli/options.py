@@ -22,6 +22,7 @@ __all__ = [
     "Source",
     "data_config",
     "one_source",
+    "read_as",
 ]
 
 SOURCES = "A file, a folder of `datasets`, a named source (planted, convarg, …: docs/data.md), or a hub id."
@@ -90,3 +91,17 @@ def data_config(values: Mapping[str, Any], overrides: list[str] | None) -> DataC
     given = {name: value for name, value in values.items() if value is not None}
     texts = [text.removeprefix("data.") for text in overrides or ()]
     return load_config(DataConfig, overrides=texts, values=given, flags=FLAGS)
+
+
+def read_as(own: DataConfig | None, overrides: list[str] | None, *sources: str | Path) -> list[DataConfig]:
+    """How the files of a command are read: as `--set` says, and otherwise as the data of the run, where that fits.
+
+    Args:
+        own: the data of the run; None: a model by itself, which has none.
+
+    Raises:
+        DataError: a source that cannot be opened, or a column of `--set` that none of them has.
+    """
+    from prlhf.data import readings
+
+    return readings([data_config({"source": str(source)}, overrides) for source in sources], own)

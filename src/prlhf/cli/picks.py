@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from prlhf.words import counted
+
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
     from prlhf.generation.picks import Pick, Spent
@@ -34,7 +36,7 @@ def show(questions: Sequence[Question], picks: Iterable[Pick], candidates: bool,
 
 def tokens_text(spent: Spent, answers: int) -> str:
     """What so many answers took altogether."""
-    plain = "one plain answer" if answers == 1 else f"{answers:,} plain answers"
+    plain = "one plain answer" if answers == 1 else counted(answers, "plain answer")
     return (
         f"tokens: {spent.generated:,} generated, {spent.ratio:.1f} times {plain}; {spent.read:,} read before them; "
         f"{spent.scored:,} given to the reward model to read"

@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 __all__ = ["check_new_folder", "check_places"]
 
 
-def check_places(files: Mapping[str, Path | None]) -> None:
+def check_places(
+    files: Mapping[str, Path | None], read: Mapping[str, str | Path | Sequence[str] | None] | None = None
+) -> None:
     """Make the folders of the files to write; say now rather than after the work where that cannot be.
 
     Args:
         files: option -> file, or None where the option was not given.
+        read: the same of what the command reads (a file, several, or sources that are none).
 
     Raises:
-        ConfigError: a folder in the place of a file, or a place that cannot be written; names the option.
+        ConfigError: a folder in the place of a file, a place that cannot be written, or what is read; names the option.
     """
     from prlhf.errors import ConfigError
 
@@ -31,6 +34,19 @@ def check_places(files: Mapping[str, Path | None]) -> None:
             raise ConfigError(f"{option} {path}: found a folder, expected the name of a file")
         if not os.access(path.parent, os.W_OK) or (path.exists() and not os.access(path, os.W_OK)):
             raise ConfigError(f"{option} {path}: no permission to write there")
+        for other, given in (read or {}).items():
+            if path.exists() and any(_same(path, source) for source in _each(given)):
+                raise ConfigError(f"{option} {path}: that is what {other} reads; write to another file")
+
+
+def _each(given: str | Path | Sequence[str] | None) -> Sequence[str | Path]:
+    return [given] if isinstance(given, str | Path) else given or []
+
+
+def _same(path: Path, source: str | Path) -> bool:
+    """Whether a source is this file, by whatever name."""
+    place = Path(source).expanduser()
+    return place.exists() and path.samefile(place)
 
 
 def check_new_folder(option: str, folder: Path) -> None:

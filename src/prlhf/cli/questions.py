@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -24,14 +25,19 @@ EachUser = Annotated[
 
 
 def questions_of(
-    prompts: Path, users: Path | None, user: str | None, user_text: str | None, each_user: bool
+    prompts: Path,
+    users: Path | None,
+    user: str | None,
+    user_text: str | None,
+    each_user: bool,
+    columns: Mapping[str, str] | None = None,
 ) -> list[Question]:
-    """The prompts of a file, each with its user as the options say."""
+    """The prompts of a file, each with its user as the options say; `columns`: our names -> the file's."""
     from dataclasses import replace
 
     from prlhf.generation.jobs import assign, read_questions, read_users
 
-    questions = read_questions(prompts)
+    questions = read_questions(prompts, columns)
     if user_text is not None:
         questions = [replace(q, user_text=user_text) for q in questions]
     if users is not None:

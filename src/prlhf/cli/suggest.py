@@ -4,16 +4,21 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.places import check_places
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
+from prlhf.words import counted
 
 if TYPE_CHECKING:
+    from prlhf.config import DataConfig
     from prlhf.rewards import RewardModel, States
     from prlhf.rewards.asking import Pool, Suggestion
     from prlhf.types import Comparison
@@ -48,14 +53,18 @@ def suggest(
     embeddings: NewEmbeddings = None,
     seed: Annotated[int, typer.Option(help="Of the rule random, and of pairs that are drawn.")] = 0,
     json_path: Annotated[Path | None, typer.Option("--json", metavar="OUT.json", help="Write the questions.")] = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """What to ask somebody next: the pairs whose answers are expected to tell most about them.
 
     The model has to say how sure it is of a person, as factor does. Nothing is stored.
     """
-    check_places({"--json": json_path})
-    made = prepared(folder, pool, embeddings, seed)
-    state, asked = _state(made, user, votes)
+    from prlhf.rewards.asking import DEFAULT, check_rule
+
+    check_places({"--json": json_path}, {"--pool": pool, "--votes": votes})
+    check = partial(check_rule, rule=rule or DEFAULT)
+    made = prepared(folder, pool, votes, overrides, embeddings, seed, check)
+    state, asked = _state(made, user)
     found = made.model.suggest(made.pool, state, n, rule, asked, seed)  # type: ignore[arg-type]
     if not found:
         typer.echo("nothing is left to be asked: every pair of the pool was answered")
@@ -68,52 +77,63 @@ def suggest(
 
 @dataclass(frozen=True)
 class Prepared:
-    """A model, how its run read data, and a pool for it."""
+    """A model, a pool for it, and how votes are read (None: there are none)."""
 
     model: RewardModel
-    config: Any
     pool: Pool
+    votes: DataConfig | None
 
 
-def prepared(folder: Path, source: str, embeddings: Path | None, seed: int) -> Prepared:
-    """Read the model and the pool, and say what was read."""
+def prepared(
+    folder: Path,
+    pool: str,
+    votes: str | Path | None,
+    overrides: list[str] | None,
+    embeddings: Path | None,
+    seed: int,
+    check: Callable[[RewardModel], None],
+) -> Prepared:
+    """Read the model, `check` it, read the pool, which may take long, and say what was read."""
     from prlhf.data.pairs import read_pairs
     from prlhf.evaluation.reward.run import load_run
     from prlhf.rewards.asking import Pool
 
     model, config = load_run(folder, embeddings)
-    read = read_pairs(source, None if config is None else config.data, seed=seed)
-    pool = Pool.of(model, read.pairs)
-    told = f"pool: {len(pool):,} pairs from {read.source}"
-    told += f" ({pool.left_out:,} left out: there already, or of equal texts)" if pool.left_out else ""
+    check(model)
+    sources = [pool] if votes is None else [pool, votes]
+    of_pool, *of_votes = read_as(None if config is None else config.data, overrides, *sources)
+    read = read_pairs(of_pool, seed=seed)
+    made = Pool.of(model, read.pairs)
+    told = f"pool: {counted(len(made), 'pair')} from {read.source}"
+    told += f" ({made.left_out:,} left out: there already, or of equal texts)" if made.left_out else ""
     typer.echo(told + (f"; {read.note}" if read.note else ""))
-    return Prepared(model, config, pool)
+    return Prepared(model, made, of_votes[0] if of_votes else None)
 
 
-def _state(made: Prepared, user: str, votes: str | None) -> tuple[str | States | None, list[str]]:
+def _state(made: Prepared, user: str) -> tuple[str | States | None, list[str]]:
     """What is known of the user, and the keys of the pairs that they have answered."""
     row = int(made.model.users.rows([user])[0])
     table = made.model.users
-    known = f"version {table.versions[row]}, {table.states.votes[row]:,} votes" if row else ""
-    own = [] if votes is None else _own(made, user, votes)
+    known = f"version {table.versions[row]}, {counted(table.states.votes[row], 'vote')}" if row else ""
+    own = [] if made.votes is None else _own(made.votes, user)
     if not own:
         typer.echo(
             f"{user} is known to the model ({known})" if row else f"{user} is unknown: asked as the generic user"
         )
         return user, []
-    typer.echo(f"{user} is met by {len(own):,} votes" + (f", and by these alone; the model has {known}" if row else ""))
+    alone = f", and by these alone; the model has {known}" if row else ""
+    typer.echo(f"{user} is met by {counted(len(own), 'vote')}{alone}")
     return made.model.fold_in(own)[1], [vote.pair_key for vote in own]
 
 
-def _own(made: Prepared, user: str, votes: str) -> list[Comparison]:
+def _own(votes: DataConfig, user: str) -> list[Comparison]:
     """The user's votes in a file of anybody's."""
-    from prlhf.evaluation.reward.run import votes_to_fold_in
+    from prlhf.evaluation.reward.run import votes_to_fold_in, without_votes
 
-    rows, log = votes_to_fold_in(made.config, votes, ties=True)
-    own = [vote for vote in rows if vote.user == user]
-    if not own:
-        typer.echo(f"{log.source} has no vote of {user}")
-    return own
+    rows, log = votes_to_fold_in(None, votes, ties=True)
+    for line in without_votes(user, rows, log.source):
+        typer.echo(line)
+    return [vote for vote in rows if vote.user == user]
 
 
 def _tell(number: int, one: Suggestion) -> None:

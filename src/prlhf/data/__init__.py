@@ -12,6 +12,7 @@ _PUBLIC = {
     "inherit": "prlhf.data.load",
     "inspect_log": "prlhf.data.inspect",
     "load_comparisons": "prlhf.data.load",
+    "readings": "prlhf.data.load",
     "recency_weights": "prlhf.data.recency",
     "split": "prlhf.data.splits",
     "subsample": "prlhf.data.splits",

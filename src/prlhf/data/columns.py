@@ -8,7 +8,17 @@ from collections.abc import Collection, Iterable, Mapping
 
 from prlhf.errors import ConfigError
 
-__all__ = ["COLUMNS", "KINDS", "likely", "listed", "missing", "named_otherwise", "unread", "wanted_columns"]
+__all__ = [
+    "COLUMNS",
+    "KINDS",
+    "as_option",
+    "likely",
+    "listed",
+    "missing",
+    "named_otherwise",
+    "unread",
+    "wanted_columns",
+]
 
 USER_COLUMNS = ("user_id", "user_text", "weight", "timestamp", "tie", "first_shown", "group")
 KINDS = {
@@ -110,7 +120,7 @@ def named_otherwise(lost: Collection[str], columns: Mapping[str, str], names: Co
             if guesses or ours in lost:
                 said[ours] = guesses[0] if guesses else ""
     gone = [_named(ours, columns.get(ours, ours)) for ours in COLUMNS if ours in lost]
-    options = " ".join(_option(ours, guess) for ours, guess in said.items())
+    options = " ".join(as_option(ours, guess) for ours, guess in said.items())
     return (
         f"no column{'s' * (len(gone) > 1)} {', '.join(gone)}; found the columns {listed(sorted(names))}; "
         f"columns of other names are given with {options}"
@@ -136,11 +146,11 @@ def unread(columns: Mapping[str, str], names: Iterable[str]) -> str:
     told = {"user_id", "id", *_of_others(_kind(columns, names))}  # a missing user is told apart
     absent = [ours for ours in COLUMNS if columns.get(ours, ours) not in names and ours not in told]
     meant = {ours: near[0] for ours in absent if (near := _similar(ours, ours, extra, _STRICT))}
-    hint = "".join(f"; did you mean {ours}? ({_option(ours, theirs)})" for ours, theirs in meant.items())
+    hint = "".join(f"; did you mean {ours}? ({as_option(ours, theirs)})" for ours, theirs in meant.items())
     return f"Columns that are not read: {listed(extra)}{hint}."
 
 
-def _option(ours: str, theirs: str) -> str:
+def as_option(ours: str, theirs: str | None) -> str:
     """How a column of another name is given: the same name in every command and, after `--set`, in a recipe."""
     return f"--set data.columns.{ours}={shlex.quote(theirs) if theirs else '…'}"
 

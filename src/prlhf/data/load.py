@@ -6,6 +6,7 @@ import difflib
 import hashlib
 import json
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -13,7 +14,7 @@ from typing import Any
 
 from prlhf.config.data import DataConfig
 from prlhf.data.cache import default_cache
-from prlhf.data.columns import wanted_columns
+from prlhf.data.columns import named_otherwise, wanted_columns
 from prlhf.data.hub import open_folder, open_hub
 from prlhf.data.items import parted
 from prlhf.data.log import Log
@@ -23,7 +24,7 @@ from prlhf.data.rows import convert
 from prlhf.data.sources import SOURCES, call_source
 from prlhf.errors import ConfigError, DataError
 
-__all__ = ["inherit", "load_comparisons", "refuse_reading_options"]
+__all__ = ["inherit", "load_comparisons", "readings", "refuse_reading_options"]
 
 logger = logging.getLogger(__name__)
 
@@ -135,6 +136,31 @@ def inherit(config: DataConfig, other: DataConfig) -> DataConfig:
             logger.info("%s is read with the columns %s, as the data of the run", config.source, told)
             update["columns"] = {**names, **config.columns}
     return config.model_copy(update=update)
+
+
+def readings(configs: Sequence[DataConfig], like: DataConfig | None = None) -> list[DataConfig]:
+    """How sources that are given together are read: with the same `columns`, then as `like` says (`inherit`).
+
+    A column's name counts for those of the sources that have such a column.
+
+    Raises:
+        DataError: a column that none of them has; or a source that does not exist or cannot be opened.
+    """
+    found = list(configs)
+    if any(config.columns for config in configs):
+        have = [set() if config.source in SOURCES else _columns(_open(config)) for config in configs]
+        found = [_fitting(config, names, have) for config, names in zip(configs, have, strict=True)]
+    return found if like is None else [inherit(config, like) for config in found]
+
+
+def _fitting(config: DataConfig, names: set[str], have: Sequence[set[str]]) -> DataConfig:
+    """Without the columns that another source has, and this one has not."""
+    known = set().union(*have)
+    lost = [ours for ours, theirs in config.columns.items() if theirs not in known]
+    if lost and known:
+        raise DataError(f"{config.source}: {named_otherwise(lost, config.columns, known)}")
+    columns = {ours: theirs for ours, theirs in config.columns.items() if theirs in names or not known}
+    return config.model_copy(update={"columns": columns})
 
 
 def _columns(table: Table) -> set[str]:

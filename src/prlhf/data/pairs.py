@@ -10,9 +10,11 @@ from typing import Any
 import numpy as np
 
 from prlhf.config.data import DataConfig
+from prlhf.data.columns import COLUMNS, as_option, likely, listed
 from prlhf.data.load import inherit, load_comparisons
 from prlhf.data.readers import FORMATS, open_table
 from prlhf.data.responses import read_responses
+from prlhf.errors import DataError
 from prlhf.types import Comparison, Prompt
 
 __all__ = ["MOST", "Pairs", "read_pairs"]
@@ -30,27 +32,56 @@ class Pairs:
     note: str = ""
 
 
-def read_pairs(source: str | Path, like: DataConfig | None = None, *, most: int = MOST, seed: int = 0) -> Pairs:
+def read_pairs(
+    source: DataConfig | str | Path, like: DataConfig | None = None, *, most: int = MOST, seed: int = 0
+) -> Pairs:
     """Read a pool of questions.
 
     Args:
         like: how other data were read; names of columns are taken over where the source has them.
-        source: what `load_comparisons` reads (comparisons, rankings, thumbs; of labels nothing is used), a file with
-            the columns `prompt`, `a` and `b`, or one with `prompt` and `response` as `prlhf reward score` reads it.
-            Single responses, and those of thumbs, are paired with all others to the same prompt.
+        source: where, or how to read it: what `load_comparisons` reads (comparisons, rankings, thumbs; of labels
+            nothing is used), a file with the columns `prompt`, `a` and `b`, or one with `prompt` and `response`
+            (`completion` in the option `columns`), as `prlhf reward score` reads it. Single responses, and those of
+            thumbs, are paired with all others to the same prompt.
         most: where single responses give more pairs, so many are drawn.
 
     Raises:
         DataError: what cannot be read (file, row, field, found, expected).
     """
-    names = _columns(Path(source).expanduser())
-    if "response" in names and not names & {"chosen", "responses", "completion"}:
-        found = read_responses(source)
-        return _made(str(source), (), zip(found.prompts, found.responses, strict=True), most, seed)
-    columns = {"chosen": "a", "rejected": "b"} if {"a", "b"} <= names and "chosen" not in names else {}
-    config = DataConfig(source=str(source), columns=columns)
-    log = load_comparisons(config if like is None else inherit(config, like))
-    return _made(str(source), log.comparisons, ((t.prompt, t.response) for t in log.thumbs), most, seed)
+    config = source if isinstance(source, DataConfig) else DataConfig(source=str(source))
+    config = config if like is None else inherit(config, like)
+    path, columns = Path(config.source).expanduser(), config.columns
+    names = _columns(path)
+    have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
+    made: Iterable[Comparison] = ()
+    if have & {"chosen", "rejected", "responses", "label"} or not names:
+        log = load_comparisons(config)
+        made, single = log.comparisons, [(t.prompt, t.response) for t in log.thumbs]
+    elif {"a", "b"} <= names:
+        log = load_comparisons(config.model_copy(update={"columns": {**columns, "chosen": "a", "rejected": "b"}}))
+        made, single = log.comparisons, []
+    elif columns.get("completion", "response") in names:
+        found = read_responses(path, columns)
+        single = list(zip(found.prompts, found.responses, strict=True))
+    else:
+        raise DataError(f"{config.source}: {_no_pool(names)}")
+    return _made(config.source, made, single, most, seed)
+
+
+def _no_pool(names: set[str]) -> str:
+    """Which form of a pool a file with these columns is nearest to, and what is missing there."""
+    found = f"found the columns {listed(sorted(names))}"
+    if one := sorted(names & {"a", "b"}):
+        other = "b" if one == ["a"] else "a"
+        return f"{found}; {one[0]} is one response of a pair, expected the other one in a column {other}"
+    if answer := likely("completion", names):
+        ours = {"completion": answer} | ({} if "prompt" in names else {"prompt": likely("prompt", names)})
+        options = " ".join(as_option(*both) for both in ours.items())
+        return f"{found}, expected single responses in a column response, with prompt beside it: say {options}"
+    return (
+        f"{found}; expected pairs (prompt, a, b), single responses (prompt, response) or votes (prompt, chosen, "
+        "rejected); columns of other names are given with --set data.columns.chosen=… (or completion=… for response)"
+    )
 
 
 def _columns(path: Path) -> set[str]:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from prlhf.data.columns import as_option, likely
 from prlhf.data.fields import BadField, Interner, parse_cell
 from prlhf.data.parsing import prompt_of, response_of
 from prlhf.data.readers import open_table
@@ -16,6 +17,8 @@ from prlhf.types import Prompt
 __all__ = ["Responses", "read_responses"]
 
 _PAIRS = ("chosen", "rejected")
+_READ = {"prompt": "prompt", "completion": "response", "user_id": "user_id"}
+"""What is read, by its name in `data.columns`: what it is called where that says nothing."""
 
 
 @dataclass(frozen=True)
@@ -32,22 +35,25 @@ class Responses:
         return len(self.responses)
 
 
-def read_responses(path: str | Path) -> Responses:
+def read_responses(path: str | Path, columns: Mapping[str, str] | None = None) -> Responses:
     """Read a JSONL, JSON, CSV or Parquet file with `prompt`, `response` and optionally `user_id`.
+
+    Args:
+        columns: our name -> the file's, as in `DataConfig`, where the response is called `completion`.
 
     Raises:
         DataError: no such file, a column that is missing, or a value that does not fit (file, row, field, found).
     """
-    texts, found = Interner(), Responses([], [], [], [])
+    texts, found, names = Interner(), Responses([], [], [], []), _names(columns or {})
     table = open_table(Path(path))
     try:
         for number, row in table.rows:
             where = f"{path}, row {number}"
             if isinstance(row, str):
                 raise DataError(f"{where}: {row}")
-            _check_columns(row, where)
+            _check_columns(row, where, names)
             try:
-                _add(texts, found, row, table.cells)  # type: ignore[arg-type]
+                _add(texts, found, row, names, table.cells)  # type: ignore[arg-type]
             except BadField as e:
                 raise DataError(f"{where}, {e}") from e
     finally:
@@ -57,29 +63,38 @@ def read_responses(path: str | Path) -> Responses:
     return found
 
 
-def _add(texts: Interner, found: Any, row: dict[str, Any], cells: bool) -> None:
+def _names(columns: Mapping[str, str]) -> dict[str, str]:
+    """Ours -> the file's, of the columns that are read."""
+    return {name: columns.get(name, usual) for name, usual in _READ.items()}
+
+
+def _add(texts: Interner, found: Any, row: dict[str, Any], names: Mapping[str, str], cells: bool) -> None:
     """One row more."""
-    names = {"prompt": row["prompt"], "completion": row["response"], "user_id": row.get("user_id")}
+    values = {ours: row.get(theirs) for ours, theirs in names.items()}
     if cells:
-        names = {name: parse_cell(name, value) for name, value in names.items() if value is not None}
-    prompt = prompt_of(texts, names["prompt"])
-    response = response_of(texts, "response", names["completion"])
-    found.users.append(texts.name("user_id", names.get("user_id")))
+        values = {name: parse_cell(name, value) for name, value in values.items() if value is not None}
+    prompt = prompt_of(texts, values["prompt"])
+    response = response_of(texts, "response", values["completion"])
+    found.users.append(texts.name("user_id", values.get("user_id")))
     found.prompts.append(prompt)
     found.responses.append(response)
     found.rows.append(row)
 
 
-def _check_columns(row: dict[str, Any], where: str) -> None:
-    lost = [name for name in ("prompt", "response") if name not in row]
+def _check_columns(row: dict[str, Any], where: str, names: Mapping[str, str]) -> None:
+    lost = [ours for ours in ("prompt", "completion") if names[ours] not in row]
     if not lost:
         return
-    message = (
-        f"{where}: no {' and no '.join(repr(name) for name in lost)}, found {', '.join(map(repr, row)) or 'nothing'}"
-    )
+    told = " and no ".join(repr(names[ours]) for ours in lost)
+    message = f"{where}: no {told}, found {', '.join(map(repr, row)) or 'nothing'}"
     if all(name in row for name in _PAIRS):
         raise DataError(
             f"{message}. These are votes: `prlhf reward evaluate` says how many a model predicts; to have both "
             "responses scored, give each a row of its own with `prompt` and `response`"
         )
-    raise DataError(f"{message}; expected the columns prompt, response and, where it is known, user_id")
+    free = sorted(set(row) - set(names.values()))
+    options = " ".join(as_option(ours, likely(ours, free)) for ours in lost)
+    raise DataError(
+        f"{message}; expected the columns prompt, response and, where it is known, user_id; columns of other names are "
+        f"given with {options}"
+    )

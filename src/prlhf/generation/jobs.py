@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -60,22 +60,36 @@ class Answered:
     """Ids in the questions that are not in the user table; the generic user answered for them."""
 
 
-def read_questions(path: str | Path) -> list[Question]:
+def read_questions(path: str | Path, columns: Mapping[str, str] | None = None) -> list[Question]:
     """Prompts from a text file (one a line) or from a table (JSONL, JSON, CSV, Parquet); blank lines are passed over.
 
     A table has the column `prompt` (text or messages; in CSV they are JSON) and may have `user_id` (or `user`),
     `user_text` and `max_new_tokens`.
 
+    Args:
+        columns: our name -> the table's, as in `DataConfig`.
+
     Raises:
-        DataError: no such file, an unknown suffix, or a row without a prompt; names file and row.
+        DataError: no such file, an unknown suffix, no prompt at all, or a row without one; names file and row.
     """
     path = Path(path)
     if path.suffix.lower() in ("", ".txt"):
-        return [Question(number, text) for number, text in _lines(path) if text.strip()]
+        return _some(path, [Question(number, text) for number, text in _lines(path) if text.strip()])
     if path.suffix.lower() not in FORMATS:
         raise DataError(f"{path}: unknown suffix {path.suffix!r}; expected .txt or one of {', '.join(FORMATS)}")
-    table = open_table(path)
-    return [_question(path, number, values, table.cells) for number, values in table.rows]
+    table, ours = open_table(path), {theirs: ours for ours, theirs in (columns or {}).items() if ours in _FIELDS}
+    rows = ((number, _renamed(values, ours)) for number, values in table.rows)
+    return _some(path, [_question(path, number, values, table.cells) for number, values in rows])
+
+
+def _renamed(values: dict[str, Any] | str, ours: Mapping[str, str]) -> dict[str, Any] | str:
+    return values if isinstance(values, str) else {ours.get(name, name): value for name, value in values.items()}
+
+
+def _some(path: Path, questions: list[Question]) -> list[Question]:
+    if not questions:
+        raise DataError(f"{path}: found no prompt, expected at least one")
+    return questions
 
 
 def read_users(path: str | Path) -> list[str | None]:

@@ -155,7 +155,7 @@ class VectorReward(RewardModel):
     ended: AnyReward | None = None
     """Where a `fit` ended by `validation`: the options with which one ends there by itself, so that it can be fitted to
     those votes too, as `prlhf reward compare` does."""
-    gaussian: ClassVar[tuple[str, str] | None] = None
+    gaussian: tuple[str, str] | None = None
     """The arrays of a state that are the mean `[k]` and the covariance `[k, k]` of `loadings`' l, if there are such:
     only then can a model choose what to ask somebody."""
 

@@ -10,6 +10,7 @@ import numpy.typing as npt
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.pref import Pref
 from prlhf.rewards.base import Loadings, Progress, Reward, VectorReward
+from prlhf.rewards.features import FeatureMap
 from prlhf.rewards.newton import fit_many
 from prlhf.rewards.scales import checked, inverse_scales, products, scaled
 from prlhf.rewards.states import States, UserTable
@@ -29,7 +30,18 @@ class PrefReward(VectorReward):
 
     Config: ClassVar[type[AnyReward]] = Pref
     stops_early: ClassVar[bool] = True
-    gaussian = ("weights", "covariance")
+    gaussian: tuple[str, str] | None = ("weights", "covariance")
+
+    def __init__(
+        self,
+        config: Any,
+        parameters: dict[str, npt.NDArray[Any]],
+        users: UserTable,
+        features: FeatureMap | None = None,
+    ):
+        super().__init__(config, parameters, users, features)
+        if config.prior == "none":  # then a first vote makes everything unknown that a stranger's spread knows
+            self.gaussian = None
 
     @classmethod
     def fit(

@@ -64,15 +64,13 @@ def adapt(
             raise ConfigError(f"--old-votes: {why}")
         users = {v.user for v in votes}
         votes = [*(v for v in trained if v.user in users), *votes]
-    prior = lm.prior
-    if prior is None:
-        Prior.of(lm.user_model)  # an error here costs nothing
+    prior = lm.prior or Prior.of(lm.user_model)
+    if not prior.users:
         if trained is None:
             logger.warning("the strength of the prior is not tuned: %s", why)
-            prior = Prior.of(lm.user_model)
         else:
             logger.info("learning on trained users how much a few votes are to be trusted (once for this run)")
-            prior = tuned(lm, trained, objective, cache=cache, progress=progress)
+            prior = tuned(lm, trained, objective, prior=prior, cache=cache, progress=progress)
         if Path(run).exists():  # and is not on the hub
             _keep(run, prior)
     weight = None if half_life_days is None else recency_weights(votes, half_life_days)

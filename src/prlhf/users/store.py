@@ -40,6 +40,7 @@ def save_users(folder: str | Path, user_model: UserModel, index: UserIndex) -> N
         "n": user_model.n,
         "width": user_model.width,
     }
+    (folder / "config.json").unlink(missing_ok=True)  # it may be another name of a file that is in use
     (folder / "config.json").write_text(json.dumps(described, indent=2) + "\n", encoding="utf8")
     tensors = {name: value.detach().cpu().contiguous() for name, value in user_model.state_dict().items()}
     aside = folder / "model.safetensors.tmp"  # the old file may be what this very model is mapped from

@@ -53,7 +53,8 @@ def evaluate(
     from prlhf.errors import ConfigError
     from prlhf.evaluation.reward.run import evaluate_reward_run
 
-    check_places({"--json": json_path, "--per-user": users_path, "--report": report})
+    read = {"--data": data, "--embeddings": embeddings, "--votes": votes}
+    check_places({"--json": json_path, "--per-user": users_path, "--report": report}, read)
     if users_path is not None and users_path.suffix != ".parquet":
         raise ConfigError(f"--per-user {users_path}: found the ending {users_path.suffix!r}, expected .parquet")
 

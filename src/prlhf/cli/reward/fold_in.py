@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 
-__all__ = ["Commit", "NewFolder", "check_target", "fold_in"]
+__all__ = ["Commit", "NewFolder", "Replace", "check_target", "fold_in"]
 
 NewFolder = Annotated[
     Path | None,
@@ -19,6 +20,10 @@ Commit = Annotated[
     bool,
     typer.Option("--commit", help="Change the model where it is: its table of users is replaced as a whole."),
 ]
+Replace = Annotated[
+    bool,
+    typer.Option("--replace", help="Also where somebody is known by more votes than these, which are then lost."),
+]
 
 
 def fold_in(
@@ -26,11 +31,14 @@ def fold_in(
     votes: Annotated[str, typer.Option(metavar="SOURCE", help="The votes, with user ids; ties are half a vote each.")],
     output: NewFolder = None,
     commit: Commit = False,
+    replace: Replace = False,
     embeddings: NewEmbeddings = None,
+    overrides: DataOverrides = None,
 ) -> None:
     """Meet the users of these votes, with everything else of the model frozen, and keep them in it.
 
-    Who is known already gets a new version, which rests on the votes given here alone.
+    Who is known already gets a new version, which rests on the votes given here alone; with --replace also where those
+    are fewer than the model learned from.
     """
     from prlhf.errors import ConfigError
 
@@ -40,15 +48,17 @@ def fold_in(
 
     from prlhf.evaluation.reward.run import load_run, votes_to_fold_in
     from prlhf.rewards.newcomers import keep
+    from prlhf.words import counted
 
     model, config = load_run(folder, embeddings)
-    rows, log = votes_to_fold_in(config, votes, ties=True)
+    (reading,) = read_as(None if config is None else config.data, overrides, votes)
+    rows, log = votes_to_fold_in(config, reading, ties=True)
     names, states = model.fold_in(rows)
     left = len(log) - len(rows)
-    typer.echo(f"folded in: {len(rows):,} votes of {len(names):,} users from {log.source}")
+    typer.echo(f"folded in: {counted(len(rows), 'vote')} of {counted(len(names), 'user')} from {log.source}")
     if left:
         typer.echo(f"left out: {left:,} without a user, of thumbs, or of texts that are equal or empty")
-    typer.echo(keep(folder, model, names, states, output).text())
+    typer.echo(keep(folder, model, names, states, output, replace=replace).text())
 
 
 def check_target(output: Path | None) -> None:

@@ -23,8 +23,18 @@ from prlhf.rewards import RewardModel, VectorReward, load_reward
 from prlhf.rewards.features import load_features
 from prlhf.rewards.folders import is_reward_model, read_described
 from prlhf.types import Comparison
+from prlhf.words import counted
 
-__all__ = ["evaluate_reward_run", "few_shot_votes", "load_run", "own_sides", "run_config", "votes_to_fold_in"]
+__all__ = [
+    "evaluate_reward_run",
+    "few_shot_votes",
+    "held_out_users",
+    "load_run",
+    "own_sides",
+    "run_config",
+    "votes_to_fold_in",
+    "without_votes",
+]
 
 Rows = Sequence[Comparison]
 RunConfig = RewardRun | SoftPrompt
@@ -170,11 +180,12 @@ def few_shot_votes(
     """
     first, log = votes_to_fold_in(config, votes)
     users = sorted({c.user for c in first if c.user is not None})
-    notes = [f"Folded in first: {len(first):,} votes of {_users(len(users))} from {log.source}."]
+    notes = [f"Folded in first: {counted(len(first), 'vote')} of {counted(len(users), 'user')} from {log.source}."]
     if left := len(log.comparisons) + len(log.thumbs) - len(first):
         notes[0] += f" Without a user or a winner, and so left out of them: {left:,}."
     if known := int((model.users.rows(users) > 0).sum()):
-        notes.append(f"Of these, the model knows {_users(known)} already; here they are answered by these votes alone.")
+        who = counted(known, "user")
+        notes.append(f"Of these, the model knows {who} already; here they are answered by these votes alone.")
     return first, notes
 
 
@@ -196,8 +207,12 @@ def votes_to_fold_in(
     return first, log
 
 
-def _users(count: int) -> str:
-    return "1 user" if count == 1 else f"{count:,} users"
+def without_votes(user: str | None, votes: Rows, source: str) -> list[str]:
+    """A line that says so where none of the votes of a source is of the user whom they are read for."""
+    if user is None or any(vote.user == user for vote in votes):
+        return []
+    others = len({vote.user for vote in votes})
+    return [f"{source} has no vote of {user} (it has {counted(len(votes), 'vote')} of {counted(others, 'other user')})"]
 
 
 def _read(config: RunConfig | None, data: DataConfig | str | Path | Log | None) -> Log:
@@ -219,6 +234,18 @@ def _training(folder: Path, config: RunConfig) -> Rows | None:
         return _comparisons(log, Split.load(folder / "split.json", log).train)
     except (DataError, ConfigError):
         return None
+
+
+def held_out_users(folder: str | Path, config: RunConfig | None) -> frozenset[str]:
+    """Whom a run held out altogether (`data.split.users`); nobody where its data cannot be read any more."""
+    if config is None:
+        return frozenset()
+    try:
+        log = load_comparisons(config.data)
+        sides = Split.load(Path(folder) / "split.json", log)
+    except (DataError, ConfigError):
+        return frozenset()
+    return frozenset(c.user for c in _comparisons(log, (*sides.unseen, *sides.context)) if c.user is not None)
 
 
 def _check_rows(what: _Measured, config: RunConfig | None) -> list[Check]:

@@ -34,6 +34,7 @@ def tuned(
     trained: Sequence[Feedback],
     objective: ObjectiveConfig,
     *,
+    prior: Prior | None = None,
     seed: int = 0,
     cache: Path | None = None,
     progress: Callable[[Iterable[int], str], Iterable[int]] = lambda steps, _: steps,
@@ -46,8 +47,9 @@ def tuned(
 
     Args:
         trained: votes that the model was trained on.
+        prior: whose directions are kept; by default those of all rows that there are.
     """
-    prior = Prior.of(lm.user_model)
+    prior = prior or Prior.of(lm.user_model)
     asked, tests, names = _sample(lm, trained, objective, seed)
     if len(names) < 2 * _FOLDS:
         return prior

@@ -14,14 +14,14 @@ import numpy as np
 from prlhf.errors import ConfigError, DataError
 from prlhf.rewards.asking.belief import Belief
 from prlhf.rewards.asking.pool import Pool, can_choose
-from prlhf.rewards.asking.rules import Rule
+from prlhf.rewards.asking.rules import DEFAULT, Rule
 from prlhf.rewards.asking.suggest import Suggestion, check_rule, suggest, why_not
 from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.states import States
 from prlhf.rewards.votes import Votes
 from prlhf.types import Comparison, Prompt
 
-__all__ = ["Answer", "Interview", "Question"]
+__all__ = ["Answer", "Interview", "Question", "check_interview"]
 
 Answer = Literal["left", "right", "tie", "skip"]
 
@@ -42,6 +42,13 @@ class _Given:
 
     place: int
     vote: Comparison | None
+
+
+def check_interview(model: RewardModel, rule: str | None = None) -> None:
+    """ConfigError where nobody can be asked with this model, or there is no such rule."""
+    if not isinstance(model, VectorReward) or model.features is None or not can_choose(model):
+        raise ConfigError(f"an interview: {why_not(model)}; ask with `prlhf suggest --rule random`")
+    check_rule(model, rule or DEFAULT)
 
 
 class Interview:
@@ -65,9 +72,8 @@ class Interview:
         ConfigError: a model that does not say how sure it is of a person, or an unknown rule.
         DataError: a pool without texts.
         """
-        if not isinstance(model, VectorReward) or model.features is None or not can_choose(model):
-            raise ConfigError(f"an interview: {why_not(model)}; ask with `prlhf suggest --rule random`")
-        check_rule(model, rule or "random")
+        check_interview(model, rule)
+        assert isinstance(model, VectorReward) and model.features is not None
         if not pool.pairs:
             raise DataError("an interview needs a pool made of texts (Pool.of)")
         self.model, self.pool, self.user, self.rule, self.seed = model, pool, user, rule, seed

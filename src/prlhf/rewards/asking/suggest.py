@@ -17,7 +17,7 @@ from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.states import States
 from prlhf.types import Comparison
 
-__all__ = ["Suggestion", "state_of", "suggest"]
+__all__ = ["Suggestion", "check_rule", "state_of", "suggest", "why_not"]
 
 Bools = npt.NDArray[np.bool_]
 
@@ -102,9 +102,8 @@ def check_rule(model: RewardModel, rule: str) -> None:
     names = [*RULES, "random"]
     if rule not in names:
         near = difflib.get_close_matches(rule, names, n=1)
-        raise ConfigError(
-            f"rule: found {rule!r}, expected one of {', '.join(names)}" + f"; did you mean {near[0]}?" * bool(near)
-        )
+        hint = f"; did you mean {near[0]}?" if near else ""
+        raise ConfigError(f"rule: found {rule!r}, expected one of {', '.join(names)}{hint}")
     if rule != "random" and not can_choose(model):
         raise ConfigError(f"rule {rule}: {why_not(model)}; only the rule random is left")
 
@@ -114,7 +113,7 @@ def why_not(model: RewardModel) -> str:
     kind = getattr(getattr(model, "config", None), "type", type(model).__name__)
     if isinstance(model, VectorReward) and model.gaussian is not None:
         return f"this {kind} found no direction in which people differ, so there is nothing to learn about anybody"
-    return f"{kind} does not say how sure it is of a person, as factor, pref and item_mf do"
+    return f"{kind} does not say how sure it is of a person, as factor, item_mf and (with a prior) pref do"
 
 
 def _picks(
