@@ -66,6 +66,7 @@ def test_suggest_says_what_and_why(run, tmp_path):
     assert (
         "has no vote of user02" in known.stdout and "user02 is known to the model (version 1, 30 votes)" in known.stdout
     )
+    assert "not asked again: " in known.stdout and "that user02 voted on in" in known.stdout
     wrong = call(*given, "--user", "ann", "--rule", "infomation")
     assert wrong.exit_code == 2 and "did you mean information?" in wrong.stderr
 

@@ -82,6 +82,8 @@ class Prepared:
     model: RewardModel
     pool: Pool
     votes: DataConfig | None
+    learned: DataConfig | None = None
+    """How the votes are read that the model was trained on, where its run says."""
 
 
 def prepared(
@@ -107,7 +109,7 @@ def prepared(
     told = f"pool: {counted(len(made), 'pair')} from {read.source}"
     told += f" ({made.left_out:,} left out: there already, or of equal texts)" if made.left_out else ""
     typer.echo(told + (f"; {read.note}" if read.note else ""))
-    return Prepared(model, made, of_votes[0] if of_votes else None)
+    return Prepared(model, made, of_votes[0] if of_votes else None, None if config is None else config.data)
 
 
 def _state(made: Prepared, user: str) -> tuple[str | States | None, list[str]]:
@@ -120,10 +122,27 @@ def _state(made: Prepared, user: str) -> tuple[str | States | None, list[str]]:
         typer.echo(
             f"{user} is known to the model ({known})" if row else f"{user} is unknown: asked as the generic user"
         )
-        return user, []
+        return user, _answered(made.learned, user) if row else []
     alone = f", and by these alone; the model has {known}" if row else ""
     typer.echo(f"{user} is met by {counted(len(own), 'vote')}{alone}")
     return made.model.fold_in(own)[1], [vote.pair_key for vote in own]
+
+
+def _answered(learned: DataConfig | None, user: str) -> list[str]:
+    """The keys of the pairs that the user voted on in the model's own data, as far as these can be read."""
+    from prlhf.data import load_comparisons
+    from prlhf.errors import PrlhfError
+
+    if learned is None:
+        return []
+    try:
+        log = load_comparisons(learned)
+    except PrlhfError as e:
+        typer.echo(f"pairs that {user} voted on may be asked again, since the model's data cannot be read: {e}")
+        return []
+    found = [vote.pair_key for vote in log.comparisons if vote.user == user]
+    typer.echo(f"not asked again: {counted(len(set(found)), 'pair')} that {user} voted on in {log.source}")
+    return found
 
 
 def _own(votes: DataConfig, user: str) -> list[Comparison]:

@@ -187,3 +187,16 @@ def test_a_pool_of_texts_has_every_pair_once():
     with pytest.raises(DataError, match="found 1 pairs, none of two different texts"):
         Pool.of(model, rows[2:])
     assert Pool.of(fit_reward(Bt(), train), rows).loadings is None
+
+
+def test_texts_that_differ_in_dress_alone_are_one_in_a_batch():
+    texts = (("Go on", "Stop"), ("go on! ", "Wait"), ("Go", "Stop."), ("日本", "日本!"))
+    rows = [Comparison("?", a, b) for a, b in texts]
+    made = Pool.of(fit_reward(Bt(), world()[1]), rows)
+    a, b = made.wordings.T
+    same = {frozenset(pair.responses): (int(x), int(y)) for pair, x, y in zip(made.pairs, a, b, strict=True)}
+    assert len({x for both in same.values() for x in both}) == 5  # go on, stop, wait, go, 日本
+    bt = fit_reward(Bt(), world()[1])
+    found = [frozenset(one.pair.responses) for one in bt.suggest(made, None, n=4, rule="random")]
+    numbers = [x for pair in found for x in set(same[pair])]
+    assert len(numbers) == len(set(numbers))

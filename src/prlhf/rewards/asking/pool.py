@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -66,6 +68,16 @@ class Pool:
     def __len__(self) -> int:
         return len(self.votes)
 
+    @cached_property
+    def wordings(self) -> npt.NDArray[np.int64]:
+        """The two responses of each pair `[m, 2]` as numbers, the same for texts that differ in case, blanks and
+        punctuation alone."""
+        if not self.pairs:
+            return np.stack([self.votes.chosen, self.votes.rejected], 1)
+        number: dict[tuple[Prompt, str], int] = {}
+        both = [[(pair.prompt, _plainly(text)) for text in pair.responses] for pair in self.pairs]
+        return np.array([[number.setdefault(side, len(number)) for side in sides] for sides in both], np.int64)
+
     def places(self, keys: Iterable[str]) -> npt.NDArray[np.int64]:
         """Where the pairs with these `pair_key`s are, for those that are there."""
         wanted = np.array([int(key, 16) for key in keys], np.uint64)
@@ -77,6 +89,10 @@ def can_choose(model: RewardModel) -> bool:
     if not isinstance(model, VectorReward) or model.gaussian is None:
         return False
     return bool(model.users.states[model.gaussian[0]].shape[1])
+
+
+def _plainly(text: str) -> str:
+    return " ".join(re.findall(r"\w+", text.casefold())) or text
 
 
 def _plain(pair: Comparison) -> Comparison:

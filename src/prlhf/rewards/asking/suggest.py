@@ -53,7 +53,7 @@ def suggest(
     """The `n` pairs of `pool` to ask `user` next; fewer where there are no more.
 
     Batches are greedy: after each pick the covariance is what an answer is expected to leave. A batch has no response
-    twice, so that nothing is asked in two guises.
+    twice, nor one that differs in case, blanks and punctuation alone, so that nothing is asked in two guises.
 
     Args:
         user: an id (unknown ones are generic), or a state of one row, as of `fold_in`.
@@ -134,6 +134,4 @@ def _picks(
 
 
 def _shares_a_response(pool: Pool, place: int) -> Bools:
-    a, b = pool.votes.chosen, pool.votes.rejected
-    both = a[place], b[place]
-    return np.asarray(np.isin(a, both) | np.isin(b, both))
+    return np.asarray(np.isin(pool.wordings, pool.wordings[place]).any(1))
