@@ -418,10 +418,12 @@ def verdicts(world: World, ours: dict[str, Any], found: dict[str, dict[str, Any]
     for name, theirs in found.items():
         if name != "factor":
             less, share = theirs["log-loss"] - ours["log-loss"], ours["CPU, s"] / theirs["CPU, s"]
+            whole = ours["CPU, s"] / theirs["CPU of the search, s"]
             better = "lower" if less >= 0 else "HIGHER"
             lines.append(
                 f"{world.name}: against {name} factor's log-loss is {abs(less):.4f} {better} (promised: not higher), "
-                f"in {share:.2f} of its CPU time (promised <= 0.2)"
+                f"in {share:.2f} of its CPU time (promised <= 0.2), {whole:.2f} of that of its tuning; "
+                "factor tunes itself"
             )
     return lines
 
