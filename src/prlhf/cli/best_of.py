@@ -14,7 +14,7 @@ from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
-from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+from prlhf.cli.questions import EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ def best_of(
     and users who ask the same share them; --votes folds in what somebody said a minute ago. What it took in tokens is
     told.
     """
-    _check(prompt, prompts, users, user, output, each_user)
+    check_questions(prompt, prompts, users, user, output, each_user)
     check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--votes": votes})
     picking = _picking(n, by, k, as_user, method, keep, chunk)
     of_votes, columns = _readings(reward, votes, prompts, overrides)
@@ -113,27 +113,6 @@ def best_of(
     before = f" ({done.kept:,} were there)" if done.kept else ""
     typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
-
-
-def _check(
-    prompt: str | None,
-    prompts: Path | None,
-    users: Path | None,
-    user: str | None,
-    output: Path | None,
-    each_user: bool,
-) -> None:
-    """Refuse options that contradict each other, before anything is loaded."""
-    from prlhf.errors import ConfigError
-
-    for wrong, message in (
-        ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
-        (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
-        (user is not None and users is not None, "give --user or --users, not both"),
-        (user is not None and each_user, "give --user or --each-user, not both"),
-    ):
-        if wrong:
-            raise ConfigError(message)
 
 
 def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, chunk: int) -> Picking:

@@ -12,7 +12,7 @@ from prlhf.cli.answers import Compare, Run, User, UserText, beside, check_texts,
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.places import check_places
-from prlhf.cli.questions import EachUser, Prompts, Users, questions_of
+from prlhf.cli.questions import EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
 
 if TYPE_CHECKING:
@@ -53,7 +53,8 @@ def generate(
     One PROMPT is answered on the terminal as it is written; --prompts answers a file of them in batches, each line
     telling `known: false` where the user is not in the user table and the generic user answered.
     """
-    _check(prompt, prompts, users, user, compare, output, reference, each_user)
+    check_questions(prompt, prompts, users, user, output, each_user)
+    _check_compare(compare, prompts, user, reference)
     check_texts(user_text, compare)
     check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--user-state": user_state})
     if prompts is None:
@@ -73,28 +74,11 @@ def generate(
         _job(lm, questions, output, options, batch_size, reference)
 
 
-def _check(
-    prompt: str | None,
-    prompts: Path | None,
-    users: Path | None,
-    user: str | None,
-    compare: str | None,
-    output: Path | None,
-    reference: bool,
-    each_user: bool,
-) -> None:
-    """Refuse options that contradict each other, before anything is loaded."""
+def _check_compare(compare: str | None, prompts: Path | None, user: str | None, reference: bool) -> None:
     from prlhf.errors import ConfigError
 
-    for wrong, message in (
-        ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
-        (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
-        (user is not None and users is not None, "give --user or --users, not both"),
-        (user is not None and each_user, "give --user or --each-user, not both"),
-        (compare is not None and (prompts or user is not None or reference), "--compare goes with one PROMPT alone"),
-    ):
-        if wrong:
-            raise ConfigError(message)
+    if compare is not None and (prompts or user is not None or reference):
+        raise ConfigError("--compare goes with one PROMPT alone")
 
 
 def _load(run: str, user_state: Path | None) -> PersonalizedLM:

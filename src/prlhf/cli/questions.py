@@ -11,7 +11,7 @@ import typer
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
 
-__all__ = ["EachUser", "Prompts", "Users", "questions_of"]
+__all__ = ["EachUser", "Prompts", "Users", "check_questions", "questions_of"]
 
 Prompts = Annotated[
     Path | None,
@@ -22,6 +22,27 @@ EachUser = Annotated[
     bool,
     typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all that are known."),
 ]
+
+
+def check_questions(
+    prompt: str | None,
+    prompts: Path | None,
+    users: Path | None,
+    user: str | None,
+    output: Path | None,
+    each_user: bool,
+) -> None:
+    """Refuse options that contradict each other, before anything is loaded."""
+    from prlhf.errors import ConfigError
+
+    for wrong, message in (
+        ((prompt is None) == (prompts is None), "give a PROMPT, or a file of them with --prompts"),
+        (prompts is None and (users or output or each_user), "--users, --each-user and --output belong to --prompts"),
+        (user is not None and users is not None, "give --user or --users, not both"),
+        (user is not None and each_user, "give --user or --each-user, not both"),
+    ):
+        if wrong:
+            raise ConfigError(message)
 
 
 def questions_of(
