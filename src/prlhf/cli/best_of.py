@@ -14,7 +14,7 @@ from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides, read_as
 from prlhf.cli.picks import show, tokens_text
 from prlhf.cli.places import check_places
-from prlhf.cli.questions import EachUser, Prompts, Users, check_questions, questions_of
+from prlhf.cli.questions import AnswersFile, EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
 
 if TYPE_CHECKING:
@@ -64,10 +64,7 @@ def best_of(
     prompts: Prompts = None,
     users: Users = None,
     each_user: EachUser = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
-    ] = None,
+    output: AnswersFile = None,
     batch_size: Annotated[int, typer.Option(metavar="B", help="Answers drawn at once.")] = 64,
     overrides: DataOverrides = None,
     *,

@@ -12,7 +12,7 @@ from prlhf.cli.answers import Compare, Run, User, UserText, beside, check_texts,
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.places import check_places
-from prlhf.cli.questions import EachUser, Prompts, Users, check_questions, questions_of
+from prlhf.cli.questions import AnswersFile, EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
 
 if TYPE_CHECKING:
@@ -33,10 +33,7 @@ def generate(
     prompts: Prompts = None,
     users: Users = None,
     each_user: EachUser = False,
-    output: Annotated[
-        Path | None,
-        typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
-    ] = None,
+    output: AnswersFile = None,
     reference: Annotated[
         bool, typer.Option("--reference", help="Answer by what training started from, without user tokens.")
     ] = False,

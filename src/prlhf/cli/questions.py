@@ -11,13 +11,17 @@ import typer
 if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
 
-__all__ = ["EachUser", "Prompts", "Users", "check_questions", "questions_of"]
+__all__ = ["AnswersFile", "EachUser", "Prompts", "Users", "check_questions", "questions_of"]
 
 Prompts = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Many prompts: a line each (.txt), or a table with the column prompt."),
 ]
 Users = Annotated[Path | None, typer.Option(metavar="FILE", help="A user id a line, for the prompts in their order.")]
+AnswersFile = Annotated[
+    Path | None,
+    typer.Option("--output", "-o", metavar="FILE", help="JSON lines; goes on where an interrupted job stopped."),
+]
 EachUser = Annotated[
     bool,
     typer.Option("--each-user", help="Every user answers every prompt: those of --users, else all that are known."),

@@ -1,11 +1,11 @@
 """The base language model and how it is tuned."""
 
-import difflib
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from prlhf.config.base import Config
+from prlhf.words import did_you_mean
 
 __all__ = ["Full", "Lora", "ModelConfig", "Placement", "TuningConfig"]
 
@@ -86,8 +86,7 @@ class ModelConfig(Config):
     def _several_devices(cls, value: str | dict[str, int | str] | None) -> str | dict[str, int | str] | None:
         known = ("auto", "balanced", "balanced_low_0", "sequential")
         if isinstance(value, str) and value not in known:
-            near = difflib.get_close_matches(value, known, n=1)
-            hint = f"; did you mean {near[0]}?" if near else _ONE_DEVICE
+            hint = did_you_mean(value, known) or _ONE_DEVICE
             raise ValueError(f"expected {', '.join(known)} or a table from modules to devices{hint}")
         if isinstance(value, dict) and len(set(value.values())) < 2:
             raise ValueError(f"expected more than one device in the table{_ONE_DEVICE}")

@@ -8,7 +8,6 @@ import json
 import logging
 from collections.abc import Sequence
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +30,6 @@ logger = logging.getLogger(__name__)
 _READING = ("columns", "rankings", "on_bad_row")
 _FORMAT = 1
 """To be raised when the same rows become other comparisons, or are written otherwise."""
-_FIRST = 100  # rows by which the columns of a file that does not declare them are known
 
 
 def load_comparisons(config: DataConfig | str | Path, *, cache: Path | None = None, **options: Any) -> Log:
@@ -128,7 +126,7 @@ def inherit(config: DataConfig, other: DataConfig) -> DataConfig:
     if named:
         return config.model_copy(update=update)
     if set(other.columns) - set(config.columns):
-        have = _columns(_open(config))
+        have = _open(config).names()
         names = {ours: theirs for ours, theirs in other.columns.items() if ours not in config.columns}
         names = {ours: theirs for ours, theirs in names.items() if theirs in have}
         if names:
@@ -148,7 +146,7 @@ def readings(configs: Sequence[DataConfig], like: DataConfig | None = None) -> l
     """
     found = list(configs)
     if any(config.columns for config in configs):
-        have = [set() if config.source in SOURCES else _columns(_open(config)) for config in configs]
+        have = [set() if config.source in SOURCES else _open(config).names() for config in configs]
         found = [_fitting(config, names, have) for config, names in zip(configs, have, strict=True)]
     return found if like is None else [inherit(config, like) for config in found]
 
@@ -161,10 +159,3 @@ def _fitting(config: DataConfig, names: set[str], have: Sequence[set[str]]) -> D
         raise DataError(f"{config.source}: {named_otherwise(lost, config.columns, known)}")
     columns = {ours: theirs for ours, theirs in config.columns.items() if theirs in names or not known}
     return config.model_copy(update={"columns": columns})
-
-
-def _columns(table: Table) -> set[str]:
-    """The names of the columns; of a format that does not declare them those of the first rows."""
-    if table.columns is not None:
-        return set(table.columns)
-    return {name for _, row in islice(table.rows, _FIRST) if isinstance(row, dict) for name in row}

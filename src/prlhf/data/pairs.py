@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -51,7 +50,7 @@ def read_pairs(
     config = source if isinstance(source, DataConfig) else DataConfig(source=str(source))
     config = config if like is None else inherit(config, like)
     path, columns = Path(config.source).expanduser(), config.columns
-    names = _columns(path)
+    names = open_table(path).names() if path.is_file() and path.suffix.lower() in FORMATS else set()
     have = {ours for ours in COLUMNS if columns.get(ours, ours) in names}
     made: Iterable[Comparison] = ()
     if have & {"chosen", "rejected", "responses", "label"} or not names:
@@ -82,18 +81,6 @@ def _no_pool(names: set[str]) -> str:
         f"{found}; expected pairs (prompt, a, b), single responses (prompt, response) or votes (prompt, chosen, "
         "rejected); columns of other names are given with --set data.columns.chosen=… (or completion=… for response)"
     )
-
-
-def _columns(path: Path) -> set[str]:
-    """The names of a file's columns, by its first row where the format does not declare them."""
-    if not path.is_file() or path.suffix.lower() not in FORMATS:
-        return set()
-    table = open_table(path)
-    try:
-        first: Any = next(table.rows, (0, {}))[1] if table.columns is None else {}
-        return set(table.columns or (first if isinstance(first, dict) else ()))
-    finally:
-        table.close()
 
 
 def _made(

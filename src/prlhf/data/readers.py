@@ -7,6 +7,7 @@ import json
 import shlex
 from collections.abc import Callable, Collection, Generator, Iterator
 from dataclasses import dataclass, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,8 @@ from prlhf.errors import DataError
 
 __all__ = ["FORMATS", "RawRow", "Table", "open_table"]
 
+_FIRST = 100
+"""Rows by which the columns of a file that does not declare them are known."""
 RawRow = tuple[int, dict[str, Any] | str]
 """Row number (from 1) and the row's values, or what is wrong where it cannot be parsed."""
 
@@ -30,6 +33,15 @@ class Table:
     """Whether every value is a text cell that still has to be parsed (CSV)."""
     files: tuple[Path, ...] = ()
     """What the rows are read from, and nothing else; empty where they are in no file."""
+
+    def names(self) -> set[str]:
+        """The names of the columns; of a format that does not declare them those of the first rows. Closes it."""
+        try:
+            if self.columns is not None:
+                return set(self.columns)
+            return {name for _, row in islice(self.rows, _FIRST) if isinstance(row, dict) for name in row}
+        finally:
+            self.close()
 
     def close(self) -> None:
         """Close the file before its last row was read, as after an error."""

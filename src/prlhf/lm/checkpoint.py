@@ -34,6 +34,7 @@ from prlhf.config.objectives import ObjectiveConfig
 from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
 from prlhf.lm.adapting.prior import Prior
+from prlhf.lm.folders import aside_name
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
 from prlhf.lm.placement import first_line
@@ -107,7 +108,7 @@ def recover(folder: Path) -> None:
 
 def writing(folder: Path) -> Path:
     """Where the folder's next content is written before it is renamed."""
-    return folder.with_name(f".{folder.name}.writing")
+    return folder.with_name(aside_name(folder.name))
 
 
 def _old(folder: Path) -> Path:

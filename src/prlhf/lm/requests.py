@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from numbers import Integral, Real
@@ -10,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from prlhf.errors import ConfigError, DataError
 from prlhf.types import Message, Prompt
+from prlhf.words import did_you_mean
 
 if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
@@ -66,8 +66,7 @@ class GenerationOptions:
         names = [f.name for f in fields(cls)]
         for name in values:
             if name not in names:
-                near = difflib.get_close_matches(name, names, n=1)
-                hint = f"; did you mean {near[0]}?" if near else f"; there are {', '.join(names)}"
+                hint = did_you_mean(name, names) or f"; there are {', '.join(names)}"
                 raise ConfigError(f"generate: no option {name!r}{hint}")
         return cls(**values)
 

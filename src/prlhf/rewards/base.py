@@ -155,9 +155,6 @@ class VectorReward(RewardModel):
     ended: AnyReward | None = None
     """Where a `fit` ended by `validation`: the options with which one ends there by itself, so that it can be fitted to
     those votes too, as `prlhf reward compare` does."""
-    gaussian: tuple[str, str] | None = None
-    """The arrays of a state that are the mean `[k]` and the covariance `[k, k]` of `loadings`' l, if there are such:
-    only then can a model choose what to ask somebody."""
 
     def __init__(
         self,
@@ -170,6 +167,12 @@ class VectorReward(RewardModel):
         self.parameters = parameters
         self.users = users
         self.features = features
+
+    @property
+    def gaussian(self) -> tuple[str, str] | None:
+        """The arrays of a state that are the mean `[k]` and the covariance `[k, k]` of `loadings`' l, if there are
+        such: only then can a model choose what to ask somebody."""
+        return None
 
     # -- what a member says ------------------------------------------------------------------------------------------
 

@@ -30,7 +30,6 @@ class ItemMfReward(VectorReward):
     what all users have in common is in the values `c`."""
 
     Config = ItemMf
-    gaussian = ("p", "covariance")
 
     @classmethod
     def fit(
@@ -50,6 +49,10 @@ class ItemMfReward(VectorReward):
         made = cls(config, parameters, nobody)
         made.users = UserTable.of(generic, votes.names, made.states_of(votes))
         return made
+
+    @property
+    def gaussian(self) -> tuple[str, str]:
+        return "p", "covariance"
 
     def states_of(self, votes: Votes) -> States:
         values, vectors = self._of(votes.items)

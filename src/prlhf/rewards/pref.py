@@ -10,7 +10,6 @@ import numpy.typing as npt
 from prlhf.config.rewards.base import AnyReward
 from prlhf.config.rewards.pref import Pref
 from prlhf.rewards.base import Loadings, Progress, Reward, VectorReward
-from prlhf.rewards.features import FeatureMap
 from prlhf.rewards.newton import fit_many
 from prlhf.rewards.scales import checked, inverse_scales, products, scaled
 from prlhf.rewards.states import States, UserTable
@@ -30,18 +29,6 @@ class PrefReward(VectorReward):
 
     Config: ClassVar[type[AnyReward]] = Pref
     stops_early: ClassVar[bool] = True
-    gaussian: tuple[str, str] | None = ("weights", "covariance")
-
-    def __init__(
-        self,
-        config: Any,
-        parameters: dict[str, npt.NDArray[Any]],
-        users: UserTable,
-        features: FeatureMap | None = None,
-    ):
-        super().__init__(config, parameters, users, features)
-        if config.prior == "none":  # then a first vote makes everything unknown that a stranger's spread knows
-            self.gaussian = None
 
     @classmethod
     def fit(
@@ -70,6 +57,11 @@ class PrefReward(VectorReward):
         model.users = UserTable.of(generic, votes.names, model.states_of(votes))
         model.ended = None if held_out is None else config.model_copy(update={"steps": steps})
         return model
+
+    @property
+    def gaussian(self) -> tuple[str, str] | None:
+        """None without a prior: a first vote would make everything unknown that a stranger's spread knows."""
+        return None if self.config.prior == "none" else ("weights", "covariance")
 
     def states_of(self, votes: Votes) -> States:
         phi = self._phi(votes.items)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from prlhf.lm.folders import write_text
 
 __all__ = ["COMPLETE", "MarkComplete", "MetricsFile", "last_checkpoint"]
 
@@ -31,9 +32,7 @@ class MetricsFile(TrainerCallback):
     def __init__(self, path: Path, resumed_step: int):
         self.path = path
         if path.exists() and PartialState().is_main_process:
-            aside = path.with_name(f".{path.name}.writing")
-            aside.write_text("".join(line + "\n" for line in _until(path, resumed_step)), encoding="utf8")
-            os.replace(aside, path)
+            write_text(path, "".join(line + "\n" for line in _until(path, resumed_step)))
 
     def on_log(
         self,

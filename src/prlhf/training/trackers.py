@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 
 from transformers.integrations import get_reporting_integration_callbacks
 
 from prlhf.errors import ConfigError
+from prlhf.words import did_you_mean
 
 __all__ = ["check_trackers"]
 
@@ -27,8 +27,7 @@ def check_trackers(names: Sequence[str], option: str) -> None:
             (callback,) = get_reporting_integration_callbacks([name])
         except ValueError as e:
             known = str(e).partition("only ")[2].removesuffix(" are supported.")
-            nearest = difflib.get_close_matches(name, known.split(", "), n=1)
-            hint = f"; did you mean {nearest[0]}?" if nearest else ""
+            hint = did_you_mean(name, known.split(", "))
             raise ConfigError(f"option {option}: found {name!r}, expected {known or 'another one'}{hint}") from e
         try:
             callback()

@@ -21,6 +21,7 @@ from prlhf.evaluation.reward.checks import check_flipped
 from prlhf.evaluation.reward.figures import SideFigures, reliability, side_figures
 from prlhf.evaluation.reward.verdict import verdict
 from prlhf.evaluation.scores import Scores
+from prlhf.words import counted
 
 __all__ = ["FLIPPED", "SEEN", "Method", "RewardComparison", "label", "paired", "pooled", "unseen"]
 
@@ -192,10 +193,10 @@ class RewardComparison:
         several, which = seeds > 1, "Of the first: " if seeds > 1 else ""
         tried = f"{budget} configurations, chosen by validation log-loss" if budget > 1 else "its defaults alone"
         return (
-            f"{len(self.methods)} reward model{'s' * (len(self.methods) > 1)} on {self.source}, "
-            f"{seeds} seed{'s' * several}. {which}{one['train']:,} votes "
+            f"{counted(len(self.methods), 'reward model')} on {self.source}, {counted(seeds, 'seed')}. "
+            f"{which}{one['train']:,} votes "
             f"of {one['users']:,} users to learn from, {one['test']:,} held-out votes of the same users, and "
-            f"{one['unseen users']:,} unseen user{'s' * (one['unseen users'] != 1)}. Each had {tried}. "
+            f"{counted(one['unseen users'], 'unseen user')}. Each had {tried}. "
             f"Intervals are over users{', pooled over seeds' * several}."
         )
 

@@ -9,6 +9,7 @@ from pathlib import Path
 from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.adapting.states import UserStates, committed_to
 from prlhf.lm.checkpoint import find, replace_folder, who_is_answered, writing
+from prlhf.lm.folders import write_text
 from prlhf.users import load_users, save_users
 
 __all__ = ["commit_to", "keep_prior"]
@@ -58,6 +59,4 @@ def _retell(card: Path, before: int, now: int) -> None:
     """The number of users on the model card."""
     if card.is_file() and before != now:
         text = card.read_text(encoding="utf8").replace(who_is_answered(before), who_is_answered(now))
-        aside = card.with_name(f".{card.name}.writing")
-        aside.write_text(text, encoding="utf8")
-        os.replace(aside, card)
+        write_text(card, text)

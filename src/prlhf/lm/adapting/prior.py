@@ -13,6 +13,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from prlhf.errors import CheckpointError, ConfigError
+from prlhf.lm.folders import aside_name
 from prlhf.users import UserModel
 
 __all__ = ["FILE", "RANK", "Prior", "directions_of"]
@@ -61,14 +62,10 @@ class Prior:
             )
         return cls(found)
 
-    def cut(self, rank: int) -> Prior:
-        """With the first `rank` directions alone."""
-        return Prior(self.directions[:rank], self.strength, self.users)
-
     def save(self, folder: Path) -> None:
         """Write it into the folder of the user model."""
         about = {"format": "pt", "strength": repr(self.strength), "users": str(self.users)}
-        aside = folder / f".{FILE}.writing"
+        aside = folder / aside_name(FILE)
         save_file({"directions": self.directions.detach().cpu().contiguous()}, aside, metadata=about)
         os.replace(aside, folder / FILE)
 
@@ -95,7 +92,7 @@ def directions_of(table: Tensor, rank: int = RANK, rows: Sequence[int] | None = 
     """`B` `[r, s]`: `B^T B` is the mean of `o o^T` over users of offset o from the generic row (row 0 of the table),
     its largest parts; of `rows` alone where they are given."""
     people = table[1:] if rows is None else table[torch.tensor(rows, dtype=torch.long)]
-    people = people[:: max(len(people) // _PEOPLE, 1)] - table[0]
+    people = people[:: max(-(-len(people) // _PEOPLE), 1)] - table[0]
     if not len(people):
         return people
     exact = people.double()

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from prlhf.errors import CheckpointError, ConfigError
+from prlhf.lm.folders import aside_name
 from prlhf.users import UserIndex, UserModel
 
 __all__ = ["UserStates", "committed_to", "model_key"]
@@ -44,7 +45,7 @@ class UserStates:
         flat = pa.array(self.rows.detach().cpu().numpy().reshape(-1))
         rows = pa.FixedSizeListArray.from_arrays(flat, self.rows.shape[1])
         table = pa.table({"id": pa.array(self.names, pa.large_string()), "votes": self.votes, "row": rows})
-        aside = path.with_name(f".{path.name}.writing")
+        aside = path.with_name(aside_name(path.name))
         pq.write_table(table.replace_schema_metadata({"prlhf.user_states": self.model}), aside)
         os.replace(aside, path)
         return path

@@ -139,7 +139,7 @@ class Interview:
             return None
         pair = self.pool.pairs[found[0].place]
         digest = hashlib.sha256(self.user.encode("utf8", "surrogatepass")).digest()
-        rng = np.random.default_rng([self.seed, int.from_bytes(digest[:8], "little"), len(self.votes)])
+        rng = np.random.default_rng([self.seed, int.from_bytes(digest[:8], "little"), len(self.asked)])
         left, right = (pair.chosen, pair.rejected) if rng.random() < 0.5 else (pair.rejected, pair.chosen)
         return Question(pair.prompt, left, right, found[0])
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
@@ -16,6 +15,7 @@ from prlhf.rewards.asking.rules import DEFAULT, RULES, Rule
 from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.states import States
 from prlhf.types import Comparison
+from prlhf.words import did_you_mean
 
 __all__ = ["Suggestion", "check_rule", "state_of", "suggest", "why_not"]
 
@@ -101,9 +101,7 @@ def check_rule(model: RewardModel, rule: str) -> None:
     """ConfigError where there is no such rule, or it cannot be used with this model."""
     names = [*RULES, "random"]
     if rule not in names:
-        near = difflib.get_close_matches(rule, names, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
-        raise ConfigError(f"rule: found {rule!r}, expected one of {', '.join(names)}{hint}")
+        raise ConfigError(f"rule: found {rule!r}, expected one of {', '.join(names)}{did_you_mean(rule, names)}")
     if rule != "random" and not can_choose(model):
         raise ConfigError(f"rule {rule}: {why_not(model)}; only the rule random is left")
 

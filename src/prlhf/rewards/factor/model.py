@@ -49,12 +49,15 @@ class FactorReward(VectorReward):
     """
 
     Config = Factor
-    gaussian = ("l", "s")
 
     @property
     def rank(self) -> int:
         """Directions in which people differ; 0 where the votes do not show any."""
         return max(int(self.parameters["v"].shape[1]) - 1, 0)
+
+    @property
+    def gaussian(self) -> tuple[str, str]:
+        return "l", "s"
 
     @property
     def personal(self) -> bool:

@@ -332,8 +332,8 @@ def _crowd_strengths(folds: Sequence[_Fold]) -> tuple[float, float]:
 
 def _far(precisions: tuple[float, float], first: tuple[float, float]) -> float:
     """How unlikely such precisions are beside the first, in nats: by chance a few votes are told best by hardly any."""
-    with_items = np.isfinite(first)
-    return float((np.log(np.divide(precisions, first, where=with_items, out=np.ones(2))) ** 2).sum() / 2 / _WIDE**2)
+    steps = [np.log(now / then) for now, then in zip(precisions, first, strict=True) if np.isfinite(then)]
+    return float(np.square(steps).sum() / 2 / _WIDE**2)
 
 
 def _multiples(of: tuple[float, float], which: int, factor: float) -> Iterator[tuple[float, float]]:

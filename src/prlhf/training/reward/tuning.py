@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import itertools
 import logging
 import math
@@ -22,6 +21,7 @@ from prlhf.rewards import States, VectorReward, Votes, fit_reward
 from prlhf.rewards.make import MEMBERS, vector_member
 from prlhf.training.progress import bar
 from prlhf.training.reward.sides import TOLD, Tuning
+from prlhf.words import did_you_mean
 
 __all__ = ["Trial", "base_config", "candidates", "refit", "tune"]
 
@@ -59,8 +59,7 @@ class Trial:
 def base_config(kind: str, options: dict[str, Any] | None = None) -> AnyReward:
     """The configuration of a type that is tried first: its defaults, with `options`."""
     if kind not in MEMBERS:
-        near = difflib.get_close_matches(kind, MEMBERS, n=1)
-        hint = f"; did you mean {near[0]}?" if near else ""
+        hint = did_you_mean(kind, MEMBERS)
         raise ConfigError(f"models: found {kind!r}, expected some of {', '.join(MEMBERS)}{hint}")
     try:
         return vector_member(kind).Config(**(options or {}))
