@@ -1,14 +1,14 @@
 """New users of a trained language model on the planted world: rows from 5 to 40 votes, against a run that had them.
 
-    python benchmarks/adapt.py --output runs/adapt [--seeds 3] [--json FILE]
+    python benchmarks/adapt.py --output runs/adapt [--seeds 3] [--json FILE] [--picture FILE.png]
 
 Of 72 users the last twelve never vote in the first run, and vote as all others do in the second (both by the demo's
 recipe). Accuracy is on noise-free pairs of held-out topics; wins are of sampled answers, by the exact judge, against
 those of the generic row of the first run. Shares are of the gap between that generic row and the rows that the second
-run trained. Beside the fit: the row by ridge regression of trained rows on the factors of a reward model (no pass
-through the language model), the row of the trained user nearest by these factors, and the best of six mean rows of
-clusters. `refolded` are users of the first run who are met anew with all their votes. Finished runs are kept, and what
-was measured of each seed.
+run trained. Beside the fit: one without strengths by a user's own votes (accuracy alone); the row by ridge regression
+of trained rows on the factors of a reward model (no pass through the language model); that of the trained user nearest
+by these factors; the best of six mean rows of clusters. `refolded` are users of the first run who are met anew with all
+their votes. Finished runs are kept, and what was measured of each seed.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -48,6 +49,8 @@ from prlhf.types import Comparison
 RECIPE = "src/prlhf/demo/demo.toml"
 ALTERNATIVES = 10
 """Votes at which the other ways are measured."""
+GENERIC, TRAINED = "generic row", "trained row (second run)"
+FITTED, COMMON = "fitted row", "fitted row, one strength for all"
 USERS, UNSEEN, TESTS = 72, 12, 40
 
 
@@ -192,23 +195,25 @@ def measured(seed: int, runs: Runs, args: argparse.Namespace) -> tuple[list[dict
     generic = s.lm.user_model.table.weight[:1].detach().expand(len(s.new), -1)
     trained = s.full.user_model.table.weight.detach()[s.full.users.rows([user.id for user in s.new])]
     found: dict[tuple[str, int], tuple[PersonalizedLM, Tensor]] = {
-        ("generic row", 0): (s.lm, generic),
-        ("trained row (second run)", 100): (s.full, trained),
+        (GENERIC, 0): (s.lm, generic),
+        (TRAINED, 100): (s.full, trained),
     }
     other, costs = Alternatives(s), {}
     for count in map(int, args.counts.split(",")):
         start = time.process_time()
         fit = fold_in(s.lm, s.votes(count), prior, s.config.objective)
         costs[count] = (time.process_time() - start) / len(s.new)
-        found["fitted row", count] = s.lm, fit.states.rows
+        found[FITTED, count] = s.lm, fit.states.rows
+        common = fold_in(s.lm, s.votes(count), prior, s.config.objective, own_strength=False)
+        found[COMMON, count] = s.lm, common.states.rows
         if count == ALTERNATIVES:
             found |= {(name, count): (s.lm, rows) for name, rows in other.rows(s.votes(count)).items()}
-    judged = {f"{name} {count}": value for (name, count), value in found.items() if name != "generic row"}
+    judged = {f"{name} {count}": value for (name, count), value in found.items() if name not in (GENERIC, COMMON)}
     won = wins(s, judged, args.questions)
     lines = []
     for (name, count), (lm, rows) in found.items():
         right = s.accuracy(lm, rows, s.new)
-        won_by = won.get(f"{name} {count}", np.full(len(s.new), 0.5))
+        won_by = won.get(f"{name} {count}", np.full(len(s.new), 0.5 if name == GENERIC else np.nan))
         lines.append({"seed": seed, "way": name, "votes": count, "right": right, "won": won_by})
         print(f"seed {seed}: {name}, {count} votes: accuracy {right.mean():.3f}, wins {won_by.mean():.3f}", flush=True)
     facts = {"seed": seed, "strength": prior.strength, "tuning, CPU s": tuning, "fit, CPU s a user": costs}
@@ -250,15 +255,40 @@ def table(lines: Sequence[dict[str, Any]]) -> list[dict[str, Any]]:
         key: [np.concatenate([x[what] for x in lines if (x["way"], x["votes"]) == key]) for what in ("right", "won")]
         for key in dict.fromkeys((x["way"], x["votes"]) for x in lines)
     }
-    none, whole = joined["generic row", 0], joined["trained row (second run)", 100]
+    none, whole = joined[GENERIC, 0], joined[TRAINED, 100]
     found = []
     for (way, votes), (right, won) in joined.items():
-        row: dict[str, Any] = {"row": way, "votes": votes, "accuracy": interval(right), "wins": interval(won)}
-        if way not in ("generic row", "trained row (second run)"):
+        measured = {"accuracy": interval(right), "wins": None if np.isnan(won).any() else interval(won)}
+        row: dict[str, Any] = {"row": way, "votes": votes, **measured}
+        if way not in (GENERIC, TRAINED):
             row |= {"share of the gap": share(right, none[0], whole[0]) or None}
-            row["share of wins"] = share(won, none[1], whole[1]) or None
+            row["share of wins"] = (row["wins"] and share(won, none[1], whole[1])) or None
         found.append(row)
     return found
+
+
+def picture(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Accuracy and wins against votes, with intervals; the other ways where they were measured; `rows` of `table`."""
+    from matplotlib.figure import Figure
+
+    drawn = Figure(figsize=(9, 3.6), layout="constrained")
+    for axes, what in zip(drawn.subplots(1, 2), ("accuracy", "wins"), strict=True):
+        none, whole, *measured = rows
+        curve = [none, *(row for row in measured if row["row"] == FITTED)]
+        at, values = [row["votes"] for row in curve], np.array([row[what] for row in curve])
+        [line] = axes.plot(at, values[:, 0], ".-", linewidth=2, label=FITTED)
+        axes.fill_between(at, values[:, 1], values[:, 2], alpha=0.15, color=line.get_color(), linewidth=0)
+        for row, marker in zip((r for r in measured if r["row"] not in (FITTED, COMMON)), "sD^v", strict=False):
+            axes.plot([row["votes"]], [row[what][0]], marker, markersize=5, label=row["row"])
+        for row in (none, whole):
+            axes.axhline(row[what][0], color="grey", linestyle=":", linewidth=1)
+        axes.annotate(
+            f"{whole['row']}, {whole['votes']} votes", (0, whole[what][0]), fontsize=8, color="grey", va="bottom"
+        )
+        axes.set(xlabel="votes", ylabel=f"{what} of new users", xticks=at)
+        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=150)
 
 
 def main() -> None:
@@ -267,6 +297,7 @@ def main() -> None:
     parser.add_argument("--counts", default="5,10,20,40", help="votes of a new user, with commas")
     parser.add_argument("--questions", type=int, default=10, help="held-out questions that every user asks")
     parser.add_argument("--refolded", type=int, default=6, help="trained users who are met anew with all their votes")
+    parser.add_argument("--picture", type=Path, metavar="FILE.png")
     add_run_options(parser)
     args = parser.parse_args()
     if args.quick:
@@ -282,6 +313,8 @@ def main() -> None:
     rows = table(lines)
     for row in rows:
         print({k: [round(x, 3) for x in v] if isinstance(v, list) else v for k, v in row.items()}, flush=True)
+    if args.picture is not None:
+        picture(args.picture, rows)
     write(args.json, "adapt", machine(), vars(args), rows, details=facts)
 
 

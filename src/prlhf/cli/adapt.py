@@ -108,6 +108,7 @@ def _commit(run: Path, states: object) -> None:
 
 
 def _tell(found: Adapted) -> None:
+    import numpy as np
     from rich.console import Console
 
     console = Console()
@@ -121,7 +122,10 @@ def _tell(found: Adapted) -> None:
         console.print(words, highlight=False, markup=False, style="yellow")
     each = found.seconds / max(len(fit.states), 1)
     how = f"learned on {prior.users} trained users" if prior.users else "not learned"
-    told = f"{len(fit.states)} users in {found.seconds:.1f} s, {each:.2f} s each; strength {prior.strength:g} ({how})"
+    told = f"{len(fit.states)} users in {found.seconds:.1f} s, {each:.2f} s each; strength {prior.strength:.2g} ({how})"
+    own = fit.strength[~np.isnan(fit.held_out)]
+    if len(own):
+        told += f", by their own votes {own.min():.2g} to {own.max():.2g}"
     console.print(told, highlight=False, markup=False)
 
 

@@ -28,8 +28,7 @@ __all__ = ["Ballots", "learned_from"]
 
 
 def learned_from(items: Sequence[Feedback], objective: ObjectiveConfig) -> list[Feedback]:
-    """What the objective learns from of these votes, in their order: a comparison is two thumbs to one that learns from
-    thumbs; ties are left out where it has no loss for them.
+    """What the objective learns from of these votes, in their order: ties are left out where it has no loss for them.
 
     Raises:
         DataError: a vote without a user, of two equal responses, or a thumb where the objective takes comparisons only.
@@ -42,7 +41,7 @@ def learned_from(items: Sequence[Feedback], objective: ObjectiveConfig) -> list[
                 f"fold in: row {item.id or '?'} votes between two equal responses, which says nothing; leave it out"
             )
     if objective.learns_thumbs:
-        return list(Unpaired(items)) if parted(items)[0] else list(items)
+        return list(items)
     thumb = next((item for item in items if isinstance(item, Thumb)), None)
     if thumb is not None:
         raise DataError(
@@ -54,10 +53,12 @@ def learned_from(items: Sequence[Feedback], objective: ObjectiveConfig) -> list[
 
 @dataclass(frozen=True)
 class Ballots:
-    """b comparisons or thumbs of n users.
+    """b comparisons or thumbs of n users. To an objective that learns from thumbs a comparison is two.
 
     Attributes:
         who: `[b]` of each its user, 0 to n - 1.
+        vote: `[b]` which of the votes it is of; the two thumbs of a comparison are one.
+        question: `[b]` which of its user's questions it answers, 0 upwards: votes on one pair answer the same.
         weight: `[b]`.
         flag: `[b]` whether it is a tie, or (thumbs) whether it is up.
         reference: `[b, 2]` log-probabilities.
@@ -68,6 +69,8 @@ class Ballots:
     n: int
     encoded: Sequence[Encoded]
     who: Tensor
+    vote: Tensor
+    question: Tensor
     weight: Tensor
     flag: Tensor
     reference: Tensor
@@ -81,7 +84,7 @@ class Ballots:
     def of(
         cls,
         lm: PersonalizedLM,
-        items: Sequence[Feedback],
+        votes: Sequence[Feedback],
         names: Sequence[str],
         objective: ObjectiveConfig,
         *,
@@ -90,6 +93,7 @@ class Ballots:
     ) -> Ballots:
         """Of what is `learned_from`; `names` are the users."""
         place = {name: i for i, name in enumerate(names)}
+        items, vote = _counted(votes, objective)
         who = torch.tensor([place[str(item.user)] for item in items], dtype=torch.long)
         encoded = list(lm.template.comparisons(items))
         chosen = choose_layout(lm, encoded, layout) if encoded else "plain"
@@ -99,6 +103,8 @@ class Ballots:
             n=len(names),
             encoded=encoded,
             who=who,
+            vote=vote,
+            question=_questions(votes)[vote],
             weight=torch.tensor([item.weight for item in items], dtype=torch.float64),
             flag=torch.tensor([i.up if isinstance(i, Thumb) else i.tie for i in items], dtype=torch.bool),
             reference=torch.from_numpy(lm.reference_values(encoded, **common)),
@@ -112,9 +118,30 @@ class Ballots:
     def __len__(self) -> int:
         return len(self.encoded)
 
-    def weighted(self, factor: Tensor) -> Ballots:
-        """With their weights times `factor` `[b]`."""
-        return replace(self, weight=self.weight * factor)
+    @property
+    def votes(self) -> Tensor:
+        """How many of each user `[n]` count: those of weight 0 do not."""
+        counted = torch.stack([self.who, self.vote])[:, self.weight > 0].unique(dim=1)
+        return torch.bincount(counted[0], minlength=self.n)
+
+    def copies(self, counting: Tensor) -> Ballots:
+        """Of k times as many users: all of them, and all again, each time with the weights times `counting` `[k, b]`.
+        They are for fits without the model, and have no `strange`."""
+        k = len(counting)
+        return replace(
+            self,
+            n=k * self.n,
+            encoded=[*self.encoded] * k,
+            who=(self.who + self.n * torch.arange(k)[:, None]).reshape(-1),
+            vote=self.vote.repeat(k),
+            question=self.question.repeat(k),
+            weight=(self.weight * counting).reshape(-1),
+            flag=self.flag.repeat(k),
+            reference=self.reference.repeat(k, 1),
+            strange=[],
+            whose=self.whose[:0],
+            strange_reference=self.strange_reference[:0],
+        )
 
     @property
     def thumbs(self) -> bool:
@@ -143,6 +170,24 @@ class Ballots:
     def total(self, losses: Tensor) -> Tensor:
         """Their weighted sum by user `[n]`."""
         return losses.new_zeros(self.n).index_add(0, self.who, losses * self.weight)
+
+
+def _counted(votes: Sequence[Feedback], objective: ObjectiveConfig) -> tuple[Sequence[Feedback], Tensor]:
+    """What the objective has a loss for, and of each which vote `[b]` it is of."""
+    if not objective.learns_thumbs or not parted(votes)[0]:
+        return votes, torch.arange(len(votes))
+    copies = torch.tensor([1 if isinstance(vote, Thumb) else 2 for vote in votes], dtype=torch.long)
+    return list(Unpaired(votes)), torch.arange(len(votes)).repeat_interleave(copies)
+
+
+def _questions(votes: Sequence[Feedback]) -> Tensor:
+    """Of each vote `[v]` the number of its pair among those of its user."""
+    numbers: dict[str | None, dict[str, int]] = {}
+    found = []
+    for vote in votes:
+        own = numbers.setdefault(vote.user, {})
+        found.append(own.setdefault(vote.pair_key, len(own)))
+    return torch.tensor(found, dtype=torch.long)
 
 
 def _strangers(

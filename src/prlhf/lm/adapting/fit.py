@@ -2,7 +2,7 @@
 
 The row of user u is `s_0 + z_u B`, and what is minimised is
 
-    strength * sum over the votes c of u of w_c l_c(z_u)  +  |z_u|^2 / 2
+    strength_u * sum over the votes c of u of w_c l_c(z_u)  +  |z_u|^2 / 2
 
 with the loss l of the run's own objective. A pass through the model gives the values of both responses and their slopes
 in z (`values_and_slopes`); with the values taken as linear in z the minimum is found without the model, by Adam; there
@@ -12,6 +12,7 @@ next one of theirs starts where they were, and is held back.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -45,6 +46,11 @@ class Line:
     def at(self, z: Tensor, who: Tensor) -> Tensor:
         """The values `[b, 2]` at `z` `[n, r]`."""
         return self.values + torch.einsum("bkr,br->bk", self.slopes, (z - self.z)[who])
+
+    def copies(self, count: int) -> Line:
+        """Of `count` times as many users: all of them, and all again."""
+        values, slopes = self.values.repeat(count, 1), self.slopes.repeat(count, 1, 1)
+        return Line(self.z.repeat(count, 1), values, slopes, self.z0.repeat(count))
 
     def taken(self, other: Line, users: Tensor, who: Tensor) -> Line:
         """This one with `other` for some users `[n]`."""
@@ -87,35 +93,47 @@ def _z0(lm: PersonalizedLM, ballots: Ballots, rows: Tensor) -> Tensor:
 
 @torch.no_grad()
 def fitted(
-    lm: PersonalizedLM, ballots: Ballots, prior: Prior, passes: int = PASSES, start: Line | None = None
-) -> tuple[Line, Line]:
-    """The votes at the start, which is the generic row or `start`, and at the mode.
+    lm: PersonalizedLM,
+    ballots: Ballots,
+    prior: Prior,
+    passes: int = PASSES,
+    start: Line | None = None,
+    own_strength: Callable[[Line], Tensor] | None = None,
+) -> tuple[Line, Line, Tensor]:
+    """The votes at the start, which is the generic row or `start`; at the mode; and how strongly they counted `[n]`.
 
     A pass with slopes is made at the start, and after every step but the last, whose slopes are those before it.
+
+    Args:
+        own_strength: asked half-way, at the place that is reached by then.
     """
     if start is None:
         nowhere = torch.zeros(ballots.n, len(prior.directions), dtype=torch.float64)
         start = line_at(lm, ballots, prior.directions, nowhere)
-    best, least = start, cost(ballots, prior, start)
+    strength = torch.full((ballots.n,), prior.strength, dtype=torch.float64)
+    best, least = start, cost(ballots, strength, start)
     held = torch.zeros(ballots.n, dtype=torch.float64)
     for step in range(passes):
+        if own_strength is not None and step == passes // 2:
+            strength = own_strength(best)
+            least = cost(ballots, strength, best)
         last = step + 1 == passes
-        line = line_at(lm, ballots, prior.directions, solved(ballots, prior, best, held), slopes=not last)
+        line = line_at(lm, ballots, prior.directions, solved(ballots, strength, best, held), slopes=not last)
         line = replace(line, slopes=best.slopes) if last else line
-        now = cost(ballots, prior, line)
+        now = cost(ballots, strength, line)
         better = now <= least
         best, least = best.taken(line, better, ballots.who), torch.where(better, now, least)
         held = torch.where(better, held / 4, 4 * held + 1)
-    return start, best
+    return start, best, strength
 
 
-def cost(ballots: Ballots, prior: Prior, line: Line) -> Tensor:
+def cost(ballots: Ballots, strength: Tensor, line: Line) -> Tensor:
     """What is minimised, of each user `[n]`."""
     losses = ballots.losses(line.values, line.z0)
-    return prior.strength * ballots.total(losses) + line.z.square().sum(1) / 2
+    return strength * ballots.total(losses) + line.z.square().sum(1) / 2
 
 
-def solved(ballots: Ballots, prior: Prior, line: Line, held: Tensor | None = None) -> Tensor:
+def solved(ballots: Ballots, strength: Tensor, line: Line, held: Tensor | None = None) -> Tensor:
     """`z` `[n, r]` at the minimum where the votes are linear in it.
 
     Args:
@@ -130,7 +148,7 @@ def solved(ballots: Ballots, prior: Prior, line: Line, held: Tensor | None = Non
             optimiser.zero_grad()
             losses = ballots.losses(line.at(z, ballots.who), line.z0)
             away = (z - line.z).square().sum(1) / 2
-            (prior.strength * ballots.total(losses) + z.square().sum(1) / 2 + held * away).sum().backward()
+            (strength * ballots.total(losses) + z.square().sum(1) / 2 + held * away).sum().backward()
             optimiser.step()
             schedule.step()
     return z.detach()

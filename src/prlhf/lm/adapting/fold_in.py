@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ import torch
 
 from prlhf.errors import ConfigError
 from prlhf.lm.adapting.ballots import Ballots, learned_from
-from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at, solved
+from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at
+from prlhf.lm.adapting.held_out import held_out_losses, own_strengths
 from prlhf.lm.adapting.prior import Prior
-from prlhf.lm.adapting.slopes import values_and_slopes
 from prlhf.lm.adapting.states import UserStates, model_key
 from prlhf.lm.merging import folded
 from prlhf.types import Comparison, Feedback
@@ -25,11 +26,8 @@ if TYPE_CHECKING:
     from prlhf.config.objectives import ObjectiveConfig
     from prlhf.lm.personalized import PersonalizedLM
 
-__all__ = ["ENOUGH", "FoldIn", "fold_in"]
+__all__ = ["FoldIn", "fold_in"]
 
-ENOUGH = 10
-"""Votes of a user from which on some are held out to see what the others say of them."""
-_FOLDS = 5
 _ONE_SIDED = 6
 """So many votes, all for what was shown at one side, are remarked on."""
 
@@ -41,8 +39,9 @@ class FoldIn:
     """The states, and of each user `[n]`: how far the row moved (in standard deviations of the prior), and the mean
     loss of the votes with the generic row (`before`) and their own (`after`).
 
-    `held_out` is the loss of each vote with a row from the others, in five parts, which are fitted by the slopes at the
-    own row; not a number with fewer than `ENOUGH` votes. `remarks`: what is odd about somebody's votes.
+    `strength` is what the votes counted by: that of the prior, or from `ENOUGH` votes on their own (`own_strengths`).
+    `held_out` is then the loss of each vote with a row from the others, in five parts, which are fitted by the slopes
+    before the last step; else not a number. `remarks`: what is odd about somebody's votes.
     """
 
     states: UserStates
@@ -50,6 +49,7 @@ class FoldIn:
     before: Floats
     after: Floats
     held_out: Floats
+    strength: Floats
     remarks: tuple[str, ...] = ()
 
 
@@ -61,6 +61,7 @@ def fold_in(
     *,
     weight: np.ndarray | None = None,
     passes: int = PASSES,
+    own_strength: bool = True,
     layout: str = "auto",
     cache: Path | None = None,
 ) -> FoldIn:
@@ -69,6 +70,7 @@ def fold_in(
     Args:
         weight: `[b]`, times the votes' own (`prlhf.data.recency_weights`).
         passes: through the model, forward and back.
+        own_strength: whether somebody with enough votes has a strength of their own (`own_strengths`).
         cache: folder of the reference cache; None = keep nothing.
 
     Raises:
@@ -81,19 +83,20 @@ def fold_in(
     try:
         ballots = Ballots.of(frozen, learned, names, objective, layout=layout, cache=cache)
         with folded(lm, "auto", passes * len(ballots)), torch.no_grad():
-            start, end = fitted(frozen, ballots, prior, passes)
-            held_out = _held_out(frozen, ballots, prior, end)
+            own = partial(own_strengths, ballots, prior) if own_strength else None
+            start, end, strength = fitted(frozen, ballots, prior, passes, own_strength=own)
+            held_out = held_out_losses(frozen, ballots, prior, strength, end)
     finally:
         lm.train(training)
     rows = rows_at(lm, prior.directions, end.z)
-    count = torch.bincount(ballots.who, minlength=len(names)).numpy()
-    states = UserStates(tuple(names), rows.float().cpu(), count, model_key(lm.user_model))
+    states = UserStates(tuple(names), rows.float().cpu(), ballots.votes.numpy(), model_key(lm.user_model))
     return FoldIn(
         states=states,
         moved=end.z.norm(dim=1).numpy(),
         before=_mean_loss(ballots, start),
         after=_mean_loss(ballots, end),
-        held_out=held_out,
+        held_out=held_out.numpy(),
+        strength=strength.numpy(),
         remarks=tuple(_remarks(votes, learned)),
     )
 
@@ -110,29 +113,6 @@ def _weighted(votes: Sequence[Feedback], weight: np.ndarray | None) -> list[Feed
 def _mean_loss(ballots: Ballots, line: Line) -> Floats:
     losses = ballots.total(ballots.losses(line.values, line.z0))
     return (losses / ballots.total(torch.ones(len(ballots)).double())).numpy()
-
-
-def _held_out(lm: PersonalizedLM, ballots: Ballots, prior: Prior, end: Line) -> Floats:
-    """See `FoldIn`: one more forward pass, in which each vote is read with the row that the other parts give."""
-    enough = torch.bincount(ballots.who, minlength=ballots.n) >= ENOUGH
-    if not enough.any():
-        return np.full(ballots.n, np.nan)
-    part = _places(ballots) % _FOLDS
-    without = torch.stack([solved(ballots.weighted(part != k), prior, end) for k in range(_FOLDS)])
-    rows = rows_at(lm, prior.directions, without[part, ballots.who])
-    values, _ = values_and_slopes(lm, ballots.encoded, rows, ballots.layout)
-    losses = ballots.total(ballots.losses(values, end.z0)) / ballots.total(torch.ones(len(ballots)).double())
-    return torch.where(enough, losses, torch.nan).numpy()
-
-
-def _places(ballots: Ballots) -> torch.Tensor:
-    """Of each vote its number among those of its user `[b]`."""
-    seen: Counter[int] = Counter()
-    places = []
-    for user in ballots.who.tolist():
-        places.append(seen[user])
-        seen[user] += 1
-    return torch.tensor(places, dtype=torch.long)
 
 
 def _remarks(votes: Sequence[Feedback], learned: Sequence[Feedback]) -> list[str]:

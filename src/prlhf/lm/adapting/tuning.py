@@ -110,7 +110,7 @@ def _losses(
     found, line = [], None
     with torch.no_grad(), folded(lm, "auto", _PASSES * len(asked)):
         for strength in STRENGTHS:
-            _, line = fitted(lm, asked, Prior(directions, strength), _PASSES, start=line)
+            _, line, _ = fitted(lm, asked, Prior(directions, strength), _PASSES, start=line)
             at = line_at(lm, tests, directions, line.z, slopes=False)
             found.append(float(tests.losses(at.values, at.z0).sum()))
     return np.array(found)
