@@ -22,6 +22,7 @@ from prlhf.types import Comparison
 WAYS = [
     (["--user", "ann"], {}),
     (["--user", "ann", "--by", "lcb", "--as-user"], {"by": "lcb", "as_user": True}),
+    (["--user", "bob", "--no-greedy"], {"greedy": False}),
     (["--user", "bob", "--method", "beams", "--keep", "2", "--chunk", "2"], {"beams": 2, "chunk": 2}),
 ]
 

@@ -58,6 +58,19 @@ def test_more_candidates_are_the_same_and_further_ones(lm, reward):
     assert worth(many.text, "ann") >= worth(few.text, "ann")
 
 
+def test_the_greedy_answer_is_among_the_candidates(lm, reward):
+    greedy = lm.generate(["hi", "why?"], max_new_tokens=12)
+    prompts = ["hi", "why?", "hi"]
+    among, drawn = (
+        best_of(lm, reward, prompts, ["ann", "bob", "bob"], n=5, greedy=g, options=OPTIONS) for g in (True, False)
+    )
+    for prompt, a, d in zip(prompts, among, drawn, strict=True):
+        one = {greedy[prompts.index(prompt)]}
+        assert one < {c.text for c in a.candidates} and not one & {c.text for c in d.candidates}
+        assert len({c.text for c in a.candidates} - {c.text for c in d.candidates}) == 1  # the other four are the same
+    assert best_of(lm, reward, ["hi"], "ann", n=1, options=OPTIONS)[0].text == greedy[0]
+
+
 def test_unknown_people_are_the_generic_user(lm, reward):
     zoe, nobody = best_of(lm, reward, ["hi"] * 2, ["zoe", None], n=5, options=OPTIONS)
     assert zoe.candidates == nobody.candidates
@@ -87,7 +100,7 @@ def test_tokens_by_hand(lm, reward):
     assert all(c.times == 1 for c in pick.candidates)
     lengths = [c.tokens + c.finished for c in pick.candidates]
     assert pick.spent.generated == sum(lengths) and pick.spent.ratio == pytest.approx(4)
-    assert pick.spent.read == prompt
+    assert pick.spent.read == 2 * prompt  # the greedy answer is written in a pass of its own
     assert pick.spent.scored == sum(prompt + c.tokens for c in pick.candidates)
 
 
@@ -108,7 +121,7 @@ def test_an_answer_goes_on_from_its_beginning(lm):
 
 
 def test_beams_of_one_round_are_best_of_n(lm, reward):
-    (whole,) = best_of(lm, reward, ["hi"], "ann", n=6, options=OPTIONS)
+    (whole,) = best_of(lm, reward, ["hi"], "ann", n=6, greedy=False, options=OPTIONS)
     (beams,) = best_of(lm, reward, ["hi"], "ann", n=6, beams=2, chunk=12, options=OPTIONS)
     assert [c.text for c in beams.candidates] == [c.text for c in whole.candidates[:2]]
     assert beams.spent.generated == whole.spent.generated and beams.spent.read == whole.spent.read

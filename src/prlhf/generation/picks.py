@@ -28,7 +28,9 @@ class Picking:
     """
 
     n: int = 16
-    """Answers drawn for each prompt."""
+    """Candidates for each prompt."""
+    greedy: bool = True
+    """One of the n whole answers is the greedy one, the best single answer of many trained models; beams have none."""
     by: By = "mean"
     """The best by `mean`, or by `lcb`: the mean less `k` standard deviations, both of what a candidate is worth above
     the average of all (`above_average`)."""
@@ -62,7 +64,7 @@ class Candidate:
     sd: float
     """Standard deviation of that; 0 where the reward model does not say."""
     times: int
-    """How often it was drawn."""
+    """How often it came, drawn or greedy."""
     tokens: int
     finished: bool
     """False: cut at the limit."""
