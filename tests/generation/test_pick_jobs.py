@@ -1,6 +1,8 @@
 """Picking for a file of prompts: resumable as answering is."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from table_reward import TableReward
@@ -61,3 +63,21 @@ def test_plain_models_know_nobody(base_folder, lm, tmp_path):
     assert len(language_model(str(tmp_path / "run")).users) == 2
     with pytest.raises(CheckpointError, match="no finished prlhf model"):
         language_model(str(tmp_path))
+
+
+def test_models_of_the_hub_are_plain_or_of_this_library(base_folder, lm, tmp_path, monkeypatch):
+    """A local cache as the hub's client lays it out; nothing else can be reached."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name, source in (("plain", Path(base_folder())), ("run", lm.save_pretrained(tmp_path / "model"))):
+        place = tmp_path / f"models--someone--{name}"
+        shutil.copytree(source, place / "snapshots" / "c0ffee")
+        (place / "refs").mkdir()
+        (place / "refs" / "main").write_text("c0ffee")
+    plain = language_model("someone/plain")
+    assert len(plain.users) == 0
+    here = language_model(base_folder())
+    assert plain.generate(["hi"], max_new_tokens=5) == here.generate(["hi"], max_new_tokens=5)
+    assert len(language_model("someone/run").users) == 2
+    for lost in ("someone/else", "else", "runs/some/else"):
+        with pytest.raises(CheckpointError, match=f"no model at {lost}: there is no folder of that name"):
+            language_model(lost)

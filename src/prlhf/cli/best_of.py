@@ -32,7 +32,7 @@ def best_of(
         str,
         typer.Argument(
             metavar="RUN_OR_MODEL",
-            help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, or planted.",
+            help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, hub id, or planted.",
         ),
     ],
     reward: Annotated[Path, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")],
