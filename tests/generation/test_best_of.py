@@ -112,6 +112,16 @@ def test_lower_bound_takes_a_surer_answer(lm, reward):
     assert values == sorted(values, reverse=True)
 
 
+def test_a_pick_within_its_standard_deviation_is_unsure(lm, reward):
+    reward.shares = lambda text: [1e3 * worth(text, "ann")]
+    picks = best_of(lm, reward, ["hi"] * 3, ["ann", "zoe", None], n=6, options=OPTIONS)
+    assert [p.unsure for p in picks] == [True, False, False]  # who is unknown is told of already
+    assert not best_of(lm, reward, ["hi"], "ann", n=1, options=OPTIONS)[0].unsure
+    for share, unsure in ((1.1, True), (0.9, False)):  # the standard deviation is so many times the worth
+        reward.shares = lambda text, share=share: [share * worth(text, "ann")]
+        assert best_of(lm, reward, ["hi"], "ann", n=6, options=OPTIONS)[0].unsure is unsure
+
+
 def test_an_answer_goes_on_from_its_beginning(lm):
     options = GenerationOptions(max_new_tokens=12)
     (whole,) = respond(lm, [Request("hi", "ann", 1)], options)

@@ -36,7 +36,9 @@ def test_lines_and_going_on(lm, reward, tmp_path):
         return pick_file(lm, reward, QUESTIONS, path, picking, OPTIONS, reward_name=name, **more)
 
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
-    done, spent = job(whole, candidates=True)
+    reward.shares = lambda text: [1e6 * len(text)]
+    done, spent, unsure = job(whole, candidates=True)
+    assert unsure == 17  # of those whom the model knows
     assert (done.kept, done.written, done.unknown) == (0, 18, ("zoe",))
     found = rows(whole)
     picks = best_of(lm, reward, ["hi", "hi", "why?"], ["ann", "bob", "zoe"], n=3, max_new_tokens=[5, 3, 5],
@@ -47,7 +49,7 @@ def test_lines_and_going_on(lm, reward, tmp_path):
 
     wanted = whole.read_bytes()
     part.write_bytes(wanted[: wanted.index(b"\n") + 30])
-    done, spent = job(part, candidates=True)
+    done, spent, _ = job(part, candidates=True)
     assert part.read_bytes() == wanted and (done.kept, done.written) == (1, 17)
     for other in ({"candidates": False}, {"name": "two"}, {"picking": Picking(n=4)}):
         with pytest.raises(DataError, match="another model or other options"):

@@ -12,7 +12,7 @@ from prlhf.cli.answers import with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides, read_as
-from prlhf.cli.picks import show, tokens_text
+from prlhf.cli.picks import show, tell_unsure, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import AnswersFile, EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
@@ -32,7 +32,7 @@ def best_of(
         str,
         typer.Argument(
             metavar="RUN_OR_MODEL",
-            help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, hub id, or planted.",
+            help="Who writes: a run, a model folder, a hub id of one; or a plain model: a folder, a hub id, planted.",
         ),
     ],
     reward: Annotated[Path, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")],
@@ -109,10 +109,11 @@ def best_of(
         return
     how |= {"reward_name": reward_name(model, reward), "candidates": candidates, "progress": bar}
     with interruptible("the same command goes on where it stopped"):
-        done, spent = pick_file(lm, model, questions, output, picking, options, **how)
+        done, spent, unsure = pick_file(lm, model, questions, output, picking, options, **how)
     before = f" ({done.kept:,} were there)" if done.kept else ""
     typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
+    tell_unsure(unsure, done.written)
 
 
 def _picking(n: int, greedy: bool, by: Any, k: float, as_user: bool, method: str, keep: int, chunk: int) -> Picking:

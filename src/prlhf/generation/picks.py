@@ -113,6 +113,14 @@ class Pick:
         """The answer."""
         return self.candidates[0].text
 
+    @property
+    def unsure(self) -> bool:
+        """Somebody's pick that is worth less than its standard deviation above the average candidate: what is known of
+        the person does not tell the candidates apart. (The best two of many seldom differ by more, so that says
+        nothing.) Never of the generic user, nor where the reward model does not say how unsure it is."""
+        best = self.candidates[0]
+        return self.user is not None and self.known and best.mean < best.sd
+
 
 def total(picks: Iterable[Pick]) -> Spent:
     """Tokens of a call altogether; what was drawn once for several users counts once."""
