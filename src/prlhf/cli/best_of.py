@@ -1,4 +1,4 @@
-"""`prlhf best-of`: several answers drawn, the best for a user picked by a reward model."""
+"""`prlhf best-of`: several answers written, the best for a user picked by a reward model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Best of n: answers drawn from a language model, picked for each user by a reward model.
+"""Best of n: answers of a language model, picked for each user by a reward model.
 
 Nothing is trained and no weight changes: what a person is known by is their row in the reward model, which ten votes
 fold in within milliseconds. (Best-of-n by a personal reward: P-RLHF, arXiv 2402.05133, App. F.2; PReF.)

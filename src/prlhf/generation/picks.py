@@ -75,7 +75,7 @@ class Spent:
     """Tokens that an answer took."""
 
     generated: int
-    """Drawn from the language model."""
+    """Written by the language model."""
     read: int
     """Of the prompt and of what beams go on from, read by the language model before; each beginning once."""
     scored: int
