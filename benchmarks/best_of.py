@@ -8,7 +8,8 @@ the pick with a single answer of the same language model at the same temperature
 half a win; intervals over users). The language model is the bundled base model, or with --lm the generic row of a run.
 
 Candidates are drawn once for each question and picked from for every n, so that the seconds of `best of n` are those of
-scoring and picking; the line `prlhf best-of` is the library's own call. `features`: which features predict best for
+scoring and picking; all of them are drawn, but where a line says that the greedy answer is among them. The line
+`prlhf best-of` is the library's own call, with the greedy answer. `features`: which features predict best for
 further users, who are neither learned from nor judged; the best are used below. `pick`: n and votes. `steer`: beams of
 partial answers beside best of n. `guide`: token-level guidance (guided.py), its weight chosen by the judge at the first
 seed. "Generated", "read" (by the language model before it writes; what is shared counts once) and "scored" (given to
@@ -180,16 +181,20 @@ class Sets:
         self.lm = lm
         how: Any = {"temperature": 1.0, "batch_size": 64, "details": True}
         self.held: dict[int, list[list[Generation]]] = {}
+        self.with_greedy: dict[int, list[list[Generation]]] = {}
         for s in settings:
             found = lm.generate(s.prompts, num_samples=most, max_new_tokens=s.size.tokens, seed=s.seed, **how)
             self.held[s.seed] = [found[k : k + most] for k in range(0, len(found), most)]
+            greedy = lm.generate(s.prompts, max_new_tokens=s.size.tokens, batch_size=64, details=True)
+            self.with_greedy[s.seed] = [[one, *some] for one, some in zip(greedy, self.held[s.seed], strict=True)]
 
-    def best(self, n: int, **picking: Any) -> Answering:
-        """The best of the first n of each."""
+    def best(self, n: int, greedy: bool = False, **picking: Any) -> Answering:
+        """The best of the first n of each; with `greedy`, of the greedy answer and the first n - 1."""
 
         def answer(s: Setting) -> Sequence[Pick]:
             asked = [replace(r, user=u) for r, u in zip(requests(self.lm, s.prompts), s.ids, strict=True)]
-            return picked(self.lm, s.reward, asked, [one[:n] for one in self.held[s.seed]], Picking(n, **picking))
+            held = (self.with_greedy if greedy else self.held)[s.seed]
+            return picked(self.lm, s.reward, asked, [one[:n] for one in held], Picking(n, greedy, **picking))
 
         return answer
 
@@ -224,6 +229,9 @@ def pick(lm: PersonalizedLM, settings: Sequence[Setting], sets: Sets, counts: Se
     bound = sets.best(most, by="lcb")
     rows.append(line(table, f"best of {most}, mean - 1 sd", settings, others, VOTES, bound))
     rows.append(line(table, f"best of {most}, against a greedy answer", settings, greedy, VOTES, sets.best(most)))
+    among = f"best of {most}, the greedy answer among them"
+    for name, other in ((among, others), (f"{among}, against a greedy answer", greedy)):
+        rows += [line(table, name, settings, other, v, sets.best(most, greedy=True)) for v in (0, VOTES)]
     rows.append(line(table, f"prlhf best-of, n = {most}", settings, others, VOTES, best(lm, n=most)))
     return rows
 

@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from pathlib import Path
 
 import pytest
 import torch
@@ -79,6 +80,24 @@ def test_states_in_a_file_serve_and_commit(run, folder, votes, tmp_path):
     assert "kept in" in run("adapt", folder, "--user-state", states, "--commit").output
     committed = PersonalizedLM.from_pretrained(folder)
     assert torch.equal(committed.user_model.table.weight[[2, 5]], found.rows)
+
+
+def test_rows_that_say_nothing_are_left_out_and_counted(run, folder, votes, tmp_path):
+    rows = Path(votes).read_text("utf8").splitlines()
+    odd = [{"prompt": "?", "chosen": "a", "rejected": other, "user_id": "zoe"} for other in ("a", "", 3)]
+    (tmp_path / "odd.jsonl").write_text("\n".join([*map(json.dumps, odd), *rows]), "utf8")
+    files = [tmp_path / name for name in ("odd.parquet", "clean.parquet")]
+    done = run("adapt", folder, "--votes", tmp_path / "odd.jsonl", "--on-bad-row", "skip", "-o", files[0])
+    assert done.exit_code == 0, done.output
+    said = " ".join(done.stderr.split())
+    assert "not trained on: 1 with equal responses, 1 with an empty response. 1 bad rows were skipped:" in said
+    done = run("adapt", folder, "--votes", votes, "-o", files[1])
+    assert "note:" not in done.stderr
+    odd_state, clean = (UserStates.load(file) for file in files)
+    assert odd_state.names == clean.names and torch.equal(odd_state.rows, clean.rows)
+    (tmp_path / "odd.jsonl").write_text(json.dumps(odd[0]), "utf8")
+    done = run("adapt", folder, "--votes", tmp_path / "odd.jsonl")
+    assert done.exit_code == 2 and "odd.jsonl: found no vote to learn from" in done.stderr
 
 
 def test_options_that_do_not_go_together(run, folder, votes, tmp_path):

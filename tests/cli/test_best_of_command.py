@@ -13,6 +13,7 @@ from prlhf.config.rewards import Factor, PerUser, TfIdf
 from prlhf.errors import ConfigError, DataError
 from prlhf.generation import best_of as pick_best
 from prlhf.generation.pick_jobs import reward_name
+from prlhf.generation.picks import Pick
 from prlhf.lm import PersonalizedLM
 from prlhf.lm.requests import GenerationOptions
 from prlhf.rewards import Votes, fit_reward, load_reward
@@ -22,6 +23,7 @@ from prlhf.types import Comparison
 WAYS = [
     (["--user", "ann"], {}),
     (["--user", "ann", "--by", "lcb", "--as-user"], {"by": "lcb", "as_user": True}),
+    (["--user", "bob", "--no-greedy"], {"greedy": False}),
     (["--user", "bob", "--method", "beams", "--keep", "2", "--chunk", "2"], {"beams": 2, "chunk": 2}),
 ]
 
@@ -102,6 +104,18 @@ def test_files_votes_and_going_on(run, base_folder, reward_folder, tmp_path):
     assert [json.loads(line)["response"] for line in printed.stdout.splitlines()] == [r["response"] for r in found]
     everybody = run(*words[:7], "--each-user")
     assert [json.loads(line)["user"] for line in everybody.stdout.splitlines()] == ["ann", "bob"] * 2
+
+
+def test_a_pick_that_is_not_surely_better_is_told(run, run_folder, reward_folder, tmp_path, monkeypatch):
+    words = [run_folder, "--reward", reward_folder, "-n", "3", "--user", "ann"]
+    said = "note: the reward model does not tell the candidates apart"
+    for unsure in (True, False):
+        monkeypatch.setattr(Pick, "unsure", unsure)
+        assert (f"{said} for this user: the best is" in run(*words, "hi").stderr) == unsure
+        (tmp_path / "p.txt").write_text("hi\nwhy?\n")
+        out = tmp_path / f"{unsure}.jsonl"
+        told = run(*words, "--prompts", str(tmp_path / "p.txt"), "--output", str(out)).stderr
+        assert (f"{said} in 2 of 2 cases" in told) == unsure
 
 
 def test_votes_of_others_and_columns_of_other_names(run, base_folder, reward_folder, tmp_path):

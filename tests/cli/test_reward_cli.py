@@ -3,6 +3,7 @@
 import json
 from dataclasses import replace
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -14,8 +15,8 @@ from prlhf.errors import ConfigError
 from prlhf.evaluation.report import Report
 from prlhf.evaluation.reward import RewardEvaluation
 from prlhf.evaluation.reward.comparison import RewardComparison
-from prlhf.rewards import load_reward
-from tiny_reward import text, tiny, votes, write_votes  # noqa: F401
+from prlhf.rewards import Reward, load_reward
+from tiny_reward import TinyPerUser, text, tiny, votes, write_votes  # noqa: F401
 
 RUN = CliRunner()
 WIDE = {"COLUMNS": "160"}
@@ -146,6 +147,24 @@ def test_score_for_one_user_as_parquet(run, tmp_path):
     table = pq.read_table(tmp_path / "out.parquet")
     assert set(table["user_id"].to_pylist()) == {"user00"} and "unknown" not in done.stdout
     assert table["rank"].to_pylist()[:3] == table["rank"].to_pylist()[3:6]
+
+
+@pytest.mark.parametrize(("spread", "said"), [(1e6, "in 2 of 2 cases: the best"), (1e-6, ""), (0.0, "")])
+def test_score_says_where_the_best_is_not_surely_better(run, tmp_path, monkeypatch, spread, said):
+    own = TinyPerUser.margin
+
+    def margin(self, pairs, users=None):
+        assert len(pairs) == 2 and {c.user for c in pairs} == {"user00", "user01"}  # the best and the middle one
+        found = own(self, pairs, users)
+        assert (found.mean > 0).all()
+        return Reward(found.mean, np.full(2, spread))
+
+    score = TinyPerUser.score
+    monkeypatch.setattr(TinyPerUser, "score", lambda *a: score(*a)._replace(variance=np.full(len(a[2]), spread)))
+    monkeypatch.setattr(TinyPerUser, "margin", margin)
+    done = call("score", run, "--data", responses(tmp_path / "asked.jsonl", ("user00", "user01", "nobody yet", None)))
+    assert done.exit_code == 0, done.output
+    assert ("does not tell the responses apart" in done.stderr) == bool(said) and said in done.stderr
 
 
 def test_score_reads_csv(run, tmp_path):

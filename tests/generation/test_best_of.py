@@ -58,6 +58,19 @@ def test_more_candidates_are_the_same_and_further_ones(lm, reward):
     assert worth(many.text, "ann") >= worth(few.text, "ann")
 
 
+def test_the_greedy_answer_is_among_the_candidates(lm, reward):
+    greedy = lm.generate(["hi", "why?"], max_new_tokens=12)
+    prompts = ["hi", "why?", "hi"]
+    among, drawn = (
+        best_of(lm, reward, prompts, ["ann", "bob", "bob"], n=5, greedy=g, options=OPTIONS) for g in (True, False)
+    )
+    for prompt, a, d in zip(prompts, among, drawn, strict=True):
+        one = {greedy[prompts.index(prompt)]}
+        assert one < {c.text for c in a.candidates} and not one & {c.text for c in d.candidates}
+        assert len({c.text for c in a.candidates} - {c.text for c in d.candidates}) == 1  # the other four are the same
+    assert best_of(lm, reward, ["hi"], "ann", n=1, options=OPTIONS)[0].text == greedy[0]
+
+
 def test_unknown_people_are_the_generic_user(lm, reward):
     zoe, nobody = best_of(lm, reward, ["hi"] * 2, ["zoe", None], n=5, options=OPTIONS)
     assert zoe.candidates == nobody.candidates
@@ -87,7 +100,7 @@ def test_tokens_by_hand(lm, reward):
     assert all(c.times == 1 for c in pick.candidates)
     lengths = [c.tokens + c.finished for c in pick.candidates]
     assert pick.spent.generated == sum(lengths) and pick.spent.ratio == pytest.approx(4)
-    assert pick.spent.read == prompt
+    assert pick.spent.read == 2 * prompt  # the greedy answer is written in a pass of its own
     assert pick.spent.scored == sum(prompt + c.tokens for c in pick.candidates)
 
 
@@ -99,6 +112,16 @@ def test_lower_bound_takes_a_surer_answer(lm, reward):
     assert values == sorted(values, reverse=True)
 
 
+def test_a_pick_within_its_standard_deviation_is_unsure(lm, reward):
+    reward.shares = lambda text: [1e3 * worth(text, "ann")]
+    picks = best_of(lm, reward, ["hi"] * 3, ["ann", "zoe", None], n=6, options=OPTIONS)
+    assert [p.unsure for p in picks] == [True, False, False]  # who is unknown is told of already
+    assert not best_of(lm, reward, ["hi"], "ann", n=1, options=OPTIONS)[0].unsure
+    for share, unsure in ((1.1, True), (0.9, False)):  # the standard deviation is so many times the worth
+        reward.shares = lambda text, share=share: [share * worth(text, "ann")]
+        assert best_of(lm, reward, ["hi"], "ann", n=6, options=OPTIONS)[0].unsure is unsure
+
+
 def test_an_answer_goes_on_from_its_beginning(lm):
     options = GenerationOptions(max_new_tokens=12)
     (whole,) = respond(lm, [Request("hi", "ann", 1)], options)
@@ -108,7 +131,7 @@ def test_an_answer_goes_on_from_its_beginning(lm):
 
 
 def test_beams_of_one_round_are_best_of_n(lm, reward):
-    (whole,) = best_of(lm, reward, ["hi"], "ann", n=6, options=OPTIONS)
+    (whole,) = best_of(lm, reward, ["hi"], "ann", n=6, greedy=False, options=OPTIONS)
     (beams,) = best_of(lm, reward, ["hi"], "ann", n=6, beams=2, chunk=12, options=OPTIONS)
     assert [c.text for c in beams.candidates] == [c.text for c in whole.candidates[:2]]
     assert beams.spent.generated == whole.spent.generated and beams.spent.read == whole.spent.read

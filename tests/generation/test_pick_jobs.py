@@ -1,6 +1,8 @@
 """Picking for a file of prompts: resumable as answering is."""
 
 import json
+import shutil
+from pathlib import Path
 
 import pytest
 from table_reward import TableReward
@@ -34,7 +36,9 @@ def test_lines_and_going_on(lm, reward, tmp_path):
         return pick_file(lm, reward, QUESTIONS, path, picking, OPTIONS, reward_name=name, **more)
 
     whole, part = tmp_path / "whole.jsonl", tmp_path / "part.jsonl"
-    done, spent = job(whole, candidates=True)
+    reward.shares = lambda text: [1e6 * len(text)]
+    done, spent, unsure = job(whole, candidates=True)
+    assert unsure == 17  # of those whom the model knows
     assert (done.kept, done.written, done.unknown) == (0, 18, ("zoe",))
     found = rows(whole)
     picks = best_of(lm, reward, ["hi", "hi", "why?"], ["ann", "bob", "zoe"], n=3, max_new_tokens=[5, 3, 5],
@@ -45,7 +49,7 @@ def test_lines_and_going_on(lm, reward, tmp_path):
 
     wanted = whole.read_bytes()
     part.write_bytes(wanted[: wanted.index(b"\n") + 30])
-    done, spent = job(part, candidates=True)
+    done, spent, _ = job(part, candidates=True)
     assert part.read_bytes() == wanted and (done.kept, done.written) == (1, 17)
     for other in ({"candidates": False}, {"name": "two"}, {"picking": Picking(n=4)}):
         with pytest.raises(DataError, match="another model or other options"):
@@ -61,3 +65,21 @@ def test_plain_models_know_nobody(base_folder, lm, tmp_path):
     assert len(language_model(str(tmp_path / "run")).users) == 2
     with pytest.raises(CheckpointError, match="no finished prlhf model"):
         language_model(str(tmp_path))
+
+
+def test_models_of_the_hub_are_plain_or_of_this_library(base_folder, lm, tmp_path, monkeypatch):
+    """A local cache as the hub's client lays it out; nothing else can be reached."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    for name, source in (("plain", Path(base_folder())), ("run", lm.save_pretrained(tmp_path / "model"))):
+        place = tmp_path / f"models--someone--{name}"
+        shutil.copytree(source, place / "snapshots" / "c0ffee")
+        (place / "refs").mkdir()
+        (place / "refs" / "main").write_text("c0ffee")
+    plain = language_model("someone/plain")
+    assert len(plain.users) == 0
+    here = language_model(base_folder())
+    assert plain.generate(["hi"], max_new_tokens=5) == here.generate(["hi"], max_new_tokens=5)
+    assert len(language_model("someone/run").users) == 2
+    for lost in ("someone/else", "else", "runs/some/else"):
+        with pytest.raises(CheckpointError, match=f"no model at {lost}: there is no folder of that name"):
+            language_model(lost)

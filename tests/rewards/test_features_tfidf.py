@@ -66,6 +66,20 @@ def test_of_many_texts_words_of_one_alone_are_left_out(tmp_path):
     assert make_features(TfIdf(surface=False, width=100), strangers)(["p"], ["a3"]).sum() == 1
 
 
+def test_texts_of_unknown_words_are_told_once(caplog):
+    features = make_features(PLAIN, [vote("red green", "one two")])
+    assert features.embedder.known(["red red blue", "Two!", "…"]) == 3 / 4  # pairs of words do not count
+    assert features.embedder.known(["", "…"]) == 1
+    features(["p"] * 2, ["red red three", "four one five"])  # 3 of 6
+    assert not caplog.messages
+    features(["p"], ["red three four"])
+    features(["p"], ["nothing that is known"])
+    (told,) = caplog.messages
+    assert told.startswith("of the words in these texts the reward model knows 33 %")
+    empty = make_features(TfIdf(), [vote("…", "!")])
+    assert empty.embedder.known(["red"]) == 0
+
+
 def test_more_dimensions_than_texts():
     features = make_features(TfIdf(width=10, surface=False), [vote("one two three four five six seven", "eight")])
     assert features(["p"], ["one eight"]).shape == (1, 2)

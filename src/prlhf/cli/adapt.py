@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from prlhf.config import DataConfig
     from prlhf.training.adapt import Adapted
+    from prlhf.types import Feedback
 
 __all__ = ["adapt"]
 
@@ -65,13 +66,12 @@ def adapt(
         return
     assert votes is not None
 
-    from prlhf.data import load_comparisons
     from prlhf.lm import default_cache
     from prlhf.training.adapt import adapt as fit
     from prlhf.training.progress import bar
 
-    log = load_comparisons(_data(run, votes, on_bad_row, overrides))
-    found = fit(run, log.items, half_life_days=half_life_days, old_votes=old_votes, cache=default_cache(), progress=bar)
+    given = _votes(_data(run, votes, on_bad_row, overrides))
+    found = fit(run, given, half_life_days=half_life_days, old_votes=old_votes, cache=default_cache(), progress=bar)
     _tell(found)
     if output is not None:
         typer.echo(f"states: {found.fit.states.save(output)}")
@@ -92,6 +92,21 @@ def _data(run: Path, votes: str, on_bad_row: str | None, overrides: list[str] | 
         return inherit(config, read_config(run).data)
     except CheckpointError:  # a model without its run
         return config
+
+
+def _votes(config: DataConfig) -> list[Feedback]:
+    """What can be learned from; a note where rows are left out, as in training."""
+    from prlhf.data import load_comparisons, trainable
+    from prlhf.errors import DataError
+
+    log = load_comparisons(config)
+    kept = [item for item in log.items if trainable(item, ties=True)]
+    said = log.notes.text(ties=True)
+    if not kept:
+        raise DataError(f"{log.source}: found no vote to learn from, expected some ({said})")
+    if len(kept) < len(log.items) or log.notes.skipped:
+        typer.echo(f"note: {log.source}: {said}", err=True)
+    return kept
 
 
 def _commit(run: Path, states: object) -> None:

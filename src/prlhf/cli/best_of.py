@@ -1,4 +1,4 @@
-"""`prlhf best-of`: several answers drawn, the best for a user picked by a reward model."""
+"""`prlhf best-of`: several answers written, the best for a user picked by a reward model."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from prlhf.cli.answers import with_decoding
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides, read_as
-from prlhf.cli.picks import show, tokens_text
+from prlhf.cli.picks import show, tell_unsure, tokens_text
 from prlhf.cli.places import check_places
 from prlhf.cli.questions import AnswersFile, EachUser, Prompts, Users, check_questions, questions_of
 from prlhf.words import counted, some
@@ -32,7 +32,7 @@ def best_of(
         str,
         typer.Argument(
             metavar="RUN_OR_MODEL",
-            help="Who writes: a run, a model folder, a hub id of one; or a plain model: its folder, or planted.",
+            help="Who writes: a run, a model folder, a hub id of one; or a plain model: a folder, a hub id, planted.",
         ),
     ],
     reward: Annotated[Path, typer.Option(metavar="DIR", help="Who picks: a folder of `prlhf reward train`.")],
@@ -40,7 +40,10 @@ def best_of(
     user: Annotated[
         str | None, typer.Option("--user", "-u", metavar="ID", help="For whom; without it for the generic user.")
     ] = None,
-    n: Annotated[int, typer.Option("-n", metavar="N", help="Answers drawn for each prompt.")] = 16,
+    n: Annotated[int, typer.Option("-n", metavar="N", help="Candidates for each prompt.")] = 16,
+    greedy: Annotated[
+        bool, typer.Option("--greedy/--no-greedy", help="Whether one of them is the greedy answer; beams have none.")
+    ] = True,
     by: Annotated[
         str, typer.Option(metavar="mean|lcb", help="The best by mean, or by mean - K standard deviations.")
     ] = "mean",
@@ -70,7 +73,7 @@ def best_of(
     *,
     options: Any,
 ) -> None:
-    """Answer by the best of N drawn answers: for each user the one that a reward model takes.
+    """Answer by the best of N answers: for each user the one that a reward model takes.
 
     Nothing is trained. The candidates come from the generic user of the run, so that the reward alone knows the person
     and users who ask the same share them; --votes folds in what somebody said a minute ago. What it took in tokens is
@@ -78,7 +81,7 @@ def best_of(
     """
     check_questions(prompt, prompts, users, user, output, each_user)
     check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--votes": votes})
-    picking = _picking(n, by, k, as_user, method, keep, chunk)
+    picking = _picking(n, greedy, by, k, as_user, method, keep, chunk)
     of_votes, columns = _readings(reward, votes, prompts, overrides)
     model = _reward(
         reward, of_votes, user
@@ -106,13 +109,14 @@ def best_of(
         return
     how |= {"reward_name": reward_name(model, reward), "candidates": candidates, "progress": bar}
     with interruptible("the same command goes on where it stopped"):
-        done, spent = pick_file(lm, model, questions, output, picking, options, **how)
+        done, spent, unsure = pick_file(lm, model, questions, output, picking, options, **how)
     before = f" ({done.kept:,} were there)" if done.kept else ""
     typer.echo(f"{counted(done.written, 'answer')} written{before}: {done.path}")
     typer.echo(tokens_text(spent, done.written), err=True)
+    tell_unsure(unsure, done.written)
 
 
-def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, chunk: int) -> Picking:
+def _picking(n: int, greedy: bool, by: Any, k: float, as_user: bool, method: str, keep: int, chunk: int) -> Picking:
     from prlhf.errors import ConfigError
     from prlhf.generation.picks import Picking
 
@@ -120,7 +124,7 @@ def _picking(n: int, by: Any, k: float, as_user: bool, method: str, keep: int, c
         raise ConfigError(f"--method: found {method!r}, expected best-of or beams")
     if method == "beams" and keep < 1:
         raise ConfigError(f"--keep: found {keep}, expected at least 1 beam")
-    return Picking(n, by, k, as_user, keep if method == "beams" else 0, chunk)
+    return Picking(n, greedy, by, k, as_user, keep if method == "beams" else 0, chunk)
 
 
 def _readings(

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from prlhf.generation.jobs import Question
     from prlhf.generation.picks import Pick, Spent
 
-__all__ = ["show", "tokens_text"]
+__all__ = ["show", "tell_unsure", "tokens_text"]
 
 
 def show(questions: Sequence[Question], picks: Iterable[Pick], candidates: bool, *, one: bool) -> None:
@@ -32,6 +32,22 @@ def show(questions: Sequence[Question], picks: Iterable[Pick], candidates: bool,
             if candidates:
                 _table(pick)
     typer.echo(tokens_text(total(found), len(found)), err=True)
+    tell_unsure(sum(p.unsure for p in found), len(found))
+
+
+def tell_unsure(unsure: int, of: int, what: str = "candidates", beside: str = "their average") -> None:
+    """Note on standard error that in some of so many sets the best is not surely better; nothing where there are none.
+
+    Args:
+        beside: what the best of a set is compared with.
+    """
+    if unsure:
+        where = "for this user" if of == 1 else f"in {unsure:,} of {of:,} cases"
+        typer.echo(
+            f"note: the reward model does not tell the {what} apart {where}: the best is worth less than a standard "
+            f"deviation more than {beside}; further votes would help",
+            err=True,
+        )
 
 
 def tokens_text(spent: Spent, answers: int) -> str:

@@ -1,4 +1,4 @@
-"""Best of n: answers drawn from a language model, picked for each user by a reward model.
+"""Best of n: answers of a language model, picked for each user by a reward model.
 
 Nothing is trained and no weight changes: what a person is known by is their row in the reward model, which ten votes
 fold in within milliseconds. (Best-of-n by a personal reward: P-RLHF, arXiv 2402.05133, App. F.2; PReF.)
@@ -42,7 +42,7 @@ def best_of(
     progress: Progress = lambda batches, _: batches,
     **picked_by: Any,
 ) -> list[Pick]:
-    """Answer each prompt by the best of n drawn answers, for its user by the reward model.
+    """Answer each prompt by the best of n answers, for its user by the reward model: the greedy one and n - 1 drawn.
 
     The candidates come from the generic user of the language model. That is the default because the reward then is all
     that knows the person: somebody met a minute ago is served as anybody else, nothing learned from the same votes is
@@ -60,7 +60,7 @@ def best_of(
         options: of decoding; `seed` None draws one from torch's global state.
 
     Raises:
-        ConfigError: a value outside its range, greedy decoding with `n` above 1, or a reward model of stored
+        ConfigError: a value outside its range, temperature 0 with `n` above 1, or a reward model of stored
             embeddings.
         DataError: something that is no prompt, or not one user each.
     """
@@ -79,7 +79,7 @@ def best_of(
     if picking.beams:
         return beam_picks(lm, reward, asked, picking, options, work, progress)
     different = {_key(r): r for r in reversed(asked)}  # the first of each
-    drawn = _drawn(lm, list(different.values()), picking.n, options, work, progress)
+    drawn = _drawn(lm, list(different.values()), picking, options, work, progress)
     sets = dict(zip(different, drawn, strict=True))
     picks = picked(lm, reward, asked, [sets[_key(r)] for r in asked], picking)
     return [replace(p, shared=r is not different[_key(r)]) for p, r in zip(picks, asked, strict=True)]
@@ -99,12 +99,17 @@ def _key(request: Request) -> tuple[Prompt, int, str | None, int | None]:
 def _drawn(
     lm: PersonalizedLM,
     wanted: Sequence[Request],
-    n: int,
+    picking: Picking,
     options: GenerationOptions,
     work: Work,
     progress: Progress,
 ) -> list[list[Generation]]:
-    """n answers to each request."""
+    """n answers to each request, the greedy one first where it is wanted."""
+    n = picking.n - picking.greedy
     each = [replace(r, number=r.number + i) for r in wanted for i in range(n)]
     found = respond(lm, each, options, work, progress=progress)
-    return [found[i : i + n] for i in range(0, len(found), n)]
+    sets = [found[i * n : (i + 1) * n] for i in range(len(wanted))]
+    if not picking.greedy:
+        return sets
+    greedy = respond(lm, wanted, replace(options, temperature=0.0), work, progress=progress)
+    return [[one, *some] for one, some in zip(greedy, sets, strict=True)]

@@ -73,8 +73,9 @@ def pick_file(
     candidates: bool = False,
     work: Work = AS_IT_COMES,
     progress: Progress = lambda batches, _: batches,
-) -> tuple[Answered, Spent]:
-    """Append to `output` the picks that it does not hold yet (`write_lines`); also returns what these took.
+) -> tuple[Answered, Spent, int]:
+    """Append to `output` the picks that it does not hold yet (`write_lines`); also returns what these took, and how
+    many of them are `unsure`.
 
     Args:
         reward_name: tells one reward model, with what it knows of its users, from another; it goes into `settings`.
@@ -86,12 +87,15 @@ def pick_file(
     """
     options = replace(options, seed=options.seed or 0)
     found: list[Pick] = []
+    unsure = 0
 
     def batches(start: int) -> Iterator[list[Record]]:
+        nonlocal unsure
         at = start
         for some in picks(lm, reward, questions, picking, options, work=work, start=start, progress=progress):
             yield [record(q, p, candidates) for q, p in zip(questions[at : at + len(some)], some, strict=True)]
             at += len(some)
+            unsure += sum(p.unsure for p in some)
             found.extend(replace(p, candidates=()) for p in some)
 
     path = Path(output)
@@ -99,7 +103,7 @@ def pick_file(
     kept = write_lines(path, [q.record() for q in questions], describe, batches)
     users = sorted({q.user for q in questions if q.user is not None})
     unknown = tuple(u for u, row in zip(users, reward.users.rows(users).tolist(), strict=True) if not row)
-    return Answered(path, kept, len(questions) - kept, unknown), total(found)
+    return Answered(path, kept, len(questions) - kept, unknown), total(found), unsure
 
 
 def reward_name(reward: RewardModel, folder: str | Path) -> str:

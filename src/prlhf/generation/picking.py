@@ -101,7 +101,7 @@ def picked(
         texts = list(group)
         order = best_first(score, picking.by, picking.k)
         candidates = tuple(_candidate(texts[j], group[texts[j]], score.mean[j], score.variance[j]) for j in order)
-        took = _took(lm, r, sets[i], candidates) if spent is None else spent[i]
+        took = _took(lm, r, sets[i], candidates, picking) if spent is None else spent[i]
         out.append(Pick(r.user, r.user is None or bool(known[i]), candidates, took))
     return out
 
@@ -118,12 +118,15 @@ def _candidate(text: str, same: Sequence[Generation], mean: float, variance: flo
     return Candidate(text, float(mean), float(variance) ** 0.5, len(same), len(same[0].tokens), same[0].finished)
 
 
-def _took(lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate]) -> Spent:
-    """Of answers drawn whole: the prompt is read once."""
+def _took(
+    lm: PersonalizedLM, r: Request, answers: Sequence[Generation], candidates: Sequence[Candidate], picking: Picking
+) -> Spent:
+    """Of whole answers: the prompt is read once for all that are drawn, and once for the greedy one."""
     generated = sum(map(written, answers))
     prompt = prompt_tokens(lm, r, max(c.tokens for c in candidates))
     scored = sum(prompt + c.tokens for c in candidates)
-    return Spent(generated, prompt, scored, generated / len(answers))
+    read = prompt * (2 if picking.greedy and picking.n > 1 else 1)
+    return Spent(generated, read, scored, generated / len(answers))
 
 
 def written(answer: Generation) -> int:

@@ -28,7 +28,9 @@ class Picking:
     """
 
     n: int = 16
-    """Answers drawn for each prompt."""
+    """Candidates for each prompt."""
+    greedy: bool = True
+    """One of the n whole answers is the greedy one, the best single answer of many trained models; beams have none."""
     by: By = "mean"
     """The best by `mean`, or by `lcb`: the mean less `k` standard deviations, both of what a candidate is worth above
     the average of all (`above_average`)."""
@@ -62,7 +64,7 @@ class Candidate:
     sd: float
     """Standard deviation of that; 0 where the reward model does not say."""
     times: int
-    """How often it was drawn."""
+    """How often it came, drawn or greedy."""
     tokens: int
     finished: bool
     """False: cut at the limit."""
@@ -73,7 +75,7 @@ class Spent:
     """Tokens that an answer took."""
 
     generated: int
-    """Drawn from the language model."""
+    """Written by the language model."""
     read: int
     """Of the prompt and of what beams go on from, read by the language model before; each beginning once."""
     scored: int
@@ -110,6 +112,14 @@ class Pick:
     def text(self) -> str:
         """The answer."""
         return self.candidates[0].text
+
+    @property
+    def unsure(self) -> bool:
+        """Somebody's pick that is worth less than its standard deviation above the average candidate: what is known of
+        the person does not tell the candidates apart. (The best two of many seldom differ by more, so that says
+        nothing.) Never of the generic user, nor where the reward model does not say how unsure it is."""
+        best = self.candidates[0]
+        return self.user is not None and self.known and best.mean < best.sd
 
 
 def total(picks: Iterable[Pick]) -> Spent:

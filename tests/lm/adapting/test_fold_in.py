@@ -134,10 +134,10 @@ def test_no_vote_that_counts_is_the_generic_row(lm):
 
 
 def test_always_the_same_side_is_remarked_on(lm):
-    votes = [replace(c, first_shown="rejected") for c in pairs(6)]
+    votes = [replace(c, first_shown="rejected") for c in pairs(8)]
     found = fold_in(lm, votes, Prior.of(lm.user_model), DPO)
-    assert found.remarks == ("zoe: all 6 votes are for what was shown second: a habit, and perhaps no taste",)
-    assert not fold_in(lm, votes[:5], Prior.of(lm.user_model), DPO).remarks
+    assert found.remarks == ("zoe: 8 of 8 votes are for what was shown second: a habit, and perhaps no taste",)
+    assert not fold_in(lm, votes[:7], Prior.of(lm.user_model), DPO).remarks
 
 
 def test_recent_votes_count_more(lm):

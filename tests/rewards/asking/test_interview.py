@@ -175,6 +175,6 @@ def test_remarks():
     assert one.startswith("3 answers go round in circles")
     [both] = remarks([vote("a", "b"), vote("b", "a", "rejected")])
     assert both == "1 pair was answered both ways."
-    [side] = remarks([vote(str(i), str(i + 1)) for i in range(9)] + [vote("0", "2", "rejected")])
-    assert side.startswith("Of 10 answers with a winner 9 were for what stood on the left")
+    [side] = remarks([vote(str(i), str(i + 1)) for i in range(11)] + [vote("0", "2", "rejected")])
+    assert side.startswith("Of 12 answers with a winner 11 were for what stood on the left")
     assert remarks([vote(str(i), str(i + 1), tie=True) for i in range(9)]) == []

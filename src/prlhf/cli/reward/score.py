@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from prlhf.cli.options import DataOverrides, read_as
+from prlhf.cli.picks import tell_unsure
 from prlhf.cli.places import check_places
 from prlhf.cli.reward.options import NewEmbeddings, RewardFolder
 from prlhf.words import counted, some
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
     import numpy as np
 
     from prlhf.data.responses import Responses
-    from prlhf.rewards import Reward
+    from prlhf.rewards import Reward, RewardModel
 
 __all__ = ["score"]
 
@@ -59,7 +60,8 @@ def score(
     model, _ = load_run(folder, embeddings)
     users: list[str | None] = list(asked.users) if user is None else [user] * len(asked)
     found = model.score(asked.prompts, asked.responses, users)
-    ranks = _ranks(asked, users, found)
+    groups = _groups(asked, users)
+    ranks = _ranks(groups, found)
     rows = [_row(asked, users, found, ranks, i) for i in range(len(asked))]
     known = model.users.rows(users).tolist()
     unknown = {u for u, row in zip(users, known, strict=True) if u is not None and not row}
@@ -72,19 +74,26 @@ def score(
             "it for the model that knows everybody, or fold their votes in",
         )
     _tell(asked, rows)
+    met = [rows for (_, user), rows in groups.items() if user is not None and user not in unknown]
+    _tell_undecided(model, asked, met, users, found)
     if output is not None:
         _write(rows, output)
         typer.echo(f"rewards: {output}")
 
 
-def _ranks(asked: Responses, users: list[str | None], found: Reward) -> np.ndarray:
-    """From 1, the best, within (prompt, user); equal rewards share the better rank `[n]`."""
-    import numpy as np
-
-    groups: dict[Any, list[int]] = {}
+def _groups(asked: Responses, users: list[str | None]) -> dict[tuple[Any, str | None], list[int]]:
+    """The rows of each (prompt, user)."""
+    groups: dict[tuple[Any, str | None], list[int]] = {}
     for i, key in enumerate(zip(asked.prompts, users, strict=True)):
         groups.setdefault(key, []).append(i)
-    ranks = np.zeros(len(asked), np.int64)
+    return groups
+
+
+def _ranks(groups: dict[tuple[Any, str | None], list[int]], found: Reward) -> np.ndarray:
+    """From 1, the best, within each group; equal rewards share the better rank `[n]`."""
+    import numpy as np
+
+    ranks = np.zeros(len(found.mean), np.int64)
     for rows in groups.values():
         values = found.mean[rows]
         ranks[rows] = 1 + len(rows) - np.searchsorted(np.sort(values), values, side="right")
@@ -109,6 +118,25 @@ def _tell_unknown(who: list[str], what: str) -> None:
         are = f"{counted(len(who), 'user')} {'is' if len(who) == 1 else 'are'}"
         told = f"{are} {what}: {some([repr(name) for name in who])}"
         Console().print(told, highlight=False, markup=False, style="yellow")
+
+
+def _tell_undecided(
+    model: RewardModel, asked: Responses, groups: list[list[int]], users: list[str | None], found: Reward
+) -> None:
+    """A note where the best response of a group is not surely better than the middle one."""
+    from prlhf.types import Comparison
+
+    pairs = []
+    for rows in groups:
+        different = {asked.responses[i]: i for i in rows}
+        order = sorted(different.values(), key=lambda i: -found.mean[i])
+        best, middle = order[0], order[len(order) // 2]
+        if len(order) > 1:
+            texts = asked.responses[best], asked.responses[middle]
+            pairs.append(Comparison(asked.prompts[best], *texts, user=users[best]))
+    if pairs and found.variance.any():  # else the model does not say how unsure it is
+        lead = model.margin(pairs)
+        tell_unsure(int((lead.mean < lead.variance**0.5).sum()), len(pairs), "responses", "the middle one")
 
 
 def _tell(asked: Responses, rows: list[dict[str, Any]]) -> None:

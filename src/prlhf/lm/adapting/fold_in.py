@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
+from prlhf.data.side_habit import side_habit
 from prlhf.errors import ConfigError
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at
@@ -27,9 +28,6 @@ if TYPE_CHECKING:
     from prlhf.lm.personalized import PersonalizedLM
 
 __all__ = ["FoldIn", "fold_in"]
-
-_ONE_SIDED = 6
-"""So many votes, all for what was shown at one side, are remarked on."""
 
 Floats = npt.NDArray[np.float64]
 
@@ -129,8 +127,8 @@ def _remarks(votes: Sequence[Feedback], learned: Sequence[Feedback]) -> list[str
         both = sum(len(chosen) > 1 for chosen in ways.values())
         if both:
             found.append(f"{name}: {both} of {len(ways)} pairs are answered both ways; such answers cancel")
-        shown = {v.first_shown for v in own}
-        if len(own) >= _ONE_SIDED and len(shown) == 1 and None not in shown:
-            word = "first" if "chosen" in shown else "second"
-            found.append(f"{name}: all {len(own)} votes are for what was shown {word}: a habit, and perhaps no taste")
+        habit = side_habit(own)
+        if habit is not None:
+            many = f"{habit.of_side} of {habit.votes} votes"
+            found.append(f"{name}: {many} are for what was shown {habit.side}: a habit, and perhaps no taste")
     return found

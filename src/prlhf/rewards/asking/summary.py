@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
-from scipy.stats import binomtest, norm
+from scipy.stats import norm
 
+from prlhf.data.side_habit import side_habit
 from prlhf.rewards.asking.belief import Belief
 from prlhf.rewards.asking.pool import Pool
 from prlhf.rewards.base import Reward, VectorReward
@@ -18,9 +19,6 @@ from prlhf.rewards.states import States
 from prlhf.types import Comparison, Prompt
 
 __all__ = ["Move", "moves", "predictable", "remarks"]
-
-_ODD = 0.05
-"""Two-sided probability of so lopsided answers by chance, below which they are remarked on."""
 
 
 @dataclass(frozen=True)
@@ -74,15 +72,13 @@ def remarks(votes: Sequence[Comparison]) -> list[str]:
 
 
 def _one_side(votes: Sequence[Comparison]) -> str:
-    sides = Counter(vote.first_shown == "chosen" for vote in votes if vote.first_shown and not vote.tie)
-    n = sides.total()
-    side, k = sides.most_common(1)[0] if n else (True, 0)
-    if not n or binomtest(k, n).pvalue > _ODD:
+    habit = side_habit(votes)
+    if habit is None:
         return ""
-    what = "left" if side else "right"
+    what = "left" if habit.side == "first" else "right"
     return (
-        f"Of {n} answers with a winner {k} were for what stood on the {what}, though sides were drawn: they may say "
-        "more of the place than of the text."
+        f"Of {habit.votes} answers with a winner {habit.of_side} were for what stood on the {what}, though sides were "
+        "drawn: they may say more of the place than of the text."
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Self
@@ -21,8 +22,13 @@ from prlhf.types import Comparison, Prompt, prompt_text
 
 __all__ = ["TfIdfEmbedder"]
 
+logger = logging.getLogger(__name__)
 _TWICE_FROM = 50
 """With so many texts a word counts if two of them have it: of a word in one text alone nothing can be learned."""
+_KNOWN = 0.5
+"""Where a smaller share of the words of a batch is known, that is told."""
+_LOOKED_AT = 200
+"""So many texts of a batch, spread over it, tell the share well enough."""
 
 
 class TfIdfEmbedder(Embedder):
@@ -42,6 +48,7 @@ class TfIdfEmbedder(Embedder):
         self._vectorizer = _vectorizer(vocabulary={word: i for i, word in enumerate(words)}) if words else None
         if self._vectorizer is not None:
             self._vectorizer.idf_ = idf
+        self._told_unknown = False
 
     @classmethod
     def make(cls, config: TfIdf, comparisons: Sequence[Comparison], work: Work) -> Self:
@@ -76,7 +83,28 @@ class TfIdfEmbedder(Embedder):
         return len(self.words) if self.components is None else len(self.components)
 
     def responses(self, prompts: Sequence[Prompt], responses: Sequence[str]) -> Vectors:
+        self._tell_unknown(responses)
         return self.texts(responses)
+
+    def known(self, texts: Sequence[str]) -> float:
+        """The share of the words in these texts that the model has; 1 where there are no words."""
+        vectorizer = self._vectorizer or _vectorizer(vocabulary={})
+        analyze = vectorizer.build_analyzer()
+        words = [word for text in texts for word in analyze(text) if " " not in word]  # and no pairs of words
+        return sum(word in vectorizer.vocabulary for word in words) / len(words) if words else 1.0
+
+    def _tell_unknown(self, texts: Sequence[str]) -> None:
+        """Say once where texts are mostly made of other words."""
+        if self._told_unknown:
+            return
+        share = self.known(texts[:: -(-len(texts) // _LOOKED_AT) or 1])
+        if share < _KNOWN:
+            self._told_unknown = True
+            logger.warning(
+                "of the words in these texts the reward model knows %.0f %%: what it sees of them is little; learn "
+                "from votes on such texts too, or take features that know words already (hidden:MODEL, sentence:MODEL)",
+                100 * share,
+            )
 
     def has_prompts(self, prompts: Sequence[Prompt]) -> bool:
         return self.width > 0
