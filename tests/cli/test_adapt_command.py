@@ -111,7 +111,7 @@ def test_options_that_do_not_go_together(run, folder, votes, tmp_path):
     ):
         done = run("adapt", folder, *words)
         assert done.exit_code and told in " ".join(done.output.split()), (words, done.output)
-    assert "nothing is kept" in run("adapt", folder, "--votes", votes).output
+    assert "nobody is kept" in run("adapt", folder, "--votes", votes).output
 
 
 def test_what_a_kill_leaves_is_put_right(folder, votes, monkeypatch):

@@ -49,7 +49,7 @@ def adapt(
     """Meet new users: fit their rows from a few votes; language model and all other rows stay as they are.
 
     Says of each user how many votes were learned from, how far the row moved, and what the votes lose before and after.
-    Nothing is kept without --commit or --output.
+    Nobody is kept without --commit or --output.
     """
     from prlhf.errors import ConfigError
 
@@ -78,7 +78,7 @@ def adapt(
     if commit:
         _commit(run, found.fit.states)
     elif output is None:
-        typer.echo("nothing is kept: add --commit, or --output FILE")
+        typer.echo("nobody is kept: add --commit, or --output FILE")
 
 
 def _data(run: Path, votes: str, on_bad_row: str | None, overrides: list[str] | None) -> DataConfig:
