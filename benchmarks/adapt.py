@@ -286,7 +286,7 @@ def picture(path: Path, rows: Sequence[dict[str, Any]]) -> None:
             f"{whole['row']}, {whole['votes']} votes", (0, whole[what][0]), fontsize=8, color="grey", va="bottom"
         )
         axes.set(xlabel="votes", ylabel=f"{what} of new users", xticks=at)
-        axes.legend(frameon=False, fontsize=8, loc="lower right")
+    drawn.axes[0].legend(frameon=False, fontsize=8, loc="center right")
     path.parent.mkdir(parents=True, exist_ok=True)
     drawn.savefig(path, dpi=150)
 
