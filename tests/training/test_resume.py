@@ -38,7 +38,7 @@ def config(base: str, **training) -> dict:
     """26 steps in two epochs, with everything that has a state: dropout, accumulation, schedule, evaluations."""
     options = {
         "batch_size": 2, "gradient_accumulation_steps": 2, "epochs": 2, "learning_rate": 1e-3, "user_l2": 0.01,
-        "eval_steps": 5, "save_steps": SAVE_STEPS, "few_vote_users": 0.3, "few_votes": 2, "device": "cpu",
+        "eval_steps": 5, "save_steps": SAVE_STEPS, "device": "cpu",
     }  # fmt: skip
     return {
         "data": {"split": {"test": 0.2}},

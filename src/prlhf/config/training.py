@@ -52,12 +52,6 @@ class TrainingConfig(Config):
     branches: Literal["both", "sampled"] = "both"
     """`sampled`: each comparison is looked at as its user's (probability alpha) or as the generic user's, not as both:
     the same loss on average, for about half the token-passes of a step and with more noise."""
-    few_vote_users: float = Field(0.0, ge=0, lt=1)
-    """Share of each step's users whose votes are looked at with a row that a few of their other votes give, as `prlhf
-    adapt` gives it to new users, instead of their own; the language model learns to be steered by such rows. From a
-    third of the steps on; 0 = nobody."""
-    few_votes: int = Field(10, ge=1)
-    """How many votes such a row is fitted to; half of a user's at most."""
     layout: Literal["auto", "packed", "plain"] = "auto"
     """`packed`: branches and responses share one encoding of their prompt; `auto` checks numerically that it may."""
     gradient_checkpointing: bool = False

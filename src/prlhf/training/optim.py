@@ -70,11 +70,6 @@ class UserAdamW(torch.optim.Optimizer):
         self._aside: dict[Tensor, Tensor] = {}
         self._weights: dict[int, float] = {}
         self._mean_weight = 1.0
-        self._left: list[int] = []
-
-    def leave(self, rows: Sequence[int]) -> None:
-        """Say which rows of the user table the next step does not touch, whatever their gradient."""
-        self._left = list(rows)
 
     def weigh(self, pairs: Sequence[tuple[int, float]]) -> None:
         """Say which rows of the user table the next step's comparisons belong to, and their weights.
@@ -147,11 +142,10 @@ class UserAdamW(torch.optim.Optimizer):
         if not gradient.is_sparse:
             raise TrainingError("a row-wise group needs sparse gradients; use nn.Embedding(..., sparse=True)")
         gradient = gradient.coalesce()  # a user may be in the batch several times
-        touched = ~torch.isin(gradient.indices()[0], torch.tensor(self._left, dtype=torch.long, device=p.device))
-        rows, values = gradient.indices()[0][touched], gradient.values()[touched]
+        rows = gradient.indices()[0]
         weights = [self._weights.get(row, self._mean_weight) for row in rows.tolist()]
         weight = torch.tensor(weights, dtype=p.dtype, device=p.device)[:, None]
-        g = values / torch.where(weight > 0, weight, 1)
+        g = gradient.values() / torch.where(weight > 0, weight, 1)
         state = self.state[p]
         if not state:  # of the parameter's own type, to which Optimizer.load_state_dict casts
             state["square"] = torch.zeros(len(p), dtype=p.dtype, device=p.device)

@@ -36,7 +36,6 @@ from prlhf.training.compiled import Compiled
 from prlhf.training.curves import LearningCurves
 from prlhf.training.dataset import Ids, Mismatched, PairDataset, PreferenceDataset, ThumbDataset
 from prlhf.training.devices import check_gpus, check_processes, on_cpu
-from prlhf.training.episodes import Episodes
 from prlhf.training.finish import finish
 from prlhf.training.fitted import fit_start
 from prlhf.training.parts import most_tokens
@@ -282,7 +281,6 @@ def _trainer(
         user_l2=t.user_l2,
         max_grad_norm=t.max_grad_norm,
         evaluation=evaluation,
-        episodes=Episodes.of(config, lm, dataset, spread=bool(sharded(lm))),
         compiled=None if t.compile == "off" else Compiled(lm.decoder, t.compile),
         # spread weights are gathered pass by pass, which have to be as many in all processes
         most_tokens=None if sharded(lm) else most_tokens(t, lm.device),

@@ -22,7 +22,6 @@ from prlhf.objectives import Objective, PairLogps, ThumbObjective
 from prlhf.training.branches import Branches
 from prlhf.training.compiled import Compiled
 from prlhf.training.dataset import LengthBuckets, PreferenceDataset, collate
-from prlhf.training.episodes import Episodes
 from prlhf.training.exchange import averaged
 from prlhf.training.losses import losses_of
 from prlhf.training.optim import make_optimizer
@@ -96,12 +95,10 @@ class PreferenceTrainer(Trainer):
         max_grad_norm: float,
         evaluation: Callable[[], Mapping[str, float]] | None = None,
         compiled: Compiled | None = None,
-        episodes: Episodes | None = None,
         most_tokens: int | None = None,
         **kwargs: Any,
     ):
         self.compiled = compiled
-        self.episodes = episodes
         self.most_tokens = most_tokens
         self.losses = losses_of(objective)
         self.branches = branches
@@ -153,17 +150,8 @@ class PreferenceTrainer(Trainer):
         ]
         pairs = gather_object(pairs)
         self.user_optimizer.weigh(pairs)
-        if self.episodes is not None:
-            self._begin_episode(self.episodes, batches)
         self.losses.before_step(batches, self._logps, lambda x: self.accelerator.reduce(x, reduction="sum"))
         return batches, torch.tensor(len(pairs), device=device)
-
-    def _begin_episode(self, episodes: Episodes, batches: Sequence[dict[str, Any]]) -> None:
-        items = gather_object([i for batch in batches for i in batch["ids"]])
-        users = {row for batch in batches for row in batch["rows"].tolist()}
-        with self.compute_loss_context_manager():
-            met = episodes.begin(users, set(items), self.state.global_step, self.state.max_steps)
-        self.user_optimizer.leave(gather_object(met))
 
     def _logps(self, encoded: Sequence[Encoded], batch: dict[str, Any]) -> PairLogps:
         """The policy's log-probabilities beside those of the step itself, without its dropout."""
@@ -201,8 +189,6 @@ class PreferenceTrainer(Trainer):
                     loss = loss + super().training_step(model, part, num_items_in_batch)
             loss = loss + super().training_step(model, last, num_items_in_batch)
         if self.accelerator.sync_gradients:
-            if self.episodes is not None:
-                self.episodes.end()
             self.user_optimizer.set_aside()
             if self.accelerator.num_processes > 1:
                 self.user_optimizer.exchange(lambda own: averaged(own, self.accelerator))
