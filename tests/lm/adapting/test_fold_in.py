@@ -80,7 +80,7 @@ def test_slopes_give_the_gradient_of_the_training_loss(base_folder, kind, object
     z = torch.linspace(-0.5, 0.5, len(prior.directions), dtype=torch.float64)[None]
     line = line_at(lm, ballots, prior.directions, z)
     moved = z.clone().requires_grad_()
-    loss = ballots.total(ballots.losses(line.at(moved, ballots.who), line.z0)).sum()
+    loss = ballots.total(ballots.losses(line.at(moved[ballots.who], ballots.who), line.z0)).sum()
     (found,) = torch.autograd.grad(loss, [moved])
 
     own = subset(lm.user_model, [0, 0])  # the slow way: autograd through the model, one row for all votes

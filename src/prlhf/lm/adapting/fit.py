@@ -44,8 +44,8 @@ class Line:
     z0: Tensor
 
     def at(self, z: Tensor, who: Tensor) -> Tensor:
-        """The values `[b, 2]` at `z` `[n, r]`."""
-        return self.values + torch.einsum("bkr,br->bk", self.slopes, (z - self.z)[who])
+        """The values `[b, 2]` of the votes at `z` `[b, r]`, a place for each."""
+        return self.values + torch.einsum("bkr,br->bk", self.slopes, z - self.z[who])
 
     def copies(self, count: int) -> Line:
         """Of `count` times as many users: all of them, and all again."""
@@ -146,7 +146,7 @@ def solved(ballots: Ballots, strength: Tensor, line: Line, held: Tensor | None =
         schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimiser, _STEPS)
         for _ in range(_STEPS):
             optimiser.zero_grad()
-            losses = ballots.losses(line.at(z, ballots.who), line.z0)
+            losses = ballots.losses(line.at(z[ballots.who], ballots.who), line.z0)
             away = (z - line.z).square().sum(1) / 2
             (strength * ballots.total(losses) + z.square().sum(1) / 2 + held * away).sum().backward()
             optimiser.step()

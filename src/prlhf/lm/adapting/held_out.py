@@ -57,8 +57,7 @@ def held_out_losses(lm: PersonalizedLM, ballots: Ballots, prior: Prior, strength
 def _linear_losses(ballots: Ballots, strength: Tensor, line: Line) -> Tensor:
     """The sum of each user's held-out losses `[n]`, with the votes as linear in z."""
     z = _without(ballots, strength, line)[_parts(ballots), ballots.who]
-    values = line.values + torch.einsum("bkr,br->bk", line.slopes, z - line.z[ballots.who])
-    return ballots.total(ballots.losses(values, line.z0))
+    return ballots.total(ballots.losses(line.at(z, ballots.who), line.z0))
 
 
 def _without(ballots: Ballots, strength: Tensor, line: Line) -> Tensor:
