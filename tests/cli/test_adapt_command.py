@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,11 +11,13 @@ import torch
 from typer.testing import CliRunner
 
 from prlhf.cli.main import app
-from prlhf.config import Dpo, Individual, ModelConfig
+from prlhf.config import DataConfig, Dpo, Individual, ModelConfig
+from prlhf.data import load_comparisons
 from prlhf.errors import ConfigError
 from prlhf.lm import PersonalizedLM
 from prlhf.lm.adapting.keep import commit_to
 from prlhf.lm.adapting.states import UserStates
+from prlhf.training import adapt as adapting
 
 USERS = ["ann", "bob", "cem", "dee"]
 
@@ -100,6 +103,38 @@ def test_rows_that_say_nothing_are_left_out_and_counted(run, folder, votes, tmp_
     assert done.exit_code == 2 and "odd.jsonl: found no vote to learn from" in done.stderr
 
 
+def test_who_is_known_by_more_votes_is_not_replaced_by_fewer(run, folder, votes, tmp_path):
+    assert run("adapt", folder, "--votes", votes, "--commit").exit_code == 0
+    before = (folder / "model" / "user_model" / "model.safetensors").read_bytes()
+    lines = Path(votes).read_text("utf8").splitlines()
+    fewer, ties = tmp_path / "fewer.jsonl", tmp_path / "ties.jsonl"
+    fewer.write_text(lines[0], "utf8")
+    ties.write_text(json.dumps(json.loads(lines[0]) | {"tie": True}), "utf8")
+    done = run("adapt", folder, "--votes", fewer, "--commit")
+    told = " ".join(done.output.split())
+    assert done.exit_code == 2 and "zoe (known by 3 votes, now given 1)" in told and "--old-votes" in told
+    done = run("adapt", folder, "--votes", ties, "--commit")
+    assert "not kept, since no vote of theirs counts: zoe" in done.output, done.output
+    assert (folder / "model" / "user_model" / "model.safetensors").read_bytes() == before
+    assert run("adapt", folder, "--votes", fewer, "--commit", "--replace").exit_code == 0
+    assert PersonalizedLM.from_pretrained(folder).users.counts.tolist()[-1] == 1
+
+
+def test_old_votes_count_once_and_age_takes_weight_away(folder, votes, monkeypatch):
+    log = load_comparisons(DataConfig(source=votes)).items
+    old = [*log[3:], replace(log[3], prompt="earlier", id="earlier"), replace(log[0], user="ann")]
+    monkeypatch.setattr(adapting, "_training", lambda run: (None, old, ""))
+    new = log[3:4]  # of bob, who has them all in the training too
+    alone, both = (adapting.adapt(folder, new, old_votes=wanted) for wanted in (False, True))
+    assert (alone.old, both.old) == (None, 2) and both.fit.states.votes.tolist() == [3]
+    told = [*old[1:3], *new]
+    assert torch.equal(both.fit.states.rows, adapting.adapt(folder, told).fit.states.rows)
+    aged = adapting.adapt(folder, log, half_life_days=10.0).fit.states.rows
+    weighted = [replace(v, weight=w) for v, w in zip(log, (0.25, 0.5, 1.0, 0.25, 0.5), strict=True)]
+    torch.testing.assert_close(aged, adapting.adapt(folder, weighted).fit.states.rows)
+    assert not torch.allclose(aged, adapting.adapt(folder, log).fit.states.rows, atol=1e-3)
+
+
 def test_options_that_do_not_go_together(run, folder, votes, tmp_path):
     for words, told in (
         ([], "--votes, or states"),
@@ -122,12 +157,12 @@ def test_what_a_kill_leaves_is_put_right(folder, votes, monkeypatch):
     from prlhf.lm.adapting.states import model_key
 
     states = UserStates(states.names, states.rows, states.votes, model_key(lm.user_model))
-    replace = os.replace
+    put = os.replace
 
     def killed(source, target):
         if str(target).endswith("run/model"):
             raise KeyboardInterrupt
-        replace(source, target)
+        put(source, target)
 
     monkeypatch.setattr("os.replace", killed)
     monkeypatch.setattr(shutil, "rmtree", lambda *a, **k: None)

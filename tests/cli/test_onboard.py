@@ -142,9 +142,11 @@ def test_ctrl_c_loses_nothing(run, tmp_path, monkeypatch):
 
     monkeypatch.setattr(module, "_typed", typed)
     file = tmp_path / "votes.jsonl"
-    done = call("onboard", run[0], "--user", "ann", "--pool", run[1], "--votes", file, "--least", 0)
-    assert done.exit_code == 0 and f"votes: {file} (2 of ann)" in done.stdout
-    assert len(file.read_text().splitlines()) == 2
+    users = load_reward(run[0]).users.index.ids()
+    done = call("onboard", run[0], "--user", "ann", "--pool", run[1], "--votes", file, "--least", 0, "--commit")
+    assert done.exit_code == 130 and "the same command goes on; the model is as it was" in done.stderr
+    assert len(file.read_text().splitlines()) == 2 and load_reward(run[0]).users.index.ids() == users
+    assert "found an empty text" in call("onboard", run[0], "--user", " ", "--pool", run[1]).stderr
 
 
 def test_keys_of_a_keyboard():

@@ -11,6 +11,8 @@ import typer
 from prlhf.cli.console import no_loading_bars
 from prlhf.cli.options import SOURCES, DataOverrides, OnBadRow, data_config
 from prlhf.cli.places import check_places
+from prlhf.cli.reward.fold_in import Replace
+from prlhf.words import counted, some
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -43,6 +45,7 @@ def adapt(
     old_votes: Annotated[
         bool, typer.Option("--old-votes", help="With what these users voted in the training of the run.")
     ] = False,
+    replace: Replace = False,
     on_bad_row: OnBadRow = None,
     overrides: DataOverrides = None,
 ) -> None:
@@ -54,7 +57,7 @@ def adapt(
     from prlhf.errors import ConfigError
 
     if (votes is None) == (states is None):
-        raise ConfigError("give the votes of the new users with --votes, or states of an earlier --output")
+        raise ConfigError("give the votes of the new users with --votes, or states of an earlier --output; not both")
     if states is not None and (output or half_life_days or old_votes or not commit):
         raise ConfigError("--user-state is what was fitted before: it goes with --commit alone")
     check_places({"--output": output}, {"--votes": votes, "--user-state": states})
@@ -62,7 +65,7 @@ def adapt(
     if states is not None:
         from prlhf.lm.adapting.states import UserStates
 
-        _commit(run, UserStates.load(states))
+        _commit(run, UserStates.load(states), replace=replace)
         return
     assert votes is not None
 
@@ -76,7 +79,7 @@ def adapt(
     if output is not None:
         typer.echo(f"states: {found.fit.states.save(output)}")
     if commit:
-        _commit(run, found.fit.states)
+        _commit(run, found.fit.states, replace=replace)
     elif output is None:
         typer.echo("nobody is kept: add --commit, or --output FILE")
 
@@ -109,12 +112,19 @@ def _votes(config: DataConfig) -> list[Feedback]:
     return kept
 
 
-def _commit(run: Path, states: object) -> None:
+def _commit(run: Path, states: object, *, replace: bool) -> None:
     from prlhf.lm.adapting.keep import commit_to
     from prlhf.lm.adapting.states import UserStates
 
     assert isinstance(states, UserStates)
-    known = commit_to(run, states)
+    voted = states.of(states.votes > 0)
+    if len(voted) < len(states):
+        missing = some(sorted(set(states.names) - set(voted.names)))
+        typer.echo(f"not kept, since no vote of theirs counts: {missing}")
+    if not len(voted):
+        return
+    states = voted
+    known = commit_to(run, states, replace=replace)
     new = [name for name in states.names if name not in set(known)]
     typer.echo(f"kept in {run}: {len(new)} new, {len(known)} that were there and have a new version of their row")
     if states.names:
@@ -133,7 +143,7 @@ def _tell(found: Adapted) -> None:
         console.print(remark, highlight=False, markup=False, style="yellow")
     if found.known:
         shown = ", ".join(found.known[:5]) + (", …" if len(found.known) > 5 else "")
-        words = f"in the run already: {shown}; what they voted before counts only with --old-votes"
+        words = f"in the run already: {shown}; {_old_votes(found.old)}"
         console.print(words, highlight=False, markup=False, style="yellow")
     each = found.seconds / max(len(fit.states), 1)
     how = f"learned on {prior.users} trained users" if prior.users else "not learned"
@@ -142,6 +152,14 @@ def _tell(found: Adapted) -> None:
     if len(own):
         told += f", by their own votes {own.min():.2g} to {own.max():.2g}"
     console.print(told, highlight=False, markup=False)
+
+
+def _old_votes(count: int | None) -> str:
+    """What became of what known users voted before."""
+    if count is None:
+        return "what they voted in its training counts only with --old-votes"
+    words = f"{counted(count, 'vote')} of its training {'counts' if count == 1 else 'count'} too"
+    return words if count else words + " (votes of users who came later are not kept in it: give them all with --votes)"
 
 
 def _table(found: Adapted) -> Table:

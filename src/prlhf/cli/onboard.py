@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from prlhf.cli.errors import interruptible
 from prlhf.cli.options import DataOverrides
 from prlhf.cli.places import check_places
 from prlhf.cli.reward.fold_in import Commit, NewFolder, Replace, check_target
@@ -85,10 +86,9 @@ def onboard(
     if keeps and not replace:
         _check_most(made.model, user, max(most, len(told)))
     _introduce(interview, file)
-    try:
+    kept = f"the votes are in {votes}, and the same command goes on" + ("; the model is as it was" if keeps else "")
+    with interruptible(kept):
         _ask(interview, file, console, most, least)
-    except KeyboardInterrupt:
-        typer.echo()
     _summary(interview, console)
     typer.echo(f"\nvotes: {file.path} ({len(interview.votes):,} of {user})")
     if keeps:

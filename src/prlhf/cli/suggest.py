@@ -33,7 +33,15 @@ PoolSource = Annotated[
         "with prompt, response, of which all pairs are taken.",
     ),
 ]
-Asked = Annotated[str, typer.Option("--user", "-u", metavar="ID", help="Whom.")]
+
+
+def _named(user: str) -> str:
+    if not user.strip():
+        raise typer.BadParameter("found an empty text, expected the id of a person")
+    return user
+
+
+Asked = Annotated[str, typer.Option("--user", "-u", metavar="ID", help="Whom.", callback=_named)]
 RuleName = Annotated[
     str | None,
     typer.Option(metavar="NAME", help="information (the default), variance, d_optimal, pref or random."),

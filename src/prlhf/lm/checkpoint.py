@@ -31,10 +31,11 @@ from transformers import AutoTokenizer
 
 from prlhf.config import ModelConfig, RunConfig
 from prlhf.config.objectives import ObjectiveConfig
+from prlhf.config.rewards.base import FORMAT as REWARD_FORMAT
 from prlhf.data.paths import mistyped
 from prlhf.errors import CheckpointError
 from prlhf.lm.adapting.prior import Prior
-from prlhf.lm.folders import aside_name
+from prlhf.lm.folders import aside_name, read_object
 from prlhf.lm.loading import load_base, same_base
 from prlhf.lm.lora import quiet_peft
 from prlhf.lm.placement import first_line
@@ -240,11 +241,17 @@ def unfinished(folder: Path) -> CheckpointError:
         except (OSError, ValueError):
             continue
         return CheckpointError(f"{run} is an unfinished run; go on with: {resume_command(run)}")
+    if any(_is_reward(place) for place in (folder, folder / "model")):
+        return CheckpointError(f"{folder} is a reward model; expected a run of `prlhf train`, or its model")
     if (folder / "config.json").is_file():
         return CheckpointError(
             f"{folder} holds a plain model, without users ({MARKER} is missing); it is what `prlhf train --model` takes"
         )
     return CheckpointError(f"{folder} holds no finished prlhf model ({MARKER} is missing)")
+
+
+def _is_reward(folder: Path) -> bool:
+    return read_object(folder / "config.json").get("format") == REWARD_FORMAT
 
 
 def who_is_answered(users: int) -> str:

@@ -17,6 +17,7 @@ from prlhf.lm.folders import new_folder
 from prlhf.rewards.base import RewardModel, VectorReward
 from prlhf.rewards.folders import is_reward_model
 from prlhf.rewards.states import States, UserTable
+from prlhf.users.fewer import refuse_fewer
 from prlhf.words import counted, some
 
 __all__ = ["Kept", "keep", "votes_before"]
@@ -80,7 +81,7 @@ def keep(
         model.users = UserTable.load(_place(Path(folder)))  # others may have been kept since it was read
     before = votes_before(model, names)
     if not replace:
-        _refuse_fewer(names, states.votes.tolist(), before.tolist())
+        refuse_fewer(names, states.votes.tolist(), before.tolist())
     model.commit(names, states)
     if output is None:
         _replace_users(Path(folder), model)
@@ -95,20 +96,6 @@ def votes_before(model: RewardModel, names: Sequence[str]) -> npt.NDArray[np.int
     """What the state of each rests on `[n]`; 0 for who is unknown."""
     rows = model.users.rows(list(names))
     return np.where(rows > 0, model.users.states.votes[rows], 0)
-
-
-def _refuse_fewer(names: Sequence[str], votes: Sequence[int], before: Sequence[int]) -> None:
-    """ConfigError where somebody would be known by fewer votes than now."""
-    told = [
-        f"{name} (known by {counted(there, 'vote')}, now given {given:,})"
-        for name, given, there in zip(names, votes, before, strict=True)
-        if given < there
-    ]
-    if told:
-        raise ConfigError(
-            f"{some(told)}: a state rests on the votes given alone, so what the model knows would be lost; nothing was "
-            "kept. Give the earlier votes too, or say --replace to have the new ones alone count"
-        )
 
 
 def _save_as(folder: Path, model: RewardModel, output: Path) -> None:

@@ -17,7 +17,7 @@ from prlhf.lm.adapting.fold_in import FoldIn, fold_in
 from prlhf.lm.adapting.keep import keep_prior
 from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.adapting.tuning import tuned
-from prlhf.types import Feedback
+from prlhf.types import Feedback, Thumb
 
 __all__ = ["Adapted", "adapt"]
 
@@ -27,10 +27,12 @@ Progress = Callable[[Iterable[int], str], Iterable[int]]
 
 @dataclass(frozen=True)
 class Adapted:
-    """The fit; whose rows the run has already; the prior; and the seconds that the fit took, without the prior's."""
+    """The fit; whose rows the run has already; how many of their votes in its training count too (None: not asked for);
+    the prior; and the seconds that the fit took, without the prior's."""
 
     fit: FoldIn
     known: tuple[str, ...]
+    old: int | None
     prior: Prior
     seconds: float
 
@@ -59,11 +61,12 @@ def adapt(
     objective = lm.objective or (None if config is None else config.objective)
     if objective is None:
         raise ConfigError(f"{run}: what it was trained with is not kept with it, so its loss is not known")
+    before: list[Feedback] = []
     if old_votes:
         if trained is None:
             raise ConfigError(f"--old-votes: {why}")
-        users = {v.user for v in votes}
-        votes = [*(v for v in trained if v.user in users), *votes]
+        before = _before(trained, votes)
+        votes = [*before, *votes]
     prior = lm.prior or Prior.of(lm.user_model)
     if not prior.users:
         if trained is None:
@@ -79,7 +82,19 @@ def adapt(
     seconds = time.perf_counter() - begin
     names = found.states.names
     known = tuple(name for name, old in zip(names, lm.users.known(list(names)), strict=True) if old)
-    return Adapted(_told(found, lm, votes), known, prior, seconds)
+    return Adapted(_told(found, lm, votes), known, len(before) if old_votes else None, prior, seconds)
+
+
+def _before(trained: Sequence[Feedback], votes: Sequence[Feedback]) -> list[Feedback]:
+    """What the users of the votes voted in training, less what is among the votes again."""
+    users, again = {v.user for v in votes}, {_said(v) for v in votes}
+    return [v for v in trained if v.user in users and _said(v) not in again]
+
+
+def _said(vote: Feedback) -> tuple[object, ...]:
+    """Equal for the same answer of the same user to the same question."""
+    answer = vote.up if isinstance(vote, Thumb) else (vote.tie or vote.chosen)
+    return vote.user, vote.pair_key, answer
 
 
 def _training(run: Path) -> tuple[RunConfig | None, Sequence[Feedback] | None, str]:

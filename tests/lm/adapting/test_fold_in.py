@@ -9,6 +9,7 @@ import torch
 from prlhf.config import Cluster, Dpo, Individual, Ipo, Kto, LowRank, ModelConfig, Simpo, Uniform
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm import PersonalizedLM, pair_logprobs
+from prlhf.lm.adapting import held_out
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import line_at, rows_at
 from prlhf.lm.adapting.fold_in import fold_in
@@ -161,6 +162,32 @@ def test_thumbs_of_a_model_trained_by_kto(lm):
     with torch.no_grad():
         r = pair_logprobs(lm, ballots.strange, [[0]] * 4).chosen[:, 0].double() - ballots.strange_reference
     assert line.z0.item() == pytest.approx(max(r.mean().item(), 0.0), abs=1e-4)
+
+
+def test_thumbs_are_measured_against_responses_to_other_prompts(lm):
+    ballots = Ballots.of(lm, thumbs(5), ["zoe"], Kto(beta=0.5))
+    own = {(e.prompt, e.chosen) for e in ballots.encoded}
+    strange = [(e.prompt, e.chosen) for e in ballots.strange]
+    assert [p for p, _ in strange] == [e.prompt for e in ballots.encoded] and not own & set(strange)
+
+
+def test_held_out_is_the_loss_without_the_vote_itself(lm, monkeypatch):
+    votes, prior = pairs(10), Prior.of(lm.user_model)
+    found = fold_in(lm, votes, prior, DPO)
+    assert found.strength[0] != prior.strength and found.held_out[0] > found.after[0]
+    monkeypatch.setattr(held_out, "_FOLDS", 1)  # one part: the others are none, and none say the generic row
+    assert fold_in(lm, votes, prior, DPO).held_out[0] == pytest.approx(found.before[0], abs=1e-4)
+    common = fold_in(lm, votes, prior, DPO, own_strength=False)
+    assert common.strength.tolist() == [prior.strength] and not torch.equal(common.states.rows, found.states.rows)
+
+
+def test_a_trained_user_met_again_is_known_by_their_own_row(lm):
+    """Votes that user 2's trained row gives: the fitted row lies nearer to it than to anybody else's."""
+    table = lm.user_model.table.weight.detach()
+    votes = answered(lm, table[3], pairs(60))
+    found = fold_in(lm, votes, Prior.of(lm.user_model), Dpo(beta=1.0)).states.rows[0]
+    cosines = torch.cosine_similarity(found - table[0], table[1:] - table[0], dim=1)
+    assert cosines.argmax() == 2 and cosines[2] > 0.8
 
 
 def test_what_cannot_be_fitted_is_told(lm, base_folder):

@@ -36,3 +36,17 @@ def test_the_strength_of_least_loss():
     assert abs(tuning._least((x - 0.5) ** 2) - 2**0.5) < 0.05
     assert tuning._least(-x) == STRENGTHS[-1] and tuning._least(x) == STRENGTHS[0]
     assert tuning._least(-(x**2) - 0.1 * x) in (STRENGTHS[0], STRENGTHS[-1])
+
+
+def test_each_strength_is_measured_on_the_other_votes(base_folder):
+    lm = model(base_folder())
+    asked = votes("user 1", 12)
+    directions = tuning.directions_of(lm.user_model.table.weight.detach())
+
+    def found(tests):
+        return tuning._losses(lm, directions, [asked, tests], ["user 1"], DPO, None)
+
+    same = found(asked)
+    turned = found([replace(v, chosen=v.rejected, rejected=v.chosen) for v in asked])
+    nothing = 12 * np.log(2)
+    assert (same < nothing).all() and (turned > nothing).all()

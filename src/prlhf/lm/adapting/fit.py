@@ -1,4 +1,4 @@
-"""The rows of new users at the mode of their votes' loss and the prior, everything else frozen.
+"""The rows of new users a few steps towards the mode of their votes' loss and the prior, everything else frozen.
 
 The row of user u is `s_0 + z_u B`, and what is minimised is
 
@@ -100,7 +100,8 @@ def fitted(
     start: Line | None = None,
     own_strength: Callable[[Line], Tensor] | None = None,
 ) -> tuple[Line, Line, Tensor]:
-    """The votes at the start, which is the generic row or `start`; at the mode; and how strongly they counted `[n]`.
+    """The votes at the start, which is the generic row or `start`; after some steps towards the mode; and how strongly
+    they counted `[n]`.
 
     A pass with slopes is made at the start, and after every step but the last, whose slopes are those before it.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -115,20 +115,31 @@ def _mean_loss(ballots: Ballots, line: Line) -> Floats:
 
 def _remarks(votes: Sequence[Feedback], learned: Sequence[Feedback]) -> list[str]:
     """What is odd about somebody's votes. They are fitted anyway; the prior keeps such a row near the generic one."""
-    found = []
-    counted = Counter(v.user for v in learned)
-    for name in sorted({str(v.user) for v in votes}):
-        own = [v for v in votes if v.user == name and isinstance(v, Comparison) and not v.tie]
+    found: list[str] = []
+    counted = Counter(str(v.user) for v in learned)
+    by_user: dict[str, list[Feedback]] = {}
+    for vote in votes:
+        by_user.setdefault(str(vote.user), []).append(vote)
+    for name, own in sorted(by_user.items()):
         if not counted[name]:
             found.append(f"{name}: no vote that this model learns from; the row is the generic one")
-        ways: dict[str, set[str]] = {}
-        for v in own:
-            ways.setdefault(v.pair_key, set()).add(v.chosen)
-        both = sum(len(chosen) > 1 for chosen in ways.values())
-        if both:
-            found.append(f"{name}: {both} of {len(ways)} pairs are answered both ways; such answers cancel")
-        habit = side_habit(own)
-        if habit is not None:
-            many = f"{habit.of_side} of {habit.votes} votes"
-            found.append(f"{name}: {many} are for what was shown {habit.side}: a habit, and perhaps no taste")
+        elif counted[name] < len(own):
+            ties = len(own) - counted[name]
+            found.append(f"{name}: {ties} of {len(own)} votes are ties, which this model has no loss for")
+        found += [f"{name}: {words}" for words in _oddities(own)]
     return found
+
+
+def _oddities(votes: Sequence[Feedback]) -> Iterator[str]:
+    """Of one person."""
+    own = [v for v in votes if isinstance(v, Comparison) and not v.tie]
+    ways: dict[str, set[str]] = {}
+    for v in own:
+        ways.setdefault(v.pair_key, set()).add(v.chosen)
+    both = sum(len(chosen) > 1 for chosen in ways.values())
+    if both:
+        yield f"{both} of {len(ways)} pairs are answered both ways; such answers cancel"
+    habit = side_habit(own)
+    if habit is not None:
+        many = f"{habit.of_side} of {habit.votes} votes"
+        yield f"{many} are for what was shown {habit.side}: a habit, and perhaps no taste"

@@ -39,6 +39,11 @@ class UserStates:
     def __len__(self) -> int:
         return len(self.names)
 
+    def of(self, users: npt.NDArray[np.bool_]) -> Self:
+        """Those of some users `[n]`."""
+        names = tuple(name for name, there in zip(self.names, users, strict=True) if there)
+        return type(self)(names, self.rows[torch.from_numpy(users)], self.votes[users], self.model)
+
     def save(self, path: str | Path) -> Path:
         """Write a Parquet file with the columns id, votes and row, aside and renamed."""
         path = Path(path)

@@ -22,6 +22,7 @@ _COORDINATES, _SEARCHED = 128, 1 << 23
 _ENOUGH, _NUMBERS = 1 << 13, 1 << 25
 """Votes whose differences say what the principal directions are; or so many numbers in all."""
 _NEGLIGIBLE = 1e-6  # of the largest variance
+_ROUNDING = 1e-6  # of a feature's largest value: what differs by less does not differ, in 32 bits
 
 
 @dataclass(frozen=True)
@@ -47,7 +48,7 @@ class Basis:
     def of(cls, votes: Votes, components: int, *, nonlinear: bool = False) -> Self:
         """Learned from the responses of votes, whichever of a pair was chosen."""
         x, apart = votes.items.x, spread(votes)
-        scale = np.where(apart > 0, apart, np.inf)
+        scale = np.where(apart > _ROUNDING * np.abs(x).max(0, initial=0), apart, np.inf)
         plain = cls(scale, np.zeros((0, 0)), np.zeros(0), np.zeros((0, x.shape[1])), np.zeros((0, 0)), np.ones(1))
         held = plain._with_kernel(x) if nonlinear else plain
         gram, mean = held._moments(votes)

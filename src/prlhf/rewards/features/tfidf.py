@@ -25,6 +25,9 @@ __all__ = ["TfIdfEmbedder"]
 logger = logging.getLogger(__name__)
 _TWICE_FROM = 50
 """With so many texts a word counts if two of them have it: of a word in one text alone nothing can be learned."""
+_NEGLIGIBLE = 1e-4
+"""Of the largest singular value. Few different sentences span fewer dimensions than are asked for; the rest is rounding
+and counted as much as any other as soon as a new sentence comes."""
 _KNOWN = 0.5
 """Where a smaller share of the words of a batch is known, that is told."""
 _LOOKED_AT = 200
@@ -59,8 +62,9 @@ class TfIdfEmbedder(Embedder):
             return cls([], np.zeros(0, np.float32), None)
         words, components = fitted.get_feature_names_out().tolist(), None
         if len(words) > config.width:
-            width = min(config.width, len(texts))
-            components = TruncatedSVD(width, random_state=0).fit(x).components_.astype(np.float32)
+            found = TruncatedSVD(min(config.width, len(texts)), random_state=0).fit(x)
+            real = found.singular_values_ > _NEGLIGIBLE * found.singular_values_[0]
+            components = found.components_[real].astype(np.float32)
         return cls(words, fitted.idf_, components)
 
     @classmethod
