@@ -194,6 +194,9 @@ def test_what_cannot_be_fitted_is_told(lm, base_folder):
     for votes, words in (
         ([Comparison("q", "a", "b", id="7")], "row 7 has no user"),
         ([Comparison("q", "a", "a", user="zoe", id="7")], "row 7 votes between two equal responses"),
+        ("votes.jsonl", "found str, expected comparisons"),
+        (object(), "found object, expected comparisons"),
+        ([{"prompt": "q"}], "found dict, expected comparisons"),
         ([replace(thumbs(1)[0], id="7")], "row 7 is a thumb, and objective.type = dpo"),
     ):
         with pytest.raises(DataError, match=words):

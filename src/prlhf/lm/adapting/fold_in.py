@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -14,14 +14,14 @@ import numpy.typing as npt
 import torch
 
 from prlhf.data.side_habit import side_habit
-from prlhf.errors import ConfigError
+from prlhf.errors import ConfigError, DataError
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at
 from prlhf.lm.adapting.held_out import held_out_losses, own_strengths
 from prlhf.lm.adapting.prior import Prior
 from prlhf.lm.adapting.states import UserStates, model_key
 from prlhf.lm.merging import folded
-from prlhf.types import Comparison, Feedback
+from prlhf.types import Comparison, Feedback, Thumb
 
 if TYPE_CHECKING:
     from prlhf.config.objectives import ObjectiveConfig
@@ -72,9 +72,10 @@ def fold_in(
         cache: folder of the reference cache; None = keep nothing.
 
     Raises:
-        DataError: a vote that says nothing, or of nobody, or that the objective does not take.
+        DataError: no votes; a vote that says nothing, or of nobody, or that the objective does not take.
         ConfigError: a weight that is none.
     """
+    _check_votes(votes)
     learned = learned_from(_weighted(votes, weight), objective)
     names = sorted({str(v.user) for v in votes})
     training, frozen = lm.training, lm.eval()
@@ -97,6 +98,16 @@ def fold_in(
         strength=strength.numpy(),
         remarks=tuple(_remarks(votes, learned)),
     )
+
+
+def _check_votes(votes: object) -> None:
+    listed = isinstance(votes, Iterable) and not isinstance(votes, str)
+    odd = [v for v in votes if not isinstance(v, Comparison | Thumb)] if listed else [votes]  # type: ignore[attr-defined]
+    if odd:
+        found = type(odd[0]).__name__
+        raise DataError(
+            f"fold in: found {found}, expected comparisons or thumbs, as load_comparisons(…).items has them"
+        )
 
 
 def _weighted(votes: Sequence[Feedback], weight: np.ndarray | None) -> list[Feedback]:
