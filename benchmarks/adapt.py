@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from figures import machine, write
+from figures import machine, save_picture, write
 from runs import Runs, add_run_options, runs_of
 from scipy.cluster.vq import kmeans2
 from torch import Tensor
@@ -287,8 +287,7 @@ def picture(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         )
         axes.set(xlabel="votes", ylabel=f"{what} of new users", xticks=at)
     drawn.axes[0].legend(frameon=False, fontsize=8, loc="center right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, dpi=150)
+    save_picture(drawn, path)
 
 
 def main() -> None:

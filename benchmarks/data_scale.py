@@ -30,7 +30,7 @@ from typing import Any
 
 import data_file
 import data_stages
-from figures import add_options, machine, write
+from figures import add_options, machine, save_picture, write
 
 USERS = 100_000
 
@@ -191,7 +191,7 @@ def picture(path: Path, rows: list[dict[str, Any]]) -> None:
     axes.axhline(2000, color="grey", linestyle=":")
     axes.set(xscale="log", yscale="log", xlabel="comparisons", ylabel="peak MB beyond the model")
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=150)
+    save_picture(figure, path)
 
 
 def options(given: list[str] | None) -> argparse.Namespace:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-__all__ = ["add_options", "machine", "write"]
+__all__ = ["add_options", "machine", "save_picture", "write"]
 
 
 class _Quick(argparse.Action):
@@ -61,3 +61,9 @@ def write(
     found |= {} if details is None else {"details": details}
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf8")
+
+
+def save_picture(drawn: Any, path: Path) -> None:
+    """A matplotlib figure as PNG, in a folder that is made where it is missing."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    drawn.savefig(path, dpi=150)

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from figures import add_options, machine, write
+from figures import add_options, machine, save_picture, write
 from reward_planted import World
 from table import number
 
@@ -296,8 +296,7 @@ def picture(path: Path, rows: list[dict[str, Any]]) -> None:
         axes.annotate(name, (0, row[long][0]), fontsize=8, color="grey", va="bottom")
         axes.set(title=titles[part], xlabel="answers", ylabel="accuracy", xticks=range(0, at[-1] + 1, 5))
         axes.legend(frameon=False, fontsize=8, loc="lower right")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    drawn.savefig(path, dpi=150)
+    save_picture(drawn, path)
 
 
 def main() -> None:

@@ -153,6 +153,14 @@ def test_keys_of_a_keyboard():
     assert [KEYS[key] for key in ("\x1b[D", "\x1b[C", "\x7f", "\x04")] == ["left", "right", "undo", "quit"]
 
 
+def test_fold_in_remarks_on_odd_votes(run, tmp_path):
+    one = replace(votes()[0], user="somebody new")
+    data, _ = write_votes([one, replace(one, chosen=one.rejected, rejected=one.chosen)], tmp_path)
+    done = call("reward", "fold-in", run[0], "--votes", data, "--output", tmp_path / "new")
+    assert done.exit_code == 0, done.output
+    assert "remark: somebody new: 1 of 1 pairs are answered both ways" in done.stdout
+
+
 def test_fold_in_keeps_newcomers(run, tmp_path):
     folder, _ = run
     rows = [replace(c, user="somebody new") for c in votes() if c.user == "user01"][:6]

@@ -123,13 +123,11 @@ def _commit(run: Path, states: object, *, replace: bool) -> None:
         typer.echo(f"not kept, since no vote of theirs counts: {missing}")
     if not len(voted):
         return
-    states = voted
-    known = commit_to(run, states, replace=replace)
-    new = [name for name in states.names if name not in set(known)]
+    known = commit_to(run, voted, replace=replace)
+    new = [name for name in voted.names if name not in set(known)]
     typer.echo(f"kept in {run}: {len(new)} new, {len(known)} that were there and have a new version of their row")
-    if states.names:
-        user = shlex.quote(new[0] if new else known[0])
-        typer.echo(f'ask as one of them: prlhf generate {shlex.quote(str(run))} --user {user} "…"')
+    user = shlex.quote(new[0] if new else known[0])
+    typer.echo(f'ask as one of them: prlhf generate {shlex.quote(str(run))} --user {user} "…"')
 
 
 def _tell(found: Adapted) -> None:
@@ -142,8 +140,7 @@ def _tell(found: Adapted) -> None:
     for remark in fit.remarks:
         console.print(remark, highlight=False, markup=False, style="yellow")
     if found.known:
-        shown = ", ".join(found.known[:5]) + (", …" if len(found.known) > 5 else "")
-        words = f"in the run already: {shown}; {_old_votes(found.old)}"
+        words = f"in the run already: {some(found.known)}; {_old_votes(found.old)}"
         console.print(words, highlight=False, markup=False, style="yellow")
     each = found.seconds / max(len(fit.states), 1)
     how = f"learned on {prior.users} trained users" if prior.users else "not learned"

@@ -83,9 +83,8 @@ def best_of(
     check_places({"--output": output}, {"--prompts": prompts, "--users": users, "--votes": votes})
     picking = _picking(n, greedy, by, k, as_user, method, keep, chunk)
     of_votes, columns = _readings(reward, votes, prompts, overrides)
-    model = _reward(
-        reward, of_votes, user
-    )  # before all that is imported for the language model: a mistake is told at once
+    # before all that is imported for the language model: a mistake is told at once
+    model = _reward(reward, of_votes, user)
     from prlhf.generation.jobs import Question
     from prlhf.generation.models import language_model
     from prlhf.generation.pick_jobs import pick_file, picks, reward_name

@@ -207,7 +207,8 @@ def _typed() -> str | None:
 
 def _summary(interview: Interview, console: Console) -> None:
     """What is believed now, in words."""
-    from prlhf.rewards.asking import moves, predictable, remarks
+    from prlhf.data.oddities import oddities
+    from prlhf.rewards.asking import moves, predictable
 
     model, user = interview.model, interview.user
     if not interview.votes:
@@ -226,7 +227,7 @@ def _summary(interview: Interview, console: Console) -> None:
             console.print(f"\nWorth {what} to {user} than to most (log-odds):", markup=False)
             for move in some:
                 console.print(_moved(move), markup=False)
-    for remark in remarks(interview.votes):
+    for remark in oddities(interview.votes):
         console.print(f"\nremark: {remark}", markup=False, style="yellow")
 
 

@@ -10,7 +10,7 @@ from scipy.special import expit
 from prlhf.config.rewards import Bt, Factor
 from prlhf.errors import ConfigError, DataError
 from prlhf.rewards import Votes, fit_reward
-from prlhf.rewards.asking import Interview, Pool, moves, predictable, remarks
+from prlhf.rewards.asking import Interview, Pool, moves, predictable
 from prlhf.rewards.features import FeatureMap
 from prlhf.types import Comparison
 
@@ -163,18 +163,3 @@ def test_a_pool_is_used_up_and_some_models_cannot_be_asked():
         Interview(model, Pool.of_votes(model, votes), "new")
     with pytest.raises(ConfigError, match="did you mean pref"):
         Interview(model, pool, "new", rule="pre")
-
-
-def vote(a, b, first="chosen", **more):
-    return Comparison("?", a, b, user="u", first_shown=first, **more)
-
-
-def test_remarks():
-    assert remarks([]) == [] and remarks([vote("a", "b"), vote("b", "c"), vote("a", "c", "rejected")]) == []
-    [one] = remarks([vote("a", "b"), vote("b", "c"), vote("c", "a", "rejected"), vote("c", "d", "rejected")])
-    assert one.startswith("3 answers go round in circles")
-    [both] = remarks([vote("a", "b"), vote("b", "a", "rejected")])
-    assert both == "1 pair was answered both ways."
-    [side] = remarks([vote(str(i), str(i + 1)) for i in range(11)] + [vote("0", "2", "rejected")])
-    assert side.startswith("Of 12 answers with a winner 11 were for what stood on the left")
-    assert remarks([vote(str(i), str(i + 1), tie=True) for i in range(9)]) == []

@@ -46,6 +46,7 @@ def fold_in(
         raise ConfigError("give --output FOLDER for a new model, or --commit to change this one; exactly one of them")
     check_target(output)
 
+    from prlhf.data.oddities import oddities_by_user
     from prlhf.evaluation.reward.run import load_run, votes_to_fold_in
     from prlhf.rewards.newcomers import keep
     from prlhf.words import counted
@@ -58,6 +59,8 @@ def fold_in(
     typer.echo(f"folded in: {counted(len(rows), 'vote')} of {counted(len(names), 'user')} from {log.source}")
     if left:
         typer.echo(f"left out: {left:,} without a user, of thumbs, or of texts that are equal or empty")
+    for remark in oddities_by_user(rows):
+        typer.echo(f"remark: {remark}")
     typer.echo(keep(folder, model, names, states, output, replace=replace).text())
 
 

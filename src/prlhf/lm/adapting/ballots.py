@@ -171,6 +171,10 @@ class Ballots:
         """Their weighted sum by user `[n]`."""
         return losses.new_zeros(self.n).index_add(0, self.who, losses * self.weight)
 
+    def mean(self, losses: Tensor) -> Tensor:
+        """Their weighted mean by user `[n]`; not a number for who has none."""
+        return self.total(losses) / self.total(torch.ones_like(losses))
+
 
 def _counted(votes: Sequence[Feedback], objective: ObjectiveConfig) -> tuple[Sequence[Feedback], Tensor]:
     """What the objective has a loss for, and of each which vote `[b]` it is of."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from prlhf.data.side_habit import side_habit
+from prlhf.data.oddities import oddities_by_user
 from prlhf.errors import ConfigError, DataError
 from prlhf.lm.adapting.ballots import Ballots, learned_from
 from prlhf.lm.adapting.fit import PASSES, Line, fitted, rows_at
@@ -101,8 +101,10 @@ def fold_in(
 
 
 def _check_votes(votes: object) -> None:
-    listed = isinstance(votes, Iterable) and not isinstance(votes, str)
-    odd = [v for v in votes if not isinstance(v, Comparison | Thumb)] if listed else [votes]  # type: ignore[attr-defined]
+    if isinstance(votes, str) or not isinstance(votes, Iterable):
+        odd = [votes]
+    else:
+        odd = [v for v in votes if not isinstance(v, Comparison | Thumb)]
     if odd:
         found = type(odd[0]).__name__
         raise DataError(
@@ -120,37 +122,16 @@ def _weighted(votes: Sequence[Feedback], weight: np.ndarray | None) -> list[Feed
 
 
 def _mean_loss(ballots: Ballots, line: Line) -> Floats:
-    losses = ballots.total(ballots.losses(line.values, line.z0))
-    return (losses / ballots.total(torch.ones(len(ballots)).double())).numpy()
+    return ballots.mean(ballots.losses(line.values, line.z0)).numpy()
 
 
 def _remarks(votes: Sequence[Feedback], learned: Sequence[Feedback]) -> list[str]:
     """What is odd about somebody's votes. They are fitted anyway; the prior keeps such a row near the generic one."""
-    found: list[str] = []
-    counted = Counter(str(v.user) for v in learned)
-    by_user: dict[str, list[Feedback]] = {}
-    for vote in votes:
-        by_user.setdefault(str(vote.user), []).append(vote)
-    for name, own in sorted(by_user.items()):
+    found = oddities_by_user(votes)
+    given, counted = (Counter(str(v.user) for v in some) for some in (votes, learned))
+    for name, count in given.items():
         if not counted[name]:
             found.append(f"{name}: no vote that this model learns from; the row is the generic one")
-        elif counted[name] < len(own):
-            ties = len(own) - counted[name]
-            found.append(f"{name}: {ties} of {len(own)} votes are ties, which this model has no loss for")
-        found += [f"{name}: {words}" for words in _oddities(own)]
-    return found
-
-
-def _oddities(votes: Sequence[Feedback]) -> Iterator[str]:
-    """Of one person."""
-    own = [v for v in votes if isinstance(v, Comparison) and not v.tie]
-    ways: dict[str, set[str]] = {}
-    for v in own:
-        ways.setdefault(v.pair_key, set()).add(v.chosen)
-    both = sum(len(chosen) > 1 for chosen in ways.values())
-    if both:
-        yield f"{both} of {len(ways)} pairs are answered both ways; such answers cancel"
-    habit = side_habit(own)
-    if habit is not None:
-        many = f"{habit.of_side} of {habit.votes} votes"
-        yield f"{many} are for what was shown {habit.side}: a habit, and perhaps no taste"
+        elif counted[name] < count:
+            found.append(f"{name}: {count - counted[name]} of {count} votes are ties, which this model has no loss for")
+    return sorted(found)

@@ -50,8 +50,7 @@ def held_out_losses(lm: PersonalizedLM, ballots: Ballots, prior: Prior, strength
         return torch.full((ballots.n,), torch.nan, dtype=torch.float64)
     rows = rows_at(lm, prior.directions, _without(ballots, strength, line)[_parts(ballots), ballots.who])
     values, _ = values_and_slopes(lm, ballots.encoded, rows, ballots.layout)
-    losses = ballots.total(ballots.losses(values, line.z0)) / ballots.total(torch.ones(len(ballots)).double())
-    return torch.where(enough, losses, torch.nan)
+    return torch.where(enough, ballots.mean(ballots.losses(values, line.z0)), torch.nan)
 
 
 def _linear_losses(ballots: Ballots, strength: Tensor, line: Line) -> Tensor:

@@ -5,7 +5,7 @@ from prlhf.rewards.asking.interview import Answer, Interview, Question, check_in
 from prlhf.rewards.asking.pool import Pool
 from prlhf.rewards.asking.rules import DEFAULT, RULES, Rule
 from prlhf.rewards.asking.suggest import Suggestion, check_rule, suggest
-from prlhf.rewards.asking.summary import Move, moves, predictable, remarks
+from prlhf.rewards.asking.summary import Move, moves, predictable
 
 __all__ = [
     "DEFAULT",
@@ -22,6 +22,5 @@ __all__ = [
     "check_rule",
     "moves",
     "predictable",
-    "remarks",
     "suggest",
 ]

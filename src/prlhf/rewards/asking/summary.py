@@ -1,24 +1,19 @@
-"""What an interview found, for a person to read: what moves up and down, how sure that is, what is odd about it."""
+"""What an interview found, for a person to read: what moves up and down, how sure that is."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 from scipy.stats import norm
 
-from prlhf.data.side_habit import side_habit
 from prlhf.rewards.asking.belief import Belief
 from prlhf.rewards.asking.pool import Pool
 from prlhf.rewards.base import Reward, VectorReward
 from prlhf.rewards.states import States
-from prlhf.types import Comparison, Prompt
+from prlhf.types import Prompt
 
-__all__ = ["Move", "moves", "predictable", "remarks"]
+__all__ = ["Move", "moves", "predictable"]
 
 
 @dataclass(frozen=True)
@@ -64,45 +59,3 @@ def predictable(model: VectorReward, belief: Belief) -> float:
     """The share of the person's choices in the pool that the model expects to predict."""
     p = model.probability_of(Reward(belief.margin, belief.personal + belief.shared))
     return float(np.maximum(p, 1 - p).mean())
-
-
-def remarks(votes: Sequence[Comparison]) -> list[str]:
-    """What is odd about somebody's votes, a sentence each; none where nothing is."""
-    return [text for text in (_one_side(votes), _both_ways(votes), _circles(votes)) if text]
-
-
-def _one_side(votes: Sequence[Comparison]) -> str:
-    habit = side_habit(votes)
-    if habit is None:
-        return ""
-    what = "left" if habit.side == "first" else "right"
-    return (
-        f"Of {habit.votes} answers with a winner {habit.of_side} were for what stood on the {what}, though sides were "
-        "drawn: they may say more of the place than of the text."
-    )
-
-
-def _both_ways(votes: Sequence[Comparison]) -> str:
-    won: dict[str, set[str]] = defaultdict(set)
-    for vote in votes:
-        if not vote.tie:
-            won[vote.pair_key].add(vote.chosen)
-    both = sum(len(texts) > 1 for texts in won.values())
-    return f"{both} pair{'s were' if both > 1 else ' was'} answered both ways." if both else ""
-
-
-def _circles(votes: Sequence[Comparison]) -> str:
-    """Answers within strongly connected responses cannot all come from one order; pairs answered both ways are told
-    apart."""
-    number: dict[str, int] = {}
-    edges = {tuple(number.setdefault(k, len(number)) for k in v.response_keys) for v in votes if not v.tie}
-    edges = {edge for edge in edges if edge[::-1] not in edges}
-    if not edges:
-        return ""
-    a, b = np.array(sorted(edges)).T
-    graph = coo_array((np.ones(len(a)), (a, b)), shape=(len(number), len(number)))
-    _, part = connected_components(graph, connection="strong")
-    inside = int((part[a] == part[b]).sum())
-    if not inside:
-        return ""
-    return f"{inside} answers go round in circles (a over b, b over c, c over a), so that no order explains them all."

@@ -2,8 +2,8 @@
 
 import pytest
 
-from prlhf.data.side_habit import side_habit
-from prlhf.types import Comparison
+from prlhf.data.oddities import oddities, oddities_by_user, side_habit
+from prlhf.types import Comparison, Thumb
 
 
 def votes(first: int, second: int = 0, **more):
@@ -37,3 +37,21 @@ def test_ties_and_votes_without_a_side_do_not_count():
     unplaced = [Comparison("p", "a", "b", user="u")] * 9
     assert side_habit(unplaced) is None and side_habit(votes(9, tie=True)) is None
     assert side_habit([*unplaced, *votes(8), *votes(0, 5, tie=True)]) == (8, 8, "first")
+
+
+def vote(a, b, first="chosen", **more):
+    return Comparison("?", a, b, user="u", first_shown=first, **more)
+
+
+def test_what_is_odd():
+    assert oddities([]) == [] and oddities([vote("a", "b"), vote("b", "c"), vote("a", "c", "rejected")]) == []
+    [one] = oddities([vote("a", "b"), vote("b", "c"), vote("c", "a", "rejected"), vote("c", "d", "rejected")])
+    assert one.startswith("3 answers go round in circles")
+    [both] = oddities([vote("a", "b"), vote("b", "a", "rejected")])
+    assert both == "1 of 1 pairs are answered both ways; such answers cancel"
+    [side] = oddities([vote(str(i), str(i + 1)) for i in range(11)] + [vote("0", "2", "rejected")])
+    assert side == "11 of 12 votes are for what was shown first: a habit, and perhaps no taste"
+    assert oddities([vote(str(i), str(i + 1), tie=True) for i in range(9)]) == []
+    turned = [Comparison("?", *pair, user=name) for name in ("u", "v") for pair in (("a", "b"), ("b", "a"))]
+    assert oddities_by_user([*turned[2:], *turned[:2]]) == [f"{name}: {both}" for name in ("u", "v")]
+    assert oddities_by_user([Thumb("?", "a", True, user="u"), Comparison("?", "a", "b")]) == []
